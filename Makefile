@@ -1,0 +1,37 @@
+PYTHON ?= python3
+CONFIG ?= config/demo.yaml
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+# Files, settings and inputs decide what reruns; an edited or freshly checked out script does not.
+SNAKEMAKE := $(BIN)/snakemake --configfile $(CONFIG) --rerun-triggers mtime params input software-env \
+	--rerun-incomplete --cores all
+
+.PHONY: demo report plan test lint clean
+
+demo: $(INSTALLED)
+	$(SNAKEMAKE) $(ARGS)
+
+report: $(INSTALLED)
+	$(SNAKEMAKE) --report results/$$($(BIN)/python -c "import yaml; print(yaml.safe_load(open('$(CONFIG)'))['study'])")/report.html
+
+plan: $(INSTALLED)
+	$(SNAKEMAKE) --dry-run $(ARGS)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint --configfile config/demo.yaml
+	$(BIN)/mypy
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .snakemake .mypy_cache .ruff_cache .pytest_cache

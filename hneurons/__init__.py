@@ -1,0 +1,25 @@
+"""Find, measure and steer the neurons behind hallucination in language models.
+
+Names are loaded on first use, so that `import hneurons` costs nothing where a workflow is only being planned.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hneurons.models import load_model
+    from hneurons.neurons import NeuronSet
+
+__version__ = version("hneurons")
+__all__ = ["NeuronSet", "load_model"]
+
+_HOME = {"NeuronSet": "hneurons.neurons", "load_model": "hneurons.models"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'hneurons' has no attribute {name!r}")

@@ -1,0 +1,144 @@
+"""Run a benchmark at some α, each journalled block by block."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hneurons import store
+from hneurons.answers import token_offsets
+from hneurons.benchmarks import BENCHMARKS
+from hneurons.benchmarks.benchmark import Benchmark, Item
+from hneurons.errors import HNeuronsError
+from hneurons.generation import generate, prompt_seed
+from hneurons.models import stop_token_ids
+from hneurons.neurons import NeuronSet
+from hneurons.prompts import chat_ids
+from hneurons.records import ITEMS, RUNS
+
+# A killed job loses at most this many conversations.
+ITEMS_PER_BLOCK = 128
+
+
+def items_table(name: str, benchmark: Benchmark, count: int, seed: int) -> pa.Table:
+    """The items of a benchmark. Raises HNeuronsError if it has fewer than asked for."""
+    items = benchmark.items(count, seed)
+    if len(items) < count:
+        raise HNeuronsError(f"impact.benchmarks.{name}.items: {count} asked for, the benchmark has {len(items)}")
+    rows = [{"item_id": i.item_id, "turns": list(i.turns), "facts": json.dumps(i.facts, ensure_ascii=False)} for i in items]
+    return pa.Table.from_pylist(rows, schema=ITEMS)
+
+
+def read_items(path: str | Path) -> list[Item]:
+    rows = store.read_table(path, ITEMS).to_pylist()
+    return [Item(row["item_id"], tuple(row["turns"]), json.loads(row["facts"])) for row in rows]
+
+
+def run(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    benchmark: Benchmark,
+    items: Sequence[Item],
+    *,
+    seed: int,
+    token_budget: int,
+    journal: str | Path,
+    mark: str,
+    description: str,
+) -> tuple[pa.Table, store.Journal]:
+    """The model's replies to all items and what the judge says of them, in the order of the items; and the journal, to be
+    removed once the table is kept.
+
+    Whatever scales the model is the caller's. The random numbers of an item are the same in every run of it.
+    """
+    kept = store.Journal(journal, mark)
+    done = {row["item_id"] for row in kept.rows}
+    left = [item for item in items if item.item_id not in done]
+    with tqdm(total=len(items), initial=len(done), desc=description, unit="item") as progress:
+        for start in range(0, len(left), ITEMS_PER_BLOCK):
+            block = left[start : start + ITEMS_PER_BLOCK]
+            kept.add(_converse(model, tokenizer, benchmark, block, seed, token_budget))
+            progress.update(len(block))
+    row_of = {row["item_id"]: row for row in kept.rows}
+    return pa.Table.from_pylist([row_of[item.item_id] for item in items], schema=RUNS), kept
+
+
+def _converse(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    benchmark: Benchmark,
+    items: Sequence[Item],
+    seed: int,
+    token_budget: int,
+) -> list[dict[str, Any]]:
+    said: list[list[str]] = [[] for _ in items]
+    last: list[dict[str, Any]] = [{} for _ in items]
+    for turn in range(len(items[0].turns)):
+        for conversation, item in zip(said, items, strict=True):
+            conversation.append(item.turns[turn])
+        answers = generate(
+            model,
+            [chat_ids(tokenizer, conversation) for conversation in said],
+            benchmark.decoding,
+            seeds=[prompt_seed(seed, item.item_id, str(turn)) for item in items],
+            stop_ids=stop_token_ids(model, tokenizer),
+            token_budget=token_budget,
+        )
+        for index, (response,) in list(answers):
+            said[index].append(token_offsets(tokenizer, response.token_ids)[0])
+            last[index] = {"tokens": len(response.token_ids), "truncated": response.finish_reason == "length"}
+    rows = []
+    for item, conversation, of_last in zip(items, said, last, strict=True):
+        replies = conversation[1::2]
+        outcome = benchmark.judge(item.facts, replies)
+        rows.append({"item_id": item.item_id, "replies": replies, **vars(outcome), **of_last})
+    return rows
+
+
+def run_alphas(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str,
+    neurons: NeuronSet | None,
+    outputs: Mapping[float, str | Path],
+    items_file: str | Path,
+    *,
+    seed: int,
+    token_budget: int,
+    made_by: Mapping[str, Any],
+) -> None:
+    """Stage "impact": the benchmark at each α, one file per α, written as soon as it is whole.
+
+    neurons: what is scaled; None for the untouched model. A file that is there and was made of the same model, neurons,
+    items and settings is left as it is; an unfinished α goes on from its journal.
+    """
+    scaled = {} if neurons is None else neurons.by_layer()
+    items = read_items(items_file)
+    for alpha, path in outputs.items():
+        facts = {**made_by, "benchmark": name, "alpha": alpha, "seed": seed}
+        facts["mark"] = store.fingerprint([facts, scaled, [vars(item) for item in items]])
+        if Path(path).exists() and store.made_by(path).get("mark") == facts["mark"]:
+            # As new as its inputs, or the workflow would ask for it again.
+            Path(path).touch()
+            continue
+        with nullcontext() if neurons is None else neurons.scale(model, alpha):
+            table, journal = run(
+                model,
+                tokenizer,
+                BENCHMARKS[name],
+                items,
+                seed=seed,
+                token_budget=token_budget,
+                journal=f"{path}.journal",
+                mark=facts["mark"],
+                description=f"{name} α = {alpha:g}",
+            )
+        store.write_table(path, table, facts)
+        journal.remove()

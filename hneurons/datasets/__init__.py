@@ -1,0 +1,67 @@
+"""The sets of questions: each a function of a number of questions, and the vocabulary of its possible answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from hneurons.answers import Vocabulary
+from hneurons.config import SplitSettings
+from hneurons.datasets import elements, geography
+from hneurons.datasets.question import Question
+from hneurons.errors import HNeuronsError
+from hneurons.generation import prompt_seed
+from hneurons.records import QUESTIONS
+
+# Each takes the number of questions and a seed and returns exactly that many, or fewer where there are no more.
+DATASETS: dict[str, Callable[[int, int], list[Question]]] = {
+    "cities": geography.cities,
+    "us-cities": geography.us_cities,
+    "elements": elements.elements,
+    "invented-cities": geography.invented_cities,
+}
+
+VOCABULARIES: dict[str, Callable[[], Vocabulary]] = {
+    "country": geography.countries,
+    "us-state": geography.us_states,
+    "element": elements.names,
+    "element-symbol": elements.symbols,
+}
+
+
+def vocabulary(answer_type: str) -> Vocabulary:
+    """All possible answers of one type."""
+    return VOCABULARIES[answer_type]()
+
+
+def split_of(answer: str, seed: int, splits: SplitSettings) -> str:
+    """The split of a gold answer: the same for all of its questions, so that no answer stands in two splits."""
+    share = prompt_seed(seed, "split", answer) / 2**63
+    if share < splits.train:
+        return "train"
+    return "selection" if share < splits.train + splits.selection else "test"
+
+
+def questions_table(name: str, count: int, seed: int, splits: SplitSettings | None) -> pa.Table:
+    """The questions of a set. With splits (the in-domain set) they are split by gold answer; else all are test.
+
+    Raises HNeuronsError if the set has fewer questions than asked for.
+    """
+    questions = DATASETS[name](count, seed)
+    if len(questions) < count:
+        raise HNeuronsError(f"datasets.{name}.questions: {count} asked for, the set has {len(questions)}")
+    rows = [
+        {
+            "question_id": f"{name}-{q.key}",
+            "dataset": name,
+            "kind": q.kind,
+            "question": q.question,
+            "aliases": list(q.aliases),
+            "answer_type": q.answer_type,
+            "split": split_of(q.aliases[0], seed, splits) if splits else "test",
+            "popularity": q.popularity,
+        }
+        for q in questions
+    ]
+    return pa.Table.from_pylist(rows, schema=QUESTIONS)

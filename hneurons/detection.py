@@ -1,0 +1,166 @@
+"""Detection on one data set: the probe against every baseline, on the same examples, with intervals (Table 1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from hneurons import store
+from hneurons.config import ProbeSettings
+from hneurons.metrics import auroc, bootstrap_interval, wilson
+from hneurons.probe import CLASSIFIER, REFIT, Classifier, load_features
+from hneurons.records import EXAMPLES, QUESTIONS, RESPONSES, SPANS
+
+# As tables and figures name them.
+METHODS = {
+    CLASSIFIER: "H-Neurons (probe)",
+    "random": "random neurons, as many",
+    REFIT: "H-Neurons (positive only, refit)",
+    "random-refit": "random neurons, as many as positive",
+    "length": "response length",
+    "logprob": "mean log-probability",
+    "bag-of-words": "bag of words of the answer",
+    "population": "population of the city",
+}
+
+
+def example_frame(examples: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
+    """Examples with what the baselines see: answer (text), length (tokens), logprob (mean), population (may be NaN).
+
+    texts: responses joined with spans and questions, one row per question_id and sample.
+    """
+    frame = examples.merge(texts, on=["question_id", "sample"], how="left", validate="one_to_one")
+    frame["answer"] = [t[s:e] for t, s, e in zip(frame["text"], frame["start"], frame["end"], strict=True)]
+    frame["length"] = [len(ids) for ids in frame["response_ids"]]
+    frame["logprob"] = [float(np.mean(values)) for values in frame["logprobs"]]
+    frame["population"] = np.log10(frame["popularity"])
+    return frame
+
+
+def baseline_logits(examples: pd.DataFrame, scored: pd.DataFrame, Cs: Sequence[float]) -> dict[str, np.ndarray]:
+    """Log-odds of the non-neuron baselines on the scored rows: each a logistic regression on the training examples.
+
+    examples: the in-domain set, all splits. The bag of words has its C chosen on the selection split, as the probe has.
+    A baseline that a scored row cannot have (an invented city's population) is left out.
+    """
+    train, selection = (examples[examples["split"] == split] for split in ("train", "selection"))
+    found = {}
+    for name in ("length", "logprob", "population"):
+        if train[name].isna().any() or scored[name].isna().any():
+            continue
+        centre, spread = train[name].mean(), train[name].std() or 1.0
+        model = LogisticRegression().fit(((train[[name]] - centre) / spread).to_numpy(), train["label"])
+        found[name] = model.decision_function(((scored[[name]] - centre) / spread).to_numpy())
+    words = CountVectorizer(token_pattern=r"(?u)\b\w+\b").fit(train["answer"])
+    bags = [words.transform(part["answer"]) for part in (train, selection, scored)]
+    fits = [LogisticRegression(C=C, max_iter=2000).fit(bags[0], train["label"]) for C in Cs]
+    best = max(fits, key=lambda fit: fit.score(bags[1], selection["label"]))
+    found["bag-of-words"] = best.decision_function(bags[2])
+    return found
+
+
+def evaluate(
+    labels: np.ndarray, logits: Mapping[str, np.ndarray], settings: ProbeSettings, seed: int
+) -> list[dict[str, Any]]:
+    """One row per method: accuracy at p = 0.5, AUROC, their intervals, and the probe's AUROC minus the method's.
+
+    labels [rows]; logits: per method [rows], methods named random-1, random-2, … averaged into one row over seeds: the
+    mean of their accuracies and AUROCs. Differences are bootstrapped over the same rows for both sides.
+    """
+    grouped: dict[str, list[np.ndarray]] = {}
+    for name, values in logits.items():
+        grouped.setdefault(re.sub(r"-\d+$", "", name), []).append(values)
+    columns = {name: np.stack(values, axis=1) for name, values in grouped.items()}
+
+    def accuracy(y: np.ndarray, values: np.ndarray) -> float:
+        return float(((values > 0) == (y == 1)[:, None]).mean())
+
+    def area(y: np.ndarray, values: np.ndarray) -> float:
+        return float(np.mean([auroc(y, values[:, i]) for i in range(values.shape[1])]))
+
+    def lead(y: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float:
+        return area(y, ours) - area(y, theirs)
+
+    options: dict[str, Any] = {"resamples": settings.bootstrap, "seed": seed}
+    rows = []
+    for name in [m for m in METHODS if m in columns]:
+        values = columns[name]
+        correct = accuracy(labels, values)
+        single = values.shape[1] == 1
+        row: dict[str, Any] = {
+            "method": name,
+            "seeds": values.shape[1],
+            "n_hallucinated": int((labels == 1).sum()),
+            "n_faithful": int((labels == 0).sum()),
+            "accuracy": correct,
+            "accuracy_interval": wilson(round(correct * len(labels)), len(labels))
+            if single
+            else bootstrap_interval(accuracy, [labels, values], **options),
+            "auroc": area(labels, values),
+            "auroc_interval": bootstrap_interval(area, [labels, values], **options),
+        }
+        if name != CLASSIFIER:
+            pair = [labels, columns[CLASSIFIER], values]
+            low, high = bootstrap_interval(lead, pair, **options)
+            row |= {"lead": lead(*pair), "lead_interval": (low, high), "lead_includes_0": low <= 0 <= high}
+        rows.append(row)
+    return rows
+
+
+def read_examples(
+    dataset: str, questions: Sequence[str], examples: Sequence[str], responses: Sequence[str], spans: Sequence[str]
+) -> pd.DataFrame:
+    """The example_frame of one data set, from the files of several: a file belongs to a set by its name or folder."""
+
+    def rows(paths: Sequence[str], schema: pa.Schema) -> pd.DataFrame:
+        mine = [p for p in paths if dataset in (Path(p).stem, Path(p).parent.name)]
+        found: pd.DataFrame = pa.concat_tables([store.read_table(p, schema).select(schema.names) for p in mine]).to_pandas()
+        return found
+
+    texts = rows(responses, RESPONSES).merge(rows(spans, SPANS), on=["question_id", "sample"])
+    texts = texts.merge(rows(questions, QUESTIONS)[["question_id", "popularity"]], on="question_id")
+    return example_frame(rows(examples, EXAMPLES), texts)
+
+
+def detect(
+    dataset: str,
+    in_domain: str,
+    faithful: str,
+    frames: Mapping[str, pd.DataFrame],
+    classifiers: Mapping[str, Classifier],
+    shards: Sequence[str],
+    settings: ProbeSettings,
+    seed: int,
+) -> dict[str, Any]:
+    """Detection on the test split of a data set, by the single-sample protocol of METHOD.md §1.
+
+    frames: read_examples of the data set and of the in-domain set. shards: CETT of the data set, and of the in-domain
+    set where the faithful side is borrowed from there (faithful = "correct_answers"): then as many of its faithful test
+    examples are taken as there are hallucinated ones, or all.
+    """
+    scored = frames[dataset].query("split == 'test'")
+    faithful_are = "correct answers of the set"
+    if faithful == "correct_answers" and dataset != in_domain:
+        borrowed = frames[in_domain].query("split == 'test' and label == 0")
+        n = min(len(borrowed), len(scored))
+        scored = pd.concat([scored.sample(n, random_state=seed), borrowed.sample(n, random_state=seed)])
+        faithful_are = f"correct answers of {in_domain}"
+    elif faithful == "declines":
+        faithful_are = "answers that decline"
+    key = list(zip(scored["question_id"], scored["sample"], strict=True))
+    logits = {}
+    for name, classifier in classifiers.items():
+        features = load_features(shards, (classifier.layers, classifier.neurons)).where(region="answer")
+        row_of = {(row["question_id"], row["sample"]): i for i, row in enumerate(features.rows)}
+        logits[name] = classifier.logits(features.X[[row_of[k] for k in key]])
+    logits |= baseline_logits(frames[in_domain], scored, settings.C)
+    labels = scored["label"].to_numpy()
+    return {"faithful_are": faithful_are, "methods": evaluate(labels, logits, settings, seed)}

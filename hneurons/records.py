@@ -1,0 +1,98 @@
+"""Schemas of the files that one stage writes and another reads."""
+
+import pyarrow as pa
+
+QUESTIONS = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("dataset", pa.string()),
+        ("kind", pa.string()),  # questions of one kind are worded alike; classes are balanced within it
+        ("question", pa.string()),
+        ("aliases", pa.list_(pa.string())),  # every accepted spelling of the gold answer; empty where there is none
+        ("answer_type", pa.string()),  # names the vocabulary of possible answers
+        ("split", pa.string()),  # train, selection or test
+        ("popularity", pa.float64()),  # population of the place asked about; null where there is none
+    ]
+)
+
+RESPONSES = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("sample", pa.int32()),
+        ("prompt_ids", pa.list_(pa.int32())),
+        ("response_ids", pa.list_(pa.int32())),
+        ("logprobs", pa.list_(pa.float32())),  # natural log, one per response token, at temperature 1
+        ("text", pa.string()),
+        ("finish_reason", pa.string()),  # stop or length
+    ]
+)
+
+VERDICTS = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("sample", pa.int32()),
+        ("verdict", pa.string()),  # correct, incorrect, refused, unparsed, error
+        ("judge", pa.string()),
+    ]
+)
+
+SPANS = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("sample", pa.int32()),
+        ("start", pa.int32()),  # characters of the response's text, end exclusive
+        ("end", pa.int32()),
+        ("method", pa.string()),  # alias, candidate or declines
+        ("token_mask", pa.list_(pa.bool_())),  # one per response token
+    ]
+)
+
+EXAMPLES = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("sample", pa.int32()),
+        ("kind", pa.string()),
+        ("split", pa.string()),
+        ("label", pa.int8()),  # 1 hallucinated, 0 faithful
+    ]
+)
+
+# CETT shards have one more column per layer, "layer_00" …: fixed-size binary of d_ff little-endian float16.
+CETT_ROW = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("sample", pa.int32()),
+        ("split", pa.string()),
+        ("region", pa.string()),  # answer or other
+        ("label", pa.int8()),
+    ]
+)
+
+NEURONS = pa.schema(
+    [
+        ("layer", pa.int32()),
+        ("neuron", pa.int32()),
+        ("weight", pa.float64()),
+        ("is_h_neuron", pa.bool_()),
+    ]
+)
+
+ITEMS = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("turns", pa.list_(pa.string())),  # what the user says, turn by turn
+        ("facts", pa.string()),  # JSON: what the judge needs to know
+    ]
+)
+
+RUNS = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("replies", pa.list_(pa.string())),  # one per turn
+        ("eligible", pa.bool_()),  # in the denominator of the compliance rate
+        ("compliant", pa.bool_()),
+        ("state", pa.string()),  # parsed, refused or unparsed: of the reply that was judged
+        ("tokens", pa.int32()),  # of the reply that was judged
+        ("truncated", pa.bool_()),
+    ]
+)

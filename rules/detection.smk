@@ -1,0 +1,81 @@
+"""Table 1: the probe against its baselines on every data set."""
+
+
+rule detection:
+    input:
+        cett=lambda wildcards: shards(
+            "<study>/{model}/cett/{dataset}/{shard}.parquet", wildcards.dataset
+        ),
+        faithful=faithful_side("<study>/{model}/cett/{dataset}/{shard}.parquet"),
+        classifiers="<study>/{model}/probe/classifiers.parquet",
+        # What the baselines see, of the scored set and of the in-domain set that they are trained on.
+        questions=lambda wildcards: expand(
+            "<study>/questions/{d}.parquet", d=sorted({wildcards.dataset, DATASET})
+        ),
+        examples=lambda wildcards: expand(
+            "<study>/{model}/examples/{d}.parquet",
+            d=sorted({wildcards.dataset, DATASET}),
+            allow_missing=True,
+        ),
+        responses=lambda wildcards: [
+            path
+            for d in sorted({wildcards.dataset, DATASET})
+            for path in shards(
+                "<study>/{model}/responses/{dataset}/{shard}.parquet", d
+            )
+        ],
+        spans=lambda wildcards: [
+            path
+            for d in sorted({wildcards.dataset, DATASET})
+            for path in shards("<study>/{model}/spans/{dataset}/{shard}.parquet", d)
+        ],
+    output:
+        "<study>/{model}/detection/{dataset}.json",
+    log:
+        "<logs>/{model}/detection/{dataset}.log",
+    benchmark:
+        "<timings>/{model}/detection/{dataset}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        **settings("seed", "probe"),
+        stage=VERSIONS["detection"],
+        dataset=lambda wildcards: STUDY.datasets[wildcards.dataset].model_dump(
+            mode="json"
+        ),
+        in_domain=DATASET,
+    script:
+        "../workflow_scripts/detection.py"
+
+
+rule table1:
+    input:
+        detections=expand(
+            "<study>/{model}/detection/{dataset}.json",
+            model=STUDY.models,
+            dataset=STUDY.datasets,
+        ),
+        summaries=expand("<study>/{model}/probe/summary.json", model=STUDY.models),
+    output:
+        csv=report(
+            "<study>/tables/table1.csv",
+            caption="../report/table1.rst",
+            category="Table 1: detection",
+        ),
+        markdown="<study>/tables/table1.md",
+    log:
+        "<logs>/table1.log",
+    benchmark:
+        "<timings>/table1.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        stage=VERSIONS["figures"],
+    script:
+        "../workflow_scripts/table1.py"

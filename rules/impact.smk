@@ -1,0 +1,128 @@
+"""Figure 3: every benchmark at every α, for the H-Neurons and for random neurons."""
+
+SCALED = STUDY.scaled_alphas
+PER_JOB = STUDY.impact.alphas_per_job
+RUN = "<study>/{model}/impact/{benchmark}/{neurons}/alpha={alpha}.parquet"
+
+
+rule untouched:
+    input:
+        item_file="<study>/benchmarks/{benchmark}.parquet",
+        model="<study>/{model}/checkpoint/manifest.json",
+    output:
+        "<study>/{model}/impact/{benchmark}/untouched/alpha=1.parquet",
+    log:
+        "<logs>/{model}/impact/{benchmark}/untouched.log",
+    benchmark:
+        "<timings>/{model}/impact/{benchmark}/untouched.tsv"
+    conda:
+        ENVIRONMENT
+    threads: STUDY.runtime.threads
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        **settings("seed"),
+        stage=VERSIONS["impact"],
+        alphas=[1.0],
+    script:
+        "../workflow_scripts/impact.py"
+
+
+# One α is one output; a job makes alphas_per_job of them, so that a model is loaded once for all of them. `update` leaves
+# the outputs that are there in place: the job skips those that were made of the same inputs and settings.
+for number, first in enumerate(range(0, len(SCALED), PER_JOB)):
+    ALPHAS = SCALED[first : first + PER_JOB]
+
+    rule:
+        name:
+            f"impact_{number}"
+        input:
+            item_file="<study>/benchmarks/{benchmark}.parquet",
+            neurons="<study>/{model}/probe/neurons.parquet",
+            model="<study>/{model}/checkpoint/manifest.json",
+        output:
+            [
+                update(path)
+                for path in expand(
+                    RUN, alpha=map(format_alpha, ALPHAS), allow_missing=True
+                )
+            ],
+        log:
+            f"<logs>/{{model}}/impact/{{benchmark}}/{{neurons}}-{number}.log",
+        benchmark:
+            f"<timings>/{{model}}/impact/{{benchmark}}/{{neurons}}-{number}.tsv"
+        conda:
+            ENVIRONMENT
+        threads: STUDY.runtime.threads
+        resources:
+            mem_mb=8000,
+            runtime=480,
+        params:
+            **settings("seed"),
+            stage=VERSIONS["impact"],
+            alphas=ALPHAS,
+        script:
+            "../workflow_scripts/impact.py"
+
+
+rule impact_curve:
+    input:
+        untouched=rules.untouched.output[0],
+        scaled=expand(
+            RUN,
+            neurons=STUDY.neuron_sets,
+            alpha=map(format_alpha, SCALED),
+            allow_missing=True,
+        ),
+    output:
+        "<study>/{model}/impact/{benchmark}/curve.json",
+    log:
+        "<logs>/{model}/impact/{benchmark}/curve.log",
+    benchmark:
+        "<timings>/{model}/impact/{benchmark}/curve.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        **settings("seed", "impact"),
+        stage=VERSIONS["figures"],
+    script:
+        "../workflow_scripts/impact_curve.py"
+
+
+rule figure3:
+    input:
+        expand(
+            "<study>/{model}/impact/{benchmark}/curve.json",
+            model=STUDY.models,
+            benchmark=STUDY.impact.benchmarks,
+        ),
+    output:
+        png=report(
+            "<study>/figures/figure3.png",
+            caption="../report/figure3.rst",
+            category="Figure 3: impact",
+        ),
+        svg="<study>/figures/figure3.svg",
+        points="<study>/tables/figure3.csv",
+        slopes=report(
+            "<study>/tables/slopes.csv",
+            caption="../report/slopes.rst",
+            category="Figure 3: impact",
+        ),
+    log:
+        "<logs>/figure3.log",
+    benchmark:
+        "<timings>/figure3.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        stage=VERSIONS["figures"],
+    script:
+        "../workflow_scripts/figure3.py"

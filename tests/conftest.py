@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.tiny import ARCHITECTURES, byte_level_tokenizer, tiny_model
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _two_threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(params=ARCHITECTURES, scope="session")
+def any_model(request):
+    return tiny_model(request.param)
+
+
+@pytest.fixture(scope="session")
+def llama():
+    return tiny_model("llama")
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return byte_level_tokenizer(["The city of Lyon is located in France. São Paulo, Brasília, 東京 and 20 °C."])

@@ -1,0 +1,90 @@
+"""Tiny random models of every architecture that the package must know, and a tokenizer with a chat template."""
+
+from __future__ import annotations
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Gemma3TextConfig,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}system\nYou are helpful.\n{% for m in messages %}{{ m['role'] }}\n{{ m['content'] }}{{ eos_token }}\n"
+    "{% endfor %}{% if add_generation_prompt %}assistant\n{% endif %}"
+)
+
+SIZES = {
+    "vocab_size": 400,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 256,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+
+TEXT_CONFIGS = {
+    "llama": LlamaConfig(**SIZES),
+    "mistral": MistralConfig(**SIZES, sliding_window=None),
+    "mistral-sliding": MistralConfig(**SIZES, sliding_window=8),
+    "qwen2": Qwen2Config(**SIZES),
+    "qwen3": Qwen3Config(**SIZES),
+    "gemma3": Gemma3TextConfig(**SIZES, sliding_window=8, layer_types=["sliding_attention"] * 2 + ["full_attention"]),
+}
+
+VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+
+
+def tiny_model(name: str) -> PreTrainedModel:
+    """A tiny model with weights large enough that its outputs differ from token to token."""
+    torch.manual_seed(0)
+    if name == "gemma3-multimodal":
+        config = Gemma3Config(text_config=TEXT_CONFIGS["gemma3"].to_dict(), vision_config=VISION, mm_tokens_per_image=4)
+        model = Gemma3ForConditionalGeneration(config)
+    else:
+        model = AutoModelForCausalLM.from_config(TEXT_CONFIGS[name])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, 0.3)
+    return model.float().eval()
+
+
+ARCHITECTURES = [*TEXT_CONFIGS, "gemma3-multimodal"]
+
+
+def byte_level_tokenizer(texts: list[str], vocab_size: int = 400) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer trained on texts: ids 0, 1, 2 are padding, BOS and the end of a turn."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=["<pad>", "<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    fast.chat_template = CHAT_TEMPLATE
+    return fast

@@ -1,0 +1,114 @@
+"""CETT: eq. 2 and 3 by hand, batch = one by one, and the shard format."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from hneurons import store
+from hneurons.cett import Measured, cett, cett_batch, read_layer, regions_of, shard_table
+from hneurons.config import CettSettings
+from hneurons.errors import HNeuronsError
+from hneurons.models import decoder_mlps
+
+
+def sequences(lengths=(7, 19, 4, 12)):
+    rng = np.random.default_rng(0)
+    found = []
+    for n in lengths:
+        answer = [i in (n - 2, n - 1) for i in range(n)]
+        found.append(Measured(rng.integers(3, 400, n).tolist(), [answer, [not a for a in answer]]))
+    return found
+
+
+def by_hand(model, sequence):
+    """Eq. 2 and 3, one layer and token after the other, from the inputs that down_proj is given."""
+    inputs = {}
+    mlps = decoder_mlps(model)
+    handles = [
+        m.down_proj.register_forward_hook(lambda mod, a, o, i=i: inputs.update({i: a[0][0]})) for i, m in enumerate(mlps)
+    ]
+    with torch.no_grad():
+        model(input_ids=torch.tensor([sequence.ids]), attention_mask=torch.ones(1, len(sequence.ids)).long())
+    for handle in handles:
+        handle.remove()
+    result = np.zeros((2, len(mlps), mlps[0].down_proj.in_features))
+    for layer, mlp in enumerate(mlps):
+        W = mlp.down_proj.weight.detach().double()
+        for region, mask in enumerate(sequence.regions):
+            for t in np.flatnonzero(mask):
+                z = inputs[layer][t].double()
+                contribution = (W * z).norm(dim=0) / (W @ z).norm()
+                result[region, layer] += contribution.numpy() / sum(mask)
+    return result
+
+
+def test_equals_equation_2_evaluated_by_hand(any_model):
+    sequence = sequences()[1]
+    np.testing.assert_allclose(cett_batch(any_model, [sequence])[0], by_hand(any_model, sequence), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["left", "right"])
+def test_batch_equals_one_by_one(any_model, padding):
+    batch = sequences()
+    together = cett_batch(any_model, batch, padding)
+    alone = np.concatenate([cett_batch(any_model, [s]) for s in batch])
+    np.testing.assert_allclose(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_budgeted_batches_yield_every_sequence_once(llama):
+    found = dict(cett(llama, sequences(), token_budget=24))
+    assert sorted(found) == [0, 1, 2, 3]
+    np.testing.assert_allclose(found[2], cett_batch(llama, [sequences()[2]])[0], atol=1e-5, rtol=1e-5)
+
+
+def test_only_the_text_decoder_of_a_multimodal_model_is_measured():
+    from tests.tiny import tiny_model
+
+    model = tiny_model("gemma3-multimodal")
+    vision = {id(m) for m in model.model.vision_tower.modules()}
+    mlps = decoder_mlps(model)
+    assert len(mlps) == model.config.text_config.num_hidden_layers == 3
+    assert not vision & {id(mlp) for mlp in mlps}
+
+
+def test_no_hook_stays_after_a_failing_forward(llama):
+    with pytest.raises(IndexError):
+        cett_batch(llama, [Measured([10**6], [[True], [True]])])
+    assert not any(m.down_proj._forward_hooks for m in decoder_mlps(llama))
+
+
+def test_regions_follow_the_setting():
+    expected = {"all": [1, 1, 1, 0, 0, 1], "no_bos": [0, 1, 1, 0, 0, 1], "response": [0, 0, 0, 0, 0, 1]}
+    for other_tokens, other in expected.items():
+        measured = regions_of([1, 5, 6], [7, 8, 2], [True, True, False], CettSettings(other_tokens=other_tokens))
+        assert measured.ids == [1, 5, 6, 7, 8, 2]
+        assert measured.regions == [[False] * 3 + [True, True, False], [bool(x) for x in other]]
+
+
+def test_an_empty_region_is_refused():
+    with pytest.raises(HNeuronsError, match=r"no other tokens .*response"):
+        regions_of([1], [7, 8], [True, True], CettSettings(other_tokens="response"))
+    with pytest.raises(HNeuronsError, match="no answer tokens"):
+        regions_of([1], [7, 8], [False, False], CettSettings())
+
+
+def rows(n):
+    return [{"question_id": f"q{i}", "sample": 0, "split": "train", "region": "answer", "label": i % 2} for i in range(n)]
+
+
+def test_a_shard_keeps_each_layer_as_float16(tmp_path, llama):
+    features = [values[0] for _, values in sorted(cett(llama, sequences()))]
+    path = tmp_path / "0000.parquet"
+    store.write_table(path, shard_table(rows(4), features, 3, 48), {}, compression="none", use_dictionary=False)
+    table = pq.read_table(path, columns=["layer_000"])
+    np.testing.assert_array_equal(read_layer(table, 0), np.stack([f[0] for f in features]).astype(np.float16))
+    assert pq.read_schema(path).metadata[b"d_ff"] == b"48"
+    assert pq.ParquetFile(path).metadata.row_group(0).column(5).compression == "UNCOMPRESSED"
+
+
+def test_features_that_are_not_finite_are_refused_by_name():
+    with pytest.raises(HNeuronsError, match="q0: CETT is not finite"):
+        shard_table(rows(1), [np.full((3, 48), 1e6, np.float32)], 3, 48)

@@ -1,0 +1,99 @@
+"""A wrong configuration is told in one line that names the key and what is allowed."""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import pytest
+import yaml
+
+from hneurons.benchmarks import BENCHMARKS as BENCHMARK_CODE
+from hneurons.config import BENCHMARKS, DATASETS, SLUG, load_models, parse_study
+from hneurons.datasets import DATASETS as DATASET_CODE
+from hneurons.errors import HNeuronsError
+from tests.paths import ROOT
+
+
+def demo():
+    config = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    config["models_file"] = str(ROOT / "config/models.yaml")
+    return config
+
+
+def with_value(path, value):
+    config = copy.deepcopy(demo())
+    *parents, last = path.split("/")
+    at = config
+    for key in parents:
+        at = at[key]
+    at[last] = value
+    return config
+
+
+def test_the_demo_is_valid():
+    study, models = parse_study(demo())
+    assert study.in_domain == "cities"
+    assert study.shards("cities") == ["0000", "0001"]
+    assert set(models) == {"smollm2-135m-instruct"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("models", ["smollm3"], ["models: unknown model 'smollm3'", "smollm2-135m-instruct"]),
+        ("models", ["../../etc"], ["models.0", "pattern"]),
+        ("study", "a/b", ["study", "pattern"]),
+        ("impact/alphas", [0, -1], ["impact.alphas.1", "greater than or equal to 0", "-1"]),
+        ("impact/alphas", [0, "much"], ["impact.alphas.1", "valid number", "much"]),
+        ("impact/alphas", [0, 0.0], ["impact.alphas", "once"]),
+        ("impact/alphas", [0, float("inf")], ["impact.alphas.1", "finite"]),
+        ("probe/C", [], ["probe.C", "at least 1"]),
+        ("probe/C", [0], ["probe.C.0", "greater than 0"]),
+        ("datasets/citys", {"role": "transfer", "questions": 5}, ["citys", "'cities'"]),
+        ("datasets/elements/role", "in_domain", ["datasets", "exactly one must have role in_domain"]),
+        ("impact/benchmarks/falseqa", {"items": 5}, ["falseqa", "'false-premise'"]),
+        ("sampling/decoding/top_q", 1, ["sampling.decoding.top_q: unknown key", "top_p"]),
+        ("promts", 1, ["promts: unknown key", "sampling"]),
+        ("splits", {"train": 0.7, "selection": 0.3}, ["splits", "test split"]),
+        ("models_file", "nowhere.yaml", ["models_file: nowhere.yaml does not exist"]),
+    ],
+)
+def test_a_wrong_value_is_told_in_one_line(path, value, says):
+    with pytest.raises(HNeuronsError) as caught:
+        parse_study(with_value(path, value))
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in says:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"m": {"folder": "x", "hub": {"id": "a/b", "revision": "0" * 40}}}, "exactly one source"),
+        ({"m": {"hub": {"id": "a/b", "revision": "main"}}}, "hub.revision"),
+        ({"m": {"folder": "x", "dtype": "int4"}}, "dtype"),
+        ({"m": {"folder": "x", "pickle": True}}, "pickle: unknown key"),
+        ({"../m": {"folder": "x"}}, "model name '../m'"),
+    ],
+)
+def test_a_wrong_model_is_named(tmp_path, entry, says):
+    (tmp_path / "models.yaml").write_text(yaml.safe_dump(entry))
+    with pytest.raises(HNeuronsError, match=re.escape(says)):
+        load_models(tmp_path / "models.yaml")
+
+
+def test_remote_code_is_off_unless_asked_for(tmp_path):
+    (tmp_path / "models.yaml").write_text("m: {folder: x}\n")
+    assert load_models(tmp_path / "models.yaml")["m"].trust_remote_code is False
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "a b", "-a", "a-", "A", "", "a..b", "a\n"])
+def test_slugs_cannot_leave_their_folder(name):
+    assert not re.fullmatch(SLUG, name)
+
+
+def test_the_names_in_the_configuration_are_those_that_exist():
+    assert set(DATASETS) == set(DATASET_CODE)
+    assert set(BENCHMARKS) == set(BENCHMARK_CODE)

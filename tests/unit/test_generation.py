@@ -1,0 +1,87 @@
+"""Sampling: the library's greedy outputs, the model's own log-probabilities, and draws that no batch changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from hneurons.config import Decoding
+from hneurons.generation import _choose, _shared_prefix, batches_by_budget, generate, prompt_seed
+
+PROMPTS = [[1, *range(50, 50 + n)] for n in (3, 9, 5, 14, 4)]
+GREEDY = Decoding(max_new_tokens=20, temperature=0)
+SAMPLED = Decoding(max_new_tokens=12, temperature=0.7, top_k=50, top_p=0.9)
+
+
+def run(model, prompts, decoding, samples=1, budget=8192, stops=(2,)):
+    seeds = [prompt_seed(0, str(p)) for p in prompts]
+    found = dict(generate(model, prompts, decoding, seeds=seeds, stop_ids=stops, samples=samples, token_budget=budget))
+    return [found[i] for i in range(len(prompts))]
+
+
+def test_greedy_equals_the_library(any_model):
+    stops = tuple(range(2, 40))
+    for prompt, (ours,) in zip(PROMPTS, run(any_model, PROMPTS, GREEDY, stops=stops), strict=True):
+        ids = torch.tensor([prompt])
+        options = {"max_new_tokens": 20, "do_sample": False, "eos_token_id": list(stops), "pad_token_id": 0}
+        theirs = any_model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **options)
+        assert ours.token_ids == theirs[0, len(prompt) :].tolist()
+
+
+def test_logprobs_equal_a_teacher_forced_pass(any_model):
+    for prompt, responses in zip(PROMPTS, run(any_model, PROMPTS, SAMPLED, samples=3), strict=True):
+        for response in responses:
+            ids = torch.tensor([[*prompt, *response.token_ids]])
+            with torch.no_grad():
+                logprobs = any_model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].log_softmax(-1)
+            expected = [logprobs[len(prompt) - 1 + i, t].item() for i, t in enumerate(response.token_ids)]
+            assert response.logprobs == pytest.approx(expected, abs=1e-4)
+
+
+def test_samples_do_not_depend_on_the_batch(any_model):
+    together = run(any_model, PROMPTS, SAMPLED, samples=2)
+    alone = [run(any_model, [p], SAMPLED, samples=2)[0] for p in PROMPTS]
+    small = run(any_model, PROMPTS, SAMPLED, samples=2, budget=40)
+    for a, b, c in zip(together, alone, small, strict=True):
+        assert [r.token_ids for r in a] == [r.token_ids for r in b] == [r.token_ids for r in c]
+
+
+def test_a_response_ends_at_its_end_token(any_model):
+    stops = tuple(range(2, 120))
+    reasons = Counter()
+    for responses in run(any_model, PROMPTS, SAMPLED, samples=8, stops=stops):
+        for r in responses:
+            reasons[r.finish_reason] += 1
+            assert not set(r.token_ids[:-1]) & set(stops)
+            assert (r.token_ids[-1] in stops) == (r.finish_reason == "stop")
+            assert len(r.token_ids) == len(r.logprobs) <= 12
+            assert r.finish_reason == "stop" or len(r.token_ids) == 12
+    assert reasons["stop"] > 5
+
+
+def test_draws_follow_the_truncated_distribution():
+    logits = torch.tensor([[2.0, 1.0, 0.5, 0.0, -1.0]])
+    decoding = Decoding(max_new_tokens=1, temperature=0.7, top_k=4, top_p=0.9)
+    uniforms = (torch.arange(20000) + 0.5) / 20000
+    drawn = _choose(logits.expand(20000, -1), decoding, uniforms)
+    # By hand: the four largest, renormalised; the fourth lies beyond 0.9 of them.
+    kept = (logits[0, :4] / 0.7).softmax(0)
+    assert kept[:3].sum() > 0.9 > kept[:2].sum()
+    expected = kept[:3] / kept[:3].sum()
+    shares = torch.bincount(drawn, minlength=5) / 20000
+    torch.testing.assert_close(shares[:3], expected, atol=2e-4, rtol=0)
+    assert shares[3:].sum() == 0
+
+
+def test_batches_hold_the_budget_longest_first():
+    lengths = [10, 50, 20, 200, 5]
+    batches = list(batches_by_budget(lengths, 100))
+    assert batches == [[3], [1, 2], [0, 4]]
+
+
+def test_shared_prefix_leaves_every_prompt_a_token():
+    assert _shared_prefix([[1, 2, 3], [1, 2, 4], [1, 2]]) == 1
+    assert _shared_prefix([[1, 2, 3], [1, 2, 4, 5]]) == 2
+    assert _shared_prefix([[1], [2]]) == 0

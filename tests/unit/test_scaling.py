@@ -1,0 +1,109 @@
+"""Scaling: hook = columns, α = 1 = untouched, and nothing stays behind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hneurons.config import Decoding
+from hneurons.errors import HNeuronsError
+from hneurons.generation import generate
+from hneurons.models import decoder_mlps
+from hneurons.neurons import NeuronSet
+from hneurons.scaling import scale_columns, scaled
+from tests.tiny import tiny_model
+
+CHOSEN = {0: [1, 7, 30], 2: [0, 47]}
+IDS = torch.arange(3, 20)[None]
+
+
+def logits(model):
+    with torch.no_grad():
+        return model(input_ids=IDS, attention_mask=torch.ones_like(IDS)).logits
+
+
+def greedy(model):
+    prompts = [IDS[0, :n].tolist() for n in (5, 11, 17)]
+    found = dict(generate(model, prompts, Decoding(max_new_tokens=12, temperature=0), seeds=[0] * 3, stop_ids=[2]))
+    return [found[i][0] for i in range(3)]
+
+
+@pytest.mark.parametrize("alpha", [0, 0.5, 1, 1.7, 3])
+def test_hook_equals_scaled_columns(any_model, alpha):
+    with scaled(any_model, CHOSEN, alpha):
+        by_hook, said = logits(any_model), greedy(any_model)
+    originals = [mlp.down_proj.weight.detach().clone() for mlp in decoder_mlps(any_model)]
+    try:
+        scale_columns(any_model, CHOSEN, alpha)
+        torch.testing.assert_close(logits(any_model), by_hook, atol=1e-4, rtol=1e-4)
+        assert [r.token_ids for r in greedy(any_model)] == [r.token_ids for r in said]
+    finally:
+        for mlp, weight in zip(decoder_mlps(any_model), originals, strict=True):
+            mlp.down_proj.weight.data = weight
+
+
+def test_alpha_1_is_the_untouched_model(any_model):
+    untouched, said = logits(any_model), greedy(any_model)
+    with scaled(any_model, CHOSEN, 1):
+        assert torch.equal(logits(any_model), untouched)
+        assert greedy(any_model) == said
+
+
+def test_scaling_changes_the_model_within_the_block_only(any_model):
+    untouched = logits(any_model)
+    with pytest.raises(RuntimeError, match="inside"), scaled(any_model, CHOSEN, 0):
+        assert not torch.allclose(logits(any_model), untouched)
+        raise RuntimeError("inside")
+    assert torch.equal(logits(any_model), untouched)
+
+
+def test_nested_blocks_multiply(llama):
+    with scaled(llama, CHOSEN, 6):
+        once = logits(llama)
+    with scaled(llama, CHOSEN, 2), scaled(llama, CHOSEN, 3):
+        torch.testing.assert_close(logits(llama), once, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("neurons", "alpha", "message"),
+    [
+        (CHOSEN, -1, "alpha must be a number >= 0"),
+        (CHOSEN, float("nan"), "alpha must be a number >= 0"),
+        ({3: [0]}, 1, "layer 3 is not in this model: it has 3"),
+        ({0: [48]}, 1, "outside d_ff = 48"),
+    ],
+)
+def test_what_the_model_does_not_have_is_refused(llama, neurons, alpha, message):
+    with pytest.raises(HNeuronsError, match=message), scaled(llama, neurons, alpha):
+        pass
+    assert not any(m.down_proj._forward_pre_hooks for m in decoder_mlps(llama))
+
+
+def neuron_set():
+    weights = np.array([0.5, -0.2, 1.0, 0.3])
+    return NeuronSet(np.array([0, 0, 0, 2]), np.array([1, 2, 7, 40]), weights, weights > 0, {"d_ff": 48, "C": 1.0})
+
+
+def test_a_set_survives_its_file(tmp_path):
+    neuron_set().save(tmp_path / "neurons.parquet")
+    again = NeuronSet.load(tmp_path / "neurons.parquet")
+    assert again.by_layer() == {0: [1, 7], 2: [40]}
+    np.testing.assert_array_equal(again.weights, neuron_set().weights)
+    assert again.made_by == {"d_ff": 48, "C": 1.0}
+
+
+def test_a_set_scales_its_positive_neurons():
+    model = tiny_model("llama")
+    with neuron_set().scale(model, 0.0):
+        by_set = logits(model)
+    with scaled(model, {0: [1, 7], 2: [40]}, 0.0):
+        assert torch.equal(logits(model), by_set)
+
+
+def test_the_random_control_has_as_many_neurons_per_layer_and_none_of_the_set():
+    found = neuron_set()
+    control = found.named("random-3")
+    assert {layer: len(n) for layer, n in control.by_layer().items()} == {0: 2, 2: 1}
+    assert not set(control.by_layer()[0]) & {1, 2, 7}
+    assert control.by_layer() == found.random_like(3).by_layer() != found.random_like(4).by_layer()

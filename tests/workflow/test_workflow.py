@@ -1,0 +1,194 @@
+"""The whole DAG on a tiny model: what runs, what does not run again, and what a kill leaves behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from hneurons import store
+from hneurons.neurons import NeuronSet
+from hneurons.records import RESPONSES, RUNS
+from tests.workflow.study import CONFIG, MODEL, Workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    workspace = Workspace(tmp_path_factory.mktemp("study"))
+    workspace.run()
+    return workspace
+
+
+def test_the_study_is_whole(workspace):
+    table = pd.read_csv(workspace.results / "tables/table1.csv")
+    assert set(table["dataset"]) == set(CONFIG["datasets"])
+    per_set = table.groupby("dataset")["method"].nunique()
+    assert per_set["cities"] == 8 and per_set["invented-cities"] == 7, "population is known for real cities only"
+    assert (table["n_hallucinated"] == table["n_faithful"]).all() and (table["n_faithful"] >= 4).all()
+    for name in ("accuracy", "auroc"):
+        assert (table[f"{name}_low"] <= table[name]).all() and (table[name] <= table[f"{name}_high"]).all()
+    neurons = NeuronSet.load(workspace.results / MODEL / "probe/neurons.parquet")
+    assert table["h_neurons"].iloc[0] == neurons.selected.sum() > 0
+    assert table["neurons"].iloc[0] == 2 * 160
+    points = pd.read_csv(workspace.results / "tables/figure3.csv")
+    assert len(points) == 2 * 2 * 4
+    for picture in ("figure3.png", "figure3.svg"):
+        assert (workspace.results / "figures" / picture).stat().st_size > 10_000
+
+
+def test_a_finished_study_has_nothing_to_do(workspace):
+    assert workspace.planned() == []
+
+
+def test_every_job_has_a_log_and_a_timing(workspace):
+    logs = {p.relative_to(workspace.folder / "logs/tiny") for p in (workspace.folder / "logs").rglob("*.log")}
+    timings = {p.relative_to(workspace.results / "timings") for p in (workspace.results / "timings").rglob("*.tsv")}
+    assert len(logs) == len(timings) > 40
+    said = (workspace.folder / "logs/tiny" / MODEL / "responses/cities/0000.log").read_text()
+    assert "sampling: 100%" in said
+
+
+def test_examples_are_disjoint_and_the_token_ids_travel(workspace):
+    examples = pq.read_table(workspace.results / MODEL / "examples/cities.parquet").to_pandas()
+    questions = pq.read_table(workspace.results / "questions/cities.parquet").to_pandas().set_index("question_id")
+    gold = {s: {questions["aliases"][q][0] for q in of["question_id"]} for s, of in examples.groupby("split")}
+    assert not gold["train"] & gold["test"] and not gold["train"] & gold["selection"]
+    assert examples["question_id"].is_unique
+    assert (examples.groupby(["split", "label"]).size() >= 4).all()
+    shard = store.read_table(workspace.results / MODEL / "responses/cities/0001.parquet", RESPONSES)
+    assert store.made_by(workspace.results / MODEL / "responses/cities/0001.parquet")["layers"] == 2
+    for row in shard.to_pylist():
+        assert len(row["logprobs"]) == len(row["response_ids"])
+        assert (row["finish_reason"] == "stop") == (row["response_ids"][-1] == 2)
+
+
+def test_one_target_asks_for_its_ancestors_only(workspace):
+    planned = workspace.planned("--forceall", f"results/tiny/{MODEL}/cett/elements/0000.parquet")
+    assert planned == ["cett", "examples", "prepare_model", "questions", "responses", "spans", "verdicts"]
+
+
+def test_a_deleted_alpha_is_run_again_alone(workspace):
+    folder = workspace.results / MODEL / "impact/are-you-sure/hneurons"
+    before = {path.name: (path.stat().st_ino, store.read_table(path)) for path in folder.glob("alpha=*.parquet")}
+    (folder / "alpha=2.parquet").unlink()
+    assert workspace.planned() == ["figure3", "impact_0", "impact_curve"] or workspace.planned() == [
+        "figure3",
+        "impact_1",
+        "impact_curve",
+    ]
+    workspace.run()
+    after = {path.name: (path.stat().st_ino, store.read_table(path)) for path in folder.glob("alpha=*.parquet")}
+    assert [name for name in before if before[name][0] != after[name][0]] == ["alpha=2.parquet"]
+    assert after["alpha=2.parquet"][1].equals(before["alpha=2.parquet"][1])
+    assert workspace.planned() == []
+
+
+@pytest.mark.parametrize("path", ["cett/cities/0001.parquet", "verdicts/elements/0000.parquet", "probe/path.csv"])
+def test_a_deleted_file_is_missed(workspace, path):
+    kept = workspace.results / MODEL / path
+    aside = kept.with_suffix(".aside")
+    kept.rename(aside)
+    planned = workspace.planned()
+    aside.rename(kept)
+    assert path.split("/")[0] in planned
+    assert workspace.planned() == []
+
+
+STAGES = {
+    "responses": (f"{MODEL}/responses/cities/0000.parquet", ".journal"),
+    "cett": (f"{MODEL}/cett/cities/0000.parquet", ""),
+    "probe": (f"{MODEL}/probe/neurons.parquet", ""),
+    "detection": (f"{MODEL}/detection/cities.json", ""),
+    "impact": (f"{MODEL}/impact/false-premise/random-1/alpha=3.parquet", ".journal"),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_stage_leaves_nothing_that_a_rerun_would_read(workspace, stage):
+    target, journal = STAGES[stage]
+    path = workspace.results / target
+    before = path.read_bytes()
+    path.unlink()
+    log = (
+        workspace.folder
+        / "logs/tiny"
+        / {
+            "responses": f"{MODEL}/responses/cities/0000.log",
+            "cett": f"{MODEL}/cett/cities/0000.log",
+            "probe": f"{MODEL}/probe.log",
+            "detection": f"{MODEL}/detection/cities.log",
+            "impact": "unused",
+        }[stage]
+    )
+    log.unlink(missing_ok=True)
+    # A stage with a journal is killed once it has written there, the others once their job runs.
+    workspace.kill_during(f"results/tiny/{target}", path.with_name(path.name + journal) if journal else log)
+    assert not path.exists() or path.read_bytes() == before
+    workspace.run("--unlock")
+    workspace.run("--rerun-incomplete", f"results/tiny/{target}")
+    if target.endswith(".parquet") and stage != "probe":
+        schema = {"responses": RESPONSES, "impact": RUNS}.get(stage)
+        import io
+
+        assert store.read_table(path, schema).equals(pq.read_table(io.BytesIO(before)))
+    assert not list(workspace.results.rglob("*.journal"))
+
+
+def test_after_the_kills_the_study_finishes(workspace):
+    workspace.run("--rerun-incomplete")
+    assert workspace.planned() == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("models=[gpt-5]", "error: config: models: unknown model 'gpt-5'; models.yaml has: tiny-llama"),
+        ("probe={C: []}", "error: config: probe.C: List should have at least 1 item"),
+        (
+            "impact={alphas: [1, -2]}",
+            "error: config: impact.alphas.1: Input should be greater than or equal to 0 (got -2)",
+        ),
+        ("colour=red", "error: config: colour: unknown key; allowed keys: study, seed,"),
+        ("study=../../etc", "error: config: study: String should match pattern"),
+    ],
+)
+def test_a_wrong_config_is_refused_before_any_job_runs(workspace, wrong, says):
+    command = [*workspace.command("--dry-run"), "--config", wrong]
+    done = subprocess.run(command, cwd=workspace.folder, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert next(line for line in done.stderr.splitlines() if line.strip()).startswith(says)
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "target", ["results/tiny/../../x/cett/cities/0000.parquet", f"results/tiny/{MODEL}/cett/../0000.parquet"]
+)
+def test_no_path_comes_in_through_a_wildcard(workspace, target):
+    done = subprocess.run(workspace.command("--dry-run", target), cwd=workspace.folder, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "MissingRuleException" in done.stdout + done.stderr
+
+
+def test_too_few_consistent_questions_stop_the_run_with_counts(workspace):
+    command = workspace.command(f"results/few/{MODEL}/examples/elements.parquet", "--config", "study=few")
+    command += ["examples={min_per_class: 100}"]
+    done = subprocess.run(command, cwd=workspace.folder, capture_output=True, text=True)
+    assert done.returncode != 0
+    line = next(line for line in done.stderr.splitlines() if "error: elements: too few" in line)
+    assert "100 needed; raise datasets.elements.questions" in line
+    assert not (workspace.folder / f"results/few/{MODEL}/examples/elements.parquet").exists()
+
+
+def test_the_report_is_written(workspace):
+    workspace.run("--report", "results/tiny/report.html")
+    text = (workspace.results / "report.html").read_text()
+    assert "figure3.png" in text and "table1.csv" in text
+
+
+def test_summary_says_how_many_of_how_many(workspace):
+    summary = json.loads((workspace.results / MODEL / "probe/summary.json").read_text())
+    assert summary["neurons"] == 320 and 0 < summary["h_neurons"] <= summary["non_zero"] < 320
+    assert summary["converged"]

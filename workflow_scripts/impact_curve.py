@@ -1,0 +1,14 @@
+from hneurons import store
+from hneurons.benchmarks import BENCHMARKS
+from hneurons.config import ImpactSettings
+from hneurons.impact import curve, read_runs
+from hneurons.joblog import job
+from hneurons.records import RUNS
+
+with job(snakemake.log[0]):
+    untouched = store.read_table(snakemake.input.untouched, RUNS)
+    settings = ImpactSettings(**snakemake.params.impact)
+    found = curve(untouched, read_runs(snakemake.input.scaled), settings, snakemake.params.seed)
+    name = snakemake.wildcards.benchmark
+    head = {"model": snakemake.wildcards.model, "benchmark": name, "judge": BENCHMARKS[name].judged_by}
+    store.write_json(snakemake.output[0], {**head, **found})
