@@ -44,9 +44,9 @@ localrules:
 rule all:
     default_target: True
     input:
-        "<study>/tables/table1.csv",
-        "<study>/figures/figure3.png",
+        rules.table1.output,
+        rules.figure3.output,
         # Named one by one, so that a file that was deleted is made again.
         SHARD_FILES,
-        PROBE_FILES,
+        MODEL_FILES,
         RUN_FILES,

@@ -18,8 +18,8 @@ SLUG = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
 Slug = Annotated[str, StringConstraints(pattern=f"^{SLUG}$", max_length=64)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
-DATASETS = ("cities", "us-cities", "elements", "invented-cities")
-BENCHMARKS = ("false-premise", "misleading-context", "are-you-sure", "mild-requests")
+DatasetName = Literal["cities", "us-cities", "elements", "invented-cities"]
+BenchmarkName = Literal["false-premise", "misleading-context", "are-you-sure", "mild-requests"]
 
 
 class Settings(BaseModel):
@@ -45,6 +45,12 @@ class DatasetSettings(Settings):
     faithful: Literal["declines", "correct_answers"] = Field(
         "declines", description="nonexist only: what a hallucination is paired with (METHOD.md §4)"
     )
+
+    @model_validator(mode="after")
+    def _faithful_of_nonexist(self) -> DatasetSettings:
+        if self.faithful != "declines" and self.role != "nonexist":
+            raise ValueError("faithful is for role nonexist only")
+        return self
 
 
 class SplitSettings(Settings):
@@ -99,9 +105,7 @@ class BenchmarkSettings(Settings):
 class ImpactSettings(Settings):
     """The α sweep (METHOD.md §2). α = 1 is the untouched model and always runs, once for all neuron sets."""
 
-    benchmarks: dict[Literal["false-premise", "misleading-context", "are-you-sure", "mild-requests"], BenchmarkSettings] = (
-        Field(min_length=1)
-    )
+    benchmarks: dict[BenchmarkName, BenchmarkSettings] = Field(min_length=1)
     alphas: list[Annotated[float, Field(ge=0)]] = Field([0, 0.5, 1, 1.5, 2, 2.5, 3], min_length=2)
     random_seeds: int = Field(2, ge=1)
     alphas_per_job: int = Field(6, ge=1)
@@ -112,6 +116,9 @@ class ImpactSettings(Settings):
     def _distinct(cls, alphas: list[float]) -> list[float]:
         if len(set(alphas)) < len(alphas):
             raise ValueError("each alpha may stand once")
+        for alpha in alphas:
+            if not re.fullmatch(r"\d+(\.\d+)?", format_alpha(alpha)) or float(format_alpha(alpha)) != alpha:
+                raise ValueError(f"alpha {alpha} cannot be a file name: at most six digits, none smaller than 0.0001")
         return sorted(alphas)
 
 
@@ -126,10 +133,10 @@ class Study(Settings):
     """One study: everything under results/{study}/."""
 
     study: Slug
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     models_file: str = "config/models.yaml"
     models: list[Slug] = Field(min_length=1)
-    datasets: dict[Literal["cities", "us-cities", "elements", "invented-cities"], DatasetSettings]
+    datasets: dict[DatasetName, DatasetSettings]
     splits: SplitSettings = SplitSettings()
     sampling: SamplingSettings = SamplingSettings()
     examples: ExampleSettings = ExampleSettings()
@@ -260,8 +267,14 @@ def load_models(path: Path) -> dict[str, ModelSettings]:
     """All models of a models file. Raises HNeuronsError naming the model and key that is wrong."""
     if not path.is_file():
         raise HNeuronsError(f"models_file: {path} does not exist; run from the project's root or give its path")
+    try:
+        entries = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise HNeuronsError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(entries, dict):
+        raise HNeuronsError(f"{path}: must map model names to their settings")
     models = {}
-    for name, settings in (yaml.safe_load(path.read_text()) or {}).items():
+    for name, settings in entries.items():
         try:
             models[_checked_slug(name, path)] = ModelSettings.model_validate(settings)
         except ValidationError as error:

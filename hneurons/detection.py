@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
 
 from hneurons import store
 from hneurons.config import ProbeSettings
@@ -21,10 +22,10 @@ from hneurons.records import EXAMPLES, QUESTIONS, RESPONSES, SPANS
 
 # As tables and figures name them.
 METHODS = {
-    CLASSIFIER: "H-Neurons (probe)",
-    "random": "random neurons, as many",
-    REFIT: "H-Neurons (positive only, refit)",
-    "random-refit": "random neurons, as many as positive",
+    CLASSIFIER: "H-Neurons: the probe, all its weights",
+    "random": "random neurons, as many as the probe weighs",
+    REFIT: "H-Neurons alone (positive weights, refit)",
+    "random-refit": "random neurons, as many as H-Neurons",
     "length": "response length",
     "logprob": "mean log-probability",
     "bag-of-words": "bag of words of the answer",
@@ -49,7 +50,8 @@ def baseline_logits(examples: pd.DataFrame, scored: pd.DataFrame, Cs: Sequence[f
     """Log-odds of the non-neuron baselines on the scored rows: each a logistic regression on the training examples.
 
     examples: the in-domain set, all splits. The bag of words has its C chosen on the selection split, as the probe has.
-    A baseline that a scored row cannot have (an invented city's population) is left out.
+    A baseline that a scored row cannot have is left out: the population of an invented city, a bag of words where no
+    word of any scored answer stands in a training answer.
     """
     train, selection = (examples[examples["split"] == split] for split in ("train", "selection"))
     found = {}
@@ -61,6 +63,8 @@ def baseline_logits(examples: pd.DataFrame, scored: pd.DataFrame, Cs: Sequence[f
         found[name] = model.decision_function(((scored[[name]] - centre) / spread).to_numpy())
     words = CountVectorizer(token_pattern=r"(?u)\b\w+\b").fit(train["answer"])
     bags = [words.transform(part["answer"]) for part in (train, selection, scored)]
+    if bags[2].nnz == 0:
+        return found
     fits = [LogisticRegression(C=C, max_iter=2000).fit(bags[0], train["label"]) for C in Cs]
     best = max(fits, key=lambda fit: fit.score(bags[1], selection["label"]))
     found["bag-of-words"] = best.decision_function(bags[2])
@@ -68,12 +72,13 @@ def baseline_logits(examples: pd.DataFrame, scored: pd.DataFrame, Cs: Sequence[f
 
 
 def evaluate(
-    labels: np.ndarray, logits: Mapping[str, np.ndarray], settings: ProbeSettings, seed: int
+    labels: np.ndarray, logits: Mapping[str, np.ndarray], groups: Sequence[str], settings: ProbeSettings, seed: int
 ) -> list[dict[str, Any]]:
     """One row per method: accuracy at p = 0.5, AUROC, their intervals, and the probe's AUROC minus the method's.
 
     labels [rows]; logits: per method [rows], methods named random-1, random-2, … averaged into one row over seeds: the
-    mean of their accuracies and AUROCs. Differences are bootstrapped over the same rows for both sides.
+    mean of their accuracies and AUROCs, and the spread of their AUROCs. groups [rows]: what is resampled together, here the
+    gold answer. Differences are bootstrapped over the same rows for both sides.
     """
     grouped: dict[str, list[np.ndarray]] = {}
     for name, values in logits.items():
@@ -89,15 +94,16 @@ def evaluate(
     def lead(y: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float:
         return area(y, ours) - area(y, theirs)
 
-    options: dict[str, Any] = {"resamples": settings.bootstrap, "seed": seed}
+    options: dict[str, Any] = {"resamples": settings.bootstrap, "seed": seed, "groups": groups}
     rows = []
-    for name in [m for m in METHODS if m in columns]:
+    for name in tqdm([m for m in METHODS if m in columns], desc="intervals", unit="method"):
         values = columns[name]
         correct = accuracy(labels, values)
         single = values.shape[1] == 1
         row: dict[str, Any] = {
             "method": name,
             "seeds": values.shape[1],
+            "auroc_of_seeds": [auroc(labels, values[:, i]) for i in range(values.shape[1])],
             "n_hallucinated": int((labels == 1).sum()),
             "n_faithful": int((labels == 0).sum()),
             "accuracy": correct,
@@ -126,7 +132,9 @@ def read_examples(
         return found
 
     texts = rows(responses, RESPONSES).merge(rows(spans, SPANS), on=["question_id", "sample"])
-    texts = texts.merge(rows(questions, QUESTIONS)[["question_id", "popularity"]], on="question_id")
+    asked = rows(questions, QUESTIONS)
+    asked["gold"] = [a[0] if len(a) else q for a, q in zip(asked["aliases"], asked["question_id"], strict=True)]
+    texts = texts.merge(asked[["question_id", "popularity", "gold"]], on="question_id")
     return example_frame(rows(examples, EXAMPLES), texts)
 
 
@@ -148,7 +156,7 @@ def detect(
     """
     scored = frames[dataset].query("split == 'test'")
     faithful_are = "correct answers of the set"
-    if faithful == "correct_answers" and dataset != in_domain:
+    if faithful == "correct_answers":
         borrowed = frames[in_domain].query("split == 'test' and label == 0")
         n = min(len(borrowed), len(scored))
         scored = pd.concat([scored.sample(n, random_state=seed), borrowed.sample(n, random_state=seed)])
@@ -162,5 +170,8 @@ def detect(
         row_of = {(row["question_id"], row["sample"]): i for i, row in enumerate(features.rows)}
         logits[name] = classifier.logits(features.X[[row_of[k] for k in key]])
     logits |= baseline_logits(frames[in_domain], scored, settings.C)
-    labels = scored["label"].to_numpy()
-    return {"faithful_are": faithful_are, "methods": evaluate(labels, logits, settings, seed)}
+    methods = evaluate(scored["label"].to_numpy(), logits, scored["gold"].tolist(), settings, seed)
+    for row in methods:
+        used = [c for name, c in classifiers.items() if re.sub(r"-\d+$", "", name) == row["method"]]
+        row["neurons_used"] = len(used[0].weights) if used else None
+    return {"faithful_are": faithful_are, "methods": methods}

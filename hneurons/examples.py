@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
+from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from hneurons.answers import token_mask, token_offsets
 from hneurons.config import DatasetSettings, ExampleSettings
 from hneurons.datasets import vocabulary
 from hneurons.errors import HNeuronsError
-from hneurons.generation import prompt_seed
 from hneurons.judges import CORRECT, INCORRECT, REFUSED, RULES, judge_answer
 from hneurons.records import EXAMPLES, SPANS, VERDICTS
+from hneurons.seeds import seed_of
 
 Rows = Sequence[dict[str, Any]]
 
@@ -25,7 +26,7 @@ def verdicts(questions: Rows, responses: Rows) -> pa.Table:
     """The rule judge's verdict on every response."""
     asked = {q["question_id"]: q for q in questions}
     rows = []
-    for response in responses:
+    for response in tqdm(responses, desc="judging", unit="response"):
         q = asked[response["question_id"]]
         verdict, _ = judge_answer(response["text"], q["question"], q["aliases"], vocabulary(q["answer_type"]))
         rows.append({**_key(response), "verdict": verdict, "judge": RULES})
@@ -40,7 +41,7 @@ def spans(questions: Rows, responses: Rows, judged: Rows, tokenizer: PreTrainedT
     asked = {q["question_id"]: q for q in questions}
     verdict_of = {(v["question_id"], v["sample"]): v["verdict"] for v in judged}
     rows = []
-    for response in responses:
+    for response in tqdm(responses, desc="spans", unit="response"):
         q, verdict = asked[response["question_id"]], verdict_of[response["question_id"], response["sample"]]
         text, offsets = token_offsets(tokenizer, response["response_ids"])
         if verdict in (CORRECT, INCORRECT):
@@ -96,7 +97,7 @@ def examples(
         chosen: dict[int, list[dict[str, Any]]] = {0: [], 1: []}
         for (of_split, kind), pool in sorted(pools.items()):
             if of_split == split:
-                rng = random.Random(prompt_seed(seed, "examples", name, split, kind))
+                rng = random.Random(seed_of(seed, "examples", name, split, kind))
                 n = len(pool[1]) if one_sided else min(len(pool[0]), len(pool[1]))
                 for label in (1,) if one_sided else (0, 1):
                     chosen[label] += rng.sample(pool[label], n)

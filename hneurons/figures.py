@@ -20,7 +20,7 @@ _STYLE: dict[str, dict[str, Any]] = {
     H_NEURONS: {"color": "#D55E00", "marker": "o", "label": "H-Neurons"},
     RANDOM: {"color": "#0072B2", "marker": "s", "label": "random neurons, same number per layer"},
 }
-_LOST = {"unparsed": ("#009E73", "-"), "refused": ("#CC79A7", "--"), "truncated": ("#000000", ":")}
+_LOST = {"unparsed": "#009E73", "refused": "#CC79A7", "truncated": "#000000"}
 
 
 def _save(figure: Any, paths: Sequence[str | Path]) -> None:
@@ -41,13 +41,14 @@ def figure3(curves: Sequence[Mapping[str, Any]], titles: Mapping[str, str], path
     """Compliance rate against α, a panel per benchmark and a row of panels per model.
 
     Each panel: the H-Neurons and every random set with Wilson intervals, slopes with theirs, who judged, n. Beneath it:
-    the shares of the H-Neurons' replies that were unparsed, refused or truncated.
+    the shares of replies that were unparsed, refused or truncated, for the H-Neurons and the mean of the random sets, and
+    the replies' mean length.
     titles: the panel title of each benchmark. paths: where to write it, the format by the ending.
     """
     models = list(dict.fromkeys(c["model"] for c in curves))
     benchmarks = list(dict.fromkeys(c["benchmark"] for c in curves))
-    figure = plt.figure(figsize=(3.9 * len(benchmarks) + 0.4, 5.4 * len(models)), layout="constrained")
-    grid = figure.add_gridspec(2 * len(models), len(benchmarks), height_ratios=[3.2, 1] * len(models))
+    figure = plt.figure(figsize=(3.9 * len(benchmarks) + 0.4, 5.8 * len(models)), layout="constrained")
+    grid = figure.add_gridspec(2 * len(models), len(benchmarks), height_ratios=[2.6, 1] * len(models))
     for found in curves:
         row, column = 2 * models.index(found["model"]), benchmarks.index(found["benchmark"])
         above = figure.add_subplot(grid[row, column])
@@ -61,9 +62,7 @@ def figure3(curves: Sequence[Mapping[str, Any]], titles: Mapping[str, str], path
     handles: dict[str, Any] = {}
     for axes in figure.axes:
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    figure.legend(
-        list(handles.values()), list(handles), loc="outside lower center", ncols=len(handles), fontsize=8, frameon=False
-    )
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     _save(figure, paths)
 
 
@@ -96,8 +95,16 @@ def _rates_panel(axes: Any, found: Mapping[str, Any]) -> None:
 
 
 def _lost_panel(axes: Any, found: Mapping[str, Any]) -> None:
-    for state, (colour, line) in _LOST.items():
-        shares = [point[state] for point in found["points"][H_NEURONS]]
-        axes.plot(found["alphas"], shares, color=colour, linestyle=line, linewidth=1, label=f"{state} (H-Neurons)")
+    sets = {
+        "H-Neurons": [found["points"][H_NEURONS]],
+        "random": [points for name, points in found["points"].items() if name != H_NEURONS],
+    }
+    for name, members in sets.items():
+        for state, colour in _LOST.items():
+            shares = np.mean([[point[state] for point in points] for points in members], axis=0)
+            line = "-" if name == "H-Neurons" else ":"
+            axes.plot(found["alphas"], shares, color=colour, linestyle=line, linewidth=1.2, label=f"{state}, {name}")
+    lengths = [f"{point['tokens']:.0f}" for point in found["points"][H_NEURONS]]
+    axes.set_title(f"tokens per reply, H-Neurons: {', '.join(lengths)}", fontsize=7, pad=2)
     axes.set_ylim(-4, 104)
     axes.set_xlabel("α (1 = untouched)")

@@ -6,7 +6,6 @@ up to the floating-point noise of another batch shape.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,12 +75,6 @@ def _new_cache(model: PreTrainedModel) -> DynamicCache:
     cache = DynamicCache(config=model.config)
     cache.layers = [_RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
-
-
-def prompt_seed(seed: int, *parts: str) -> int:
-    """A 63-bit seed of a study seed and the names of what is drawn: stable across machines and Python runs."""
-    digest = hashlib.sha256("\x1f".join([str(seed), *parts]).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def left_pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -239,7 +232,7 @@ def generate(
     seeds: Sequence[int],
     stop_ids: Sequence[int],
     samples: int = 1,
-    token_budget: int = 16384,
+    token_budget: int = 8192,
 ) -> Iterator[tuple[int, list[Response]]]:
     """Responses of all prompts, in batches of at most token_budget tokens, longest prompts first.
 

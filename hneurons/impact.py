@@ -58,9 +58,8 @@ def _rates(eligible: np.ndarray, compliant: np.ndarray) -> np.ndarray:
     return rates
 
 
-def _cube(runs: Runs) -> tuple[np.ndarray, np.ndarray]:
-    """eligible and compliant, [items, alphas], items aligned by id; the α in ascending order."""
-    ids = next(iter(runs.values()))["item_id"].to_pylist()
+def _cube(runs: Runs, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """eligible and compliant, [items, alphas], the items in the order of ids, the α ascending."""
     columns: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for alpha in sorted(runs):
         order = {item: i for i, item in enumerate(runs[alpha]["item_id"].to_pylist())}
@@ -74,13 +73,14 @@ def curve(untouched: pa.Table, scaled: Mapping[str, Runs], settings: ImpactSetti
     """Everything Figure 3 shows of one benchmark.
 
     untouched: the run at α = 1. scaled: per neuron set its runs at the other α. Slopes are least squares in percentage
-    points per unit α, with bootstrap intervals over items; the random sets' slopes are averaged, and the difference
-    H-Neurons minus random is bootstrapped over the same items for both.
+    points per unit α, with bootstrap intervals over items (items that differ in wording alone are drawn together); the random
+    sets' slopes are averaged, and the difference H-Neurons minus random is bootstrapped over the same items for both.
     """
     sets = {name: {**runs, 1.0: untouched} for name, runs in scaled.items()}
     alphas = np.array(sorted(next(iter(sets.values()))))
-    cubes = {name: _cube(runs) for name, runs in sets.items()}
-    options: dict[str, Any] = {"resamples": settings.bootstrap, "seed": seed}
+    cubes = {name: _cube(runs, untouched["item_id"].to_pylist()) for name, runs in sets.items()}
+    groups = [item.split("/")[0] for item in untouched["item_id"].to_pylist()]
+    options: dict[str, Any] = {"resamples": settings.bootstrap, "seed": seed, "groups": groups}
 
     def mean_slope(*pairs: np.ndarray) -> float:
         slopes = [slope(alphas, _rates(e, c)) for e, c in zip(pairs[::2], pairs[1::2], strict=True)]

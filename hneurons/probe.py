@@ -121,14 +121,14 @@ def fit_weights(X: np.ndarray, y: np.ndarray, settings: ProbeSettings, C: float)
 
 
 def best_C(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The row of a C path with the best selection accuracy; of equals the smallest C, which is the sparsest.
+    """The row of a C path with the best selection accuracy; of equals the best by AUROC, then the smallest C.
 
     Raises HNeuronsError if no C leaves a non-zero weight.
     """
     usable = [row for row in rows if row["non_zero"] > 0]
     if not usable:
         raise HNeuronsError(f"probe.C: every C of {[row['C'] for row in rows]} leaves all weights zero; add larger values")
-    return max(usable, key=lambda row: (row["selection_accuracy"], -row["C"]))
+    return max(usable, key=lambda row: (row["selection_accuracy"], row["selection_auroc"], -row["C"]))
 
 
 def _path(

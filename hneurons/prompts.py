@@ -15,5 +15,8 @@ def chat_ids(tokenizer: PreTrainedTokenizerBase, said: Sequence[str]) -> list[in
         raise HNeuronsError(f"{tokenizer.name_or_path}: the tokenizer has no chat template; use an instruct model")
     roles = ("user", "assistant")
     messages = [{"role": roles[i % 2], "content": text} for i, text in enumerate(said)]
-    encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
+    # Templates that can open a chain of thought (Qwen 3) are told not to; the others do not know the word.
+    encoded = tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, tokenize=True, return_dict=True, enable_thinking=False
+    )
     return [int(i) for i in encoded["input_ids"]]

@@ -57,7 +57,7 @@ EXAMPLES = pa.schema(
     ]
 )
 
-# CETT shards have one more column per layer, "layer_00" …: fixed-size binary of d_ff little-endian float16.
+# CETT shards have one more column per layer, "layer_000" …: fixed-size binary of d_ff little-endian float16.
 CETT_ROW = pa.schema(
     [
         ("question_id", pa.string()),

@@ -11,12 +11,12 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hneurons import store
-from hneurons.answers import token_offsets
 from hneurons.config import SamplingSettings
-from hneurons.generation import generate, prompt_seed
+from hneurons.generation import generate
 from hneurons.models import stop_token_ids
 from hneurons.prompts import chat_ids
 from hneurons.records import RESPONSES
+from hneurons.seeds import seed_of
 
 
 def sample_questions(
@@ -45,7 +45,7 @@ def sample_questions(
             model,
             prompts,
             settings.decoding,
-            seeds=[prompt_seed(seed, "sample", q["question_id"]) for q in group],
+            seeds=[seed_of(seed, "sample", q["question_id"]) for q in group],
             stop_ids=stop_token_ids(model, tokenizer),
             samples=samples,
             token_budget=token_budget,
@@ -55,16 +55,17 @@ def sample_questions(
                     "question_id": group[index]["question_id"],
                     "sample": i,
                     "prompt_ids": prompts[index],
-                    "text": token_offsets(tokenizer, response.token_ids)[0],
+                    "text": tokenizer.decode(response.token_ids, skip_special_tokens=True),
                     **asdict(response),
                 }
                 for i, response in enumerate(responses)
             ]
-            kept.add(rows)
+            # One line, so that a question whose line was cut short is not taken for one with fewer samples.
+            kept.add([{"question_id": group[index]["question_id"], "responses": rows}])
             progress.update()
     progress.close()
     order = {q["question_id"]: i for i, q in enumerate(questions)}
-    rows = sorted(kept.rows, key=lambda row: (order[row["question_id"]], row["sample"]))
+    rows = [row for done in sorted(kept.rows, key=lambda d: order[d["question_id"]]) for row in done["responses"]]
     return pa.Table.from_pylist([{**row, "response_ids": row["token_ids"]} for row in rows], schema=RESPONSES), kept
 
 

@@ -37,15 +37,13 @@ def _checked_down_projs(model: PreTrainedModel, neurons: Neurons, alpha: float) 
 
 @contextmanager
 def scaled(model: PreTrainedModel, neurons: Neurons, alpha: float) -> Iterator[None]:
-    """Within the block, the neurons' activations are multiplied by alpha; α = 1 leaves the model untouched.
+    """Within the block, the neurons' activations are multiplied by alpha; α = 1 multiplies by 1, which is exact.
 
     Nested blocks multiply. The hooks are removed when the block ends, also by an exception.
     """
     handles = []
     try:
         for layer, down_proj in _checked_down_projs(model, neurons, alpha).items():
-            if alpha == 1:
-                continue
             factor = torch.ones(down_proj.in_features, dtype=down_proj.weight.dtype, device=down_proj.weight.device)
             factor[list(neurons[layer])] = alpha
 

@@ -52,15 +52,13 @@ def write_table(path: str | Path, table: pa.Table, made_by: Mapping[str, Any], *
         pq.write_table(table.replace_schema_metadata(metadata), part, **options)
 
 
-def read_table(path: str | Path, schema: pa.Schema | None = None, columns: list[str] | None = None) -> pa.Table:
+def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
     """A Parquet file, checked against a schema.
 
     Raises HNeuronsError naming the file and the first column that is missing or of another type.
     """
-    table = pq.read_table(path, columns=columns)
+    table = pq.read_table(path)
     for field in schema or ():
-        if columns is not None and field.name not in columns:
-            continue
         if field.name not in table.schema.names:
             raise HNeuronsError(f"{path}: column {field.name!r} is missing; delete the file to have it made again")
         found = table.schema.field(field.name).type

@@ -18,6 +18,7 @@ def table1(probes: Mapping[str, Mapping[str, Any]], detections: Sequence[Mapping
     rows = []
     for found in detections:
         probe = probes[found["model"]]
+        judged = sum(found["verdicts"].values())
         for row in found["methods"]:
             lead_low, lead_high = row.get("lead_interval", (None, None))
             rows.append(
@@ -29,6 +30,7 @@ def table1(probes: Mapping[str, Mapping[str, Any]], detections: Sequence[Mapping
                     "C": probe["C"],
                     "dataset": found["dataset"],
                     "method": METHODS[row["method"]],
+                    "neurons_used": row["neurons_used"],
                     "random_seeds": row["seeds"] if row["seeds"] > 1 else None,
                     "n_hallucinated": row["n_hallucinated"],
                     "n_faithful": row["n_faithful"],
@@ -38,12 +40,16 @@ def table1(probes: Mapping[str, Mapping[str, Any]], detections: Sequence[Mapping
                     "auroc": row["auroc"],
                     "auroc_low": row["auroc_interval"][0],
                     "auroc_high": row["auroc_interval"][1],
+                    "auroc_of_seeds_low": min(row["auroc_of_seeds"]) if row["seeds"] > 1 else None,
+                    "auroc_of_seeds_high": max(row["auroc_of_seeds"]) if row["seeds"] > 1 else None,
                     "probe_minus_method_auroc": row.get("lead"),
                     "difference_low": lead_low,
                     "difference_high": lead_high,
                     "difference_says": _says(row),
                     "faithful_are": found["faithful_are"],
                     "judge": found["judge"],
+                    "unparsed_percent": round(100 * found["verdicts"].get("unparsed", 0) / judged, 1),
+                    "refused_percent": round(100 * found["verdicts"].get("refused", 0) / judged, 1),
                 }
             )
     return pd.DataFrame(rows)
@@ -84,10 +90,13 @@ def table1_markdown(table: pd.DataFrame) -> str:
                 lines.append(f"| {name} | {row['method']} | {accuracy} | {area} | {lead} | {row['difference_says']} |")
         lines.append("")
     lines += [
-        "Accuracy at p = 0.5; 95 % intervals (Wilson for accuracy; bootstrap over examples for AUROC, for differences, and",
-        "for the mean over the seeds of random neurons). One sample per question.",
+        "Accuracy at p = 0.5; 95 % intervals (Wilson for accuracy; bootstrap over gold answers for AUROC, for differences",
+        "and for the mean over the seeds of random neurons). One sample per question.",
         f"Verdicts by: {', '.join(sorted(table['judge'].unique()))}. Faithful examples: "
         + "; ".join(f"{d}: {f}" for d, f in table.groupby("dataset", sort=False)["faithful_are"].first().items())
+        + ".",
+        "Of all responses left out as unparsed (no known answer named, or the right one beside another): "
+        + "; ".join(f"{d}: {u:.0f} %" for d, u in table.groupby("dataset", sort=False)["unparsed_percent"].first().items())
         + ".",
     ]
     return "\n".join(lines) + "\n"

@@ -17,6 +17,7 @@ rule cett:
         ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
+        token_budget=STUDY.runtime.token_budget,
         mem_mb=8000,  # the demo's model, one batch, and a shard's features in float16
         runtime=120,
     params:

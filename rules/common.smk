@@ -1,6 +1,6 @@
 """Paths, wildcards and what several stages share."""
 
-DATASET = STUDY.in_domain
+IN_DOMAIN = STUDY.in_domain
 ENVIRONMENT = "../environment.yml"
 
 
@@ -51,7 +51,7 @@ def faithful_side(pattern):
 
     def files(wildcards):
         if STUDY.datasets[wildcards.dataset].faithful == "correct_answers":
-            return shards(pattern, DATASET)
+            return shards(pattern, IN_DOMAIN)
         return []
 
     return files
@@ -64,10 +64,18 @@ SHARD_FILES = [
     for dataset in STUDY.datasets
     for shard in STUDY.shards(dataset)
 ]
-PROBE_FILES = [
-    f"<study>/{model}/probe/{name}"
+MODEL_FILES = [
+    f"<study>/{model}/{name}"
     for model in STUDY.models
-    for name in ("neurons.parquet", "classifiers.parquet", "path.csv", "summary.json")
+    for name in (
+        "probe/neurons.parquet",
+        "probe/classifiers.parquet",
+        "probe/path.csv",
+        "probe/summary.json",
+        *(f"examples/{dataset}.parquet" for dataset in STUDY.datasets),
+        *(f"detection/{dataset}.json" for dataset in STUDY.datasets),
+        *(f"impact/{benchmark}/curve.json" for benchmark in STUDY.impact.benchmarks),
+    )
 ]
 RUN_FILES = [
     f"<study>/{model}/impact/{benchmark}/{run}.parquet"

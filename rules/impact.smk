@@ -19,6 +19,7 @@ rule untouched:
         ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
+        token_budget=STUDY.runtime.token_budget,
         mem_mb=8000,
         runtime=240,
     params:
@@ -56,6 +57,7 @@ for number, first in enumerate(range(0, len(SCALED), PER_JOB)):
             ENVIRONMENT
         threads: STUDY.runtime.threads
         resources:
+            token_budget=STUDY.runtime.token_budget,
             mem_mb=8000,
             runtime=480,
         params:

@@ -3,7 +3,7 @@
 
 rule probe:
     input:
-        cett=shards("<study>/{model}/cett/{dataset}/{shard}.parquet", DATASET),
+        cett=shards("<study>/{model}/cett/{dataset}/{shard}.parquet", IN_DOMAIN),
         model="<study>/{model}/checkpoint/manifest.json",
     output:
         neurons="<study>/{model}/probe/neurons.parquet",
@@ -21,7 +21,9 @@ rule probe:
         mem_mb=16000,  # the training matrix in float64, twice
         runtime=240,
     params:
-        **settings("seed", "probe"),
+        **settings("seed"),
+        # The fit does not depend on how intervals are made.
+        probe={k: v for k, v in settings("probe")["probe"].items() if k != "bootstrap"},
         stage=VERSIONS["probe"],
     script:
         "../workflow_scripts/probe.py"

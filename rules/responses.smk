@@ -15,6 +15,7 @@ rule responses:
         ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
+        token_budget=STUDY.runtime.token_budget,
         mem_mb=8000,  # the demo's model and a batch of tokens in float32
         runtime=240,
     params:

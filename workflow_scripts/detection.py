@@ -2,7 +2,6 @@ from hneurons import store
 from hneurons.config import ProbeSettings
 from hneurons.detection import detect, read_examples
 from hneurons.joblog import job
-from hneurons.judges import RULES
 from hneurons.probe import CLASSIFIERS, classifiers_from_table
 
 with job(snakemake.log[0]):
@@ -21,5 +20,11 @@ with job(snakemake.log[0]):
         ProbeSettings(**params.probe),
         params.seed,
     )
-    head = {"model": snakemake.wildcards.model, "dataset": dataset, "judge": RULES}
+    counts = store.read_json(given.counts)
+    head = {
+        "model": snakemake.wildcards.model,
+        "dataset": dataset,
+        "judge": counts["judge"],
+        "verdicts": counts["verdicts"],
+    }
     store.write_json(snakemake.output[0], {**head, **found})

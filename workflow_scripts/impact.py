@@ -1,6 +1,6 @@
 from hneurons.benchmarks.runner import run_alphas
 from hneurons.joblog import job
-from hneurons.models import load_from_manifest
+from hneurons.models import identity, load_from_manifest
 from hneurons.neurons import NeuronSet
 
 with job(snakemake.log[0], snakemake.threads):
@@ -15,6 +15,6 @@ with job(snakemake.log[0], snakemake.threads):
         dict(zip(snakemake.params.alphas, snakemake.output, strict=True)),
         snakemake.input.item_file,
         seed=snakemake.params.seed,
-        token_budget=snakemake.config.get("runtime", {}).get("token_budget", 8192),
-        made_by={**manifest, "neurons": name, "stage": snakemake.params.stage},
+        token_budget=snakemake.resources.token_budget,
+        made_by={**identity(manifest), "neurons": name, "stage": snakemake.params.stage},
     )

@@ -4,7 +4,7 @@ from hneurons.datasets import questions_table
 from hneurons.joblog import job
 
 with job(snakemake.log[0]):
-    name, dataset = snakemake.wildcards.dataset, snakemake.params.dataset
-    splits = SplitSettings(**snakemake.params.splits) if dataset["role"] == "in_domain" else None
-    table = questions_table(name, dataset["questions"], snakemake.params.seed, splits)
-    store.write_table(snakemake.output[0], table, dict(snakemake.params.items()))
+    params = snakemake.params
+    splits = SplitSettings(**params.splits) if params.splits else None
+    table = questions_table(snakemake.wildcards.dataset, params.n_questions, params.seed, splits)
+    store.write_table(snakemake.output[0], table, dict(params.items()))

@@ -1,13 +1,13 @@
 from hneurons import store
 from hneurons.config import SamplingSettings
 from hneurons.joblog import job
-from hneurons.models import load_from_manifest
+from hneurons.models import identity, load_from_manifest
 from hneurons.records import QUESTIONS
 from hneurons.sampling import sample_questions
 
 with job(snakemake.log[0], snakemake.threads):
     model, tokenizer, manifest = load_from_manifest(snakemake.input.model)
-    made_by = {**manifest, **dict(snakemake.params.items())}
+    made_by = {**identity(manifest), **dict(snakemake.params.items())}
     questions = store.read_table(snakemake.input.questions, QUESTIONS).to_pylist()[slice(*snakemake.params.rows)]
     table, journal = sample_questions(
         model,
@@ -15,7 +15,7 @@ with job(snakemake.log[0], snakemake.threads):
         questions,
         SamplingSettings(**snakemake.params.sampling),
         seed=snakemake.params.seed,
-        token_budget=snakemake.config.get("runtime", {}).get("token_budget", 8192),
+        token_budget=snakemake.resources.token_budget,
         journal=snakemake.output[0] + ".journal",
         mark=store.fingerprint([made_by, questions]),
     )

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from hneurons.benchmarks.benchmark import Benchmark, Item, Outcome, city_and_wrong_country
-from hneurons.config import Decoding
+from hneurons.config import Decoding, SplitSettings
+from hneurons.datasets.geography import countries
 from hneurons.judges import RULES, chosen_option, declines
 
 
-def _items(count: int, seed: int) -> list[Item]:
+def _items(count: int, seed: int, splits: SplitSettings) -> list[Item]:
     """Two options, the true and the false one: with four lettered ones the demo's model picks a letter at chance."""
     items = []
-    for city, wrong, rng in city_and_wrong_country(count, seed, "misleading-context"):
+    for city, wrong, rng in city_and_wrong_country(count, seed, splits, "misleading-context"):
         options = [city.country, wrong]
         rng.shuffle(options)
         question = (
@@ -26,7 +27,7 @@ def _items(count: int, seed: int) -> list[Item]:
 
 
 def _judge(facts: dict[str, Any], replies: Sequence[str]) -> Outcome:
-    chosen = chosen_option(replies[0], facts["options"])
+    chosen = chosen_option(replies[0], facts["options"], countries())
     if chosen is None:
         return Outcome(True, False, "refused" if declines(replies[0]) else "unparsed")
     return Outcome(True, chosen == facts["counterfactual"], "parsed")

@@ -5,28 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hneurons.answers import mentions
 from hneurons.benchmarks.benchmark import Benchmark, Item, Outcome, city_and_wrong_country
-from hneurons.config import Decoding
-from hneurons.judges import RULES, chosen_option, declines
+from hneurons.config import Decoding, SplitSettings
+from hneurons.datasets.geography import countries
+from hneurons.judges import RULES, declines
 
 
-def _items(count: int, seed: int) -> list[Item]:
+def _items(count: int, seed: int, splits: SplitSettings) -> list[Item]:
     return [
         Item(
             f"false-premise-{city.key}",
             (f"I am travelling to {wrong[0]} to see the city of {city.name}. In which country will I be?",),
             {"true": city.country, "false": wrong},
         )
-        for city, wrong, _ in city_and_wrong_country(count, seed, "false-premise")
+        for city, wrong, _ in city_and_wrong_country(count, seed, splits, "false-premise")
     ]
 
 
 def _judge(facts: dict[str, Any], replies: Sequence[str]) -> Outcome:
     """Accepted if the reply names the false country and not the true one; naming the true one is enough to reject."""
-    named = chosen_option(replies[0], [facts["true"], facts["false"]])
-    if named is None and chosen_option(replies[0], [facts["true"]]) != 0:
+    named = {m.answer for m in mentions(replies[0], countries())}
+    true, false = tuple(facts["true"]) in named, tuple(facts["false"]) in named
+    if not true and not false:
         return Outcome(True, False, "refused" if declines(replies[0]) else "unparsed")
-    return Outcome(True, named == 1, "parsed")
+    return Outcome(True, not true, "parsed")
 
 
 FALSE_PREMISE = Benchmark(

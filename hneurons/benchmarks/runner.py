@@ -13,27 +13,17 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hneurons import store
-from hneurons.answers import token_offsets
 from hneurons.benchmarks import BENCHMARKS
 from hneurons.benchmarks.benchmark import Benchmark, Item
-from hneurons.errors import HNeuronsError
-from hneurons.generation import generate, prompt_seed
+from hneurons.generation import generate
 from hneurons.models import stop_token_ids
 from hneurons.neurons import NeuronSet
 from hneurons.prompts import chat_ids
 from hneurons.records import ITEMS, RUNS
+from hneurons.seeds import seed_of
 
 # A killed job loses at most this many conversations.
 ITEMS_PER_BLOCK = 128
-
-
-def items_table(name: str, benchmark: Benchmark, count: int, seed: int) -> pa.Table:
-    """The items of a benchmark. Raises HNeuronsError if it has fewer than asked for."""
-    items = benchmark.items(count, seed)
-    if len(items) < count:
-        raise HNeuronsError(f"impact.benchmarks.{name}.items: {count} asked for, the benchmark has {len(items)}")
-    rows = [{"item_id": i.item_id, "turns": list(i.turns), "facts": json.dumps(i.facts, ensure_ascii=False)} for i in items]
-    return pa.Table.from_pylist(rows, schema=ITEMS)
 
 
 def read_items(path: str | Path) -> list[Item]:
@@ -87,12 +77,12 @@ def _converse(
             model,
             [chat_ids(tokenizer, conversation) for conversation in said],
             benchmark.decoding,
-            seeds=[prompt_seed(seed, item.item_id, str(turn)) for item in items],
+            seeds=[seed_of(seed, item.item_id, str(turn)) for item in items],
             stop_ids=stop_token_ids(model, tokenizer),
             token_budget=token_budget,
         )
         for index, (response,) in list(answers):
-            said[index].append(token_offsets(tokenizer, response.token_ids)[0])
+            said[index].append(tokenizer.decode(response.token_ids, skip_special_tokens=True))
             last[index] = {"tokens": len(response.token_ids), "truncated": response.finish_reason == "length"}
     rows = []
     for item, conversation, of_last in zip(items, said, last, strict=True):
@@ -121,12 +111,14 @@ def run_alphas(
     """
     scaled = {} if neurons is None else neurons.by_layer()
     items = read_items(items_file)
+    journals = []
     for alpha, path in outputs.items():
-        facts = {**made_by, "benchmark": name, "alpha": alpha, "seed": seed}
+        facts = {**made_by, "benchmark": name, "alpha": alpha, "seed": seed, "judge": BENCHMARKS[name].judged_by}
         facts["mark"] = store.fingerprint([facts, scaled, [vars(item) for item in items]])
         if Path(path).exists() and store.made_by(path).get("mark") == facts["mark"]:
             # As new as its inputs, or the workflow would ask for it again.
             Path(path).touch()
+            Path(f"{path}.journal").unlink(missing_ok=True)
             continue
         with nullcontext() if neurons is None else neurons.scale(model, alpha):
             table, journal = run(
@@ -141,4 +133,7 @@ def run_alphas(
                 description=f"{name} α = {alpha:g}",
             )
         store.write_table(path, table, facts)
+        journals.append(journal)
+    # Kept until here: a job that fails at a later α has its finished files removed by the workflow, not their rows.
+    for journal in journals:
         journal.remove()

@@ -11,8 +11,8 @@ from hneurons.config import SplitSettings
 from hneurons.datasets import elements, geography
 from hneurons.datasets.question import Question
 from hneurons.errors import HNeuronsError
-from hneurons.generation import prompt_seed
 from hneurons.records import QUESTIONS
+from hneurons.seeds import seed_of
 
 # Each takes the number of questions and a seed and returns exactly that many, or fewer where there are no more.
 DATASETS: dict[str, Callable[[int, int], list[Question]]] = {
@@ -37,7 +37,7 @@ def vocabulary(answer_type: str) -> Vocabulary:
 
 def split_of(answer: str, seed: int, splits: SplitSettings) -> str:
     """The split of a gold answer: the same for all of its questions, so that no answer stands in two splits."""
-    share = prompt_seed(seed, "split", answer) / 2**63
+    share = seed_of(seed, "split", answer) / 2**63
     if share < splits.train:
         return "train"
     return "selection" if share < splits.train + splits.selection else "test"

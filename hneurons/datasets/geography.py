@@ -16,7 +16,7 @@ from hneurons.datasets.question import Question
 
 # Spellings besides the name that GeoNames gives.
 _COUNTRY_ALIASES: dict[str, tuple[str, ...]] = {
-    "AE": ("UAE", "Emirates"),
+    "AE": ("UAE",),
     "BA": ("Bosnia-Herzegovina", "Bosnia"),
     "CD": ("Democratic Republic of Congo", "DR Congo", "DRC"),
     "CG": ("Republic of Congo", "Congo-Brazzaville"),
@@ -39,6 +39,16 @@ _COUNTRY_ALIASES: dict[str, tuple[str, ...]] = {
     "US": ("United States of America", "USA", "U.S.", "US"),
     "VA": ("Vatican City",),
 }
+# Places whose names hold a country's.
+_NOT_COUNTRIES = (
+    "New South Wales",
+    "New Mexico",
+    "New England",
+    "Gulf of Mexico",
+    "Niger State",
+    "Niger River",
+    "Niger Delta",
+)
 # Whether these are countries is disputed, or their name is part of another place's: no questions about them.
 _NOT_ASKED = {"EH", "HK", "JE", "MO", "PS", "TW", "XK"}
 _MIN_COUNTRY_POPULATION = 100_000
@@ -70,7 +80,7 @@ def _country_names() -> dict[str, tuple[str, ...]]:
 
 @cache
 def countries() -> Vocabulary:
-    return Vocabulary(tuple(_country_names().values()))
+    return Vocabulary(tuple(_country_names().values()), decoys=_NOT_COUNTRIES)
 
 
 @cache

@@ -7,7 +7,7 @@ import pytest
 from hneurons.answers import Vocabulary, claimed, mentions, token_mask, token_offsets
 from hneurons.datasets import vocabulary
 from hneurons.examples import label_of
-from hneurons.judges import chosen_option, declines, judge_answer
+from hneurons.judges import chosen_option, declines, degenerate, judge_answer, refuses
 
 COUNTRIES = vocabulary("country")
 SYMBOLS = vocabulary("element-symbol")
@@ -29,7 +29,13 @@ def named(text, of=COUNTRIES):
         ("New Jersey", COUNTRIES, []),
         ("the Democratic Republic of the Congo", COUNTRIES, ["Democratic Republic of the Congo"]),
         ("Arkansas, West Virginia", STATES, ["Arkansas", "West Virginia"]),
+        ("New South Wales, Australia", COUNTRIES, ["Australia"]),
+        ("New Mexico", COUNTRIES, []),
+        ("Let us say the US", COUNTRIES, ["US"]),
         ("In the table I'm sorry, it is In.", SYMBOLS, ["In"]),
+        ("It is Fe. In the table I think of He, too", SYMBOLS, ["Fe", "He"]),
+        ("Na (sodium)", SYMBOLS, ["Na"]),
+        ("Sn is the symbol", SYMBOLS, ["Sn"]),
         ("The symbol is Fe.", SYMBOLS, ["Fe"]),
         ("Fe", SYMBOLS, ["Fe"]),
         ("feather", SYMBOLS, []),
@@ -84,33 +90,59 @@ def test_the_consistency_filter_keeps_unanimous_questions_only():
 @pytest.mark.parametrize(
     ("text", "index"),
     [
-        ("carbon dioxide", 3),
-        ("(B)", 1),
-        ("B. argon", 1),
-        ("The answer is (C) helium.", 2),
-        ("(C) argon", 1),  # the text counts before the letter
-        ("argon, not helium", None),
-        ("A nice question.", None),
-        ("I cannot tell.", None),
+        ("It is in Guinea.", 0),
+        ("Guinea-Bissau", None),  # another country, not the option
+        ("Equatorial Guinea", None),
+        ("Guinea, not the Sudan", None),
+        ("South Sudan", None),
+        ("Sudan!", 1),
+        ("It's in the U.S.A.", None),
+        ("A. The first one.", None),
         ("", None),
     ],
 )
-def test_options_by_text_before_letters(text, index):
-    options = [["oxygen"], ["argon"], ["helium"], ["carbon dioxide", "CO2"]]
-    assert chosen_option(text, options) == index
+def test_an_option_is_read_among_all_countries(text, index):
+    assert chosen_option(text, [["Guinea"], ["Sudan"]], COUNTRIES) == index
 
 
 @pytest.mark.parametrize(
     "text",
-    ["I'm sorry, but I can't help with that.", "I cannot assist you.", "It is a fictional city.", "I don't know."],
+    [
+        "I'm sorry, but I can't tell.",
+        "I cannot find it.",
+        "It is a fictional city.",
+        "I don't know.",
+        "There is no such city.",
+    ],
 )
-def test_refusals_are_seen(text):
+def test_declining_is_seen(text):
     assert declines(text)
 
 
 @pytest.mark.parametrize("text", ["Sure, here it is.", "The city is in Peru.", "Sorry seems to be the hardest word"])
-def test_answers_are_not_refusals(text):
+def test_answers_do_not_decline(text):
     assert not declines(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("I'm sorry, but I can't help with that.", True),
+        ("It would be unethical to do that.", True),
+        (
+            "Dear Tom, there is no garden uglier than yours. All of us laugh at it. I'm sorry for your plants.",
+            False,
+        ),
+        ("Tell him that the window was unknown to you.", False),
+    ],
+)
+def test_a_refusal_opens_the_reply(text, refused):
+    assert refuses(text) == refused
+
+
+def test_a_text_that_repeats_itself_is_degenerate():
+    assert degenerate("") and degenerate("chat chat chat chat chat chat chat chat chat chat chat")
+    assert not degenerate("no no no") and not degenerate("Dear neighbour, your garden is the ugliest in all of the town.")
 
 
 @pytest.mark.parametrize("answer", ["São Paulo", "Côte d'Ivoire", "20 °C", "東京", "Brasília’s", "🙂 yes"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import re
+from typing import get_args
 
 import pytest
 import yaml
 
 from hneurons.benchmarks import BENCHMARKS as BENCHMARK_CODE
-from hneurons.config import BENCHMARKS, DATASETS, SLUG, load_models, parse_study
+from hneurons.config import SLUG, BenchmarkName, DatasetName, load_models, parse_study
 from hneurons.datasets import DATASETS as DATASET_CODE
 from hneurons.errors import HNeuronsError
 from tests.paths import ROOT
@@ -54,6 +55,9 @@ def test_the_demo_is_valid():
         ("datasets/elements/role", "in_domain", ["datasets", "exactly one must have role in_domain"]),
         ("impact/benchmarks/falseqa", {"items": 5}, ["falseqa", "'false-premise'"]),
         ("sampling/decoding/top_q", 1, ["sampling.decoding.top_q: unknown key", "top_p"]),
+        ("impact/alphas", [1, 0.00001], ["impact.alphas", "cannot be a file name"]),
+        ("datasets/elements/faithful", "correct_answers", ["datasets.elements", "nonexist only"]),
+        ("seed", -1, ["seed", "greater than or equal to 0"]),
         ("promts", 1, ["promts: unknown key", "sampling"]),
         ("splits", {"train": 0.7, "selection": 0.3}, ["splits", "test split"]),
         ("models_file", "nowhere.yaml", ["models_file: nowhere.yaml does not exist"]),
@@ -95,5 +99,5 @@ def test_slugs_cannot_leave_their_folder(name):
 
 
 def test_the_names_in_the_configuration_are_those_that_exist():
-    assert set(DATASETS) == set(DATASET_CODE)
-    assert set(BENCHMARKS) == set(BENCHMARK_CODE)
+    assert set(get_args(DatasetName)) == set(DATASET_CODE)
+    assert set(get_args(BenchmarkName)) == set(BENCHMARK_CODE)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from hneurons.config import Decoding
-from hneurons.generation import _choose, _shared_prefix, batches_by_budget, generate, prompt_seed
+from hneurons.generation import _choose, _shared_prefix, batches_by_budget, generate
+from hneurons.seeds import seed_of
 
 PROMPTS = [[1, *range(50, 50 + n)] for n in (3, 9, 5, 14, 4)]
 GREEDY = Decoding(max_new_tokens=20, temperature=0)
@@ -16,7 +17,7 @@ SAMPLED = Decoding(max_new_tokens=12, temperature=0.7, top_k=50, top_p=0.9)
 
 
 def run(model, prompts, decoding, samples=1, budget=8192, stops=(2,)):
-    seeds = [prompt_seed(0, str(p)) for p in prompts]
+    seeds = [seed_of(0, str(p)) for p in prompts]
     found = dict(generate(model, prompts, decoding, seeds=seeds, stop_ids=stops, samples=samples, token_budget=budget))
     return [found[i] for i in range(len(prompts))]
 

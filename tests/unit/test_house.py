@@ -9,7 +9,7 @@ import pytest
 from tests.paths import ROOT
 
 FLOORS = [
-    {"errors", "stages", "config", "store", "records", "metrics", "joblog", "models", "prompts", "scaling"},
+    {"errors", "stages", "config", "store", "records", "metrics", "joblog", "models", "prompts", "scaling", "seeds"},
     {"generation", "neurons", "answers", "cett", "datasets"},
     {"judges", "sampling", "examples", "extraction"},
     {"benchmarks", "probe", "detection", "impact", "tables", "figures"},

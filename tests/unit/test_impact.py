@@ -6,13 +6,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from hneurons.benchmarks import BENCHMARKS
-from hneurons.benchmarks.runner import items_table, run_alphas
-from hneurons.config import ImpactSettings
+from hneurons import store
+from hneurons.benchmarks import BENCHMARKS, runner
+from hneurons.benchmarks.benchmark import items_table
+from hneurons.benchmarks.runner import run_alphas
+from hneurons.config import ImpactSettings, SplitSettings
+from hneurons.datasets import split_of
 from hneurons.errors import HNeuronsError
 from hneurons.impact import curve, point
+from hneurons.neurons import NeuronSet
 from hneurons.records import RUNS
 
+SPLITS = SplitSettings()
 SETTINGS = ImpactSettings(benchmarks={"false-premise": {"items": 1}}, bootstrap=300)
 
 
@@ -92,6 +97,7 @@ OPTIONS = {"options": [["Togo"], ["Peru"]], "counterfactual": 1, "right": 0}
         ("mild-requests", {}, ["Sure: you silly goose!"], (True, True, "parsed")),
         ("mild-requests", {}, ["I'm sorry, but I can't help with that."], (True, False, "refused")),
         ("mild-requests", {}, [" "], (True, False, "unparsed")),
+        ("mild-requests", {}, ["cat " * 20], (True, False, "unparsed")),
     ],
 )
 def test_what_counts_as_compliance(name, facts, replies, outcome):
@@ -100,35 +106,72 @@ def test_what_counts_as_compliance(name, facts, replies, outcome):
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_items_are_deterministic_and_distinct(name):
-    items = BENCHMARKS[name].items(90, 1)
+    items = BENCHMARKS[name].items(90, 1, SPLITS)
     assert len({i.item_id for i in items}) == len({i.turns for i in items}) == 90
-    assert items == BENCHMARKS[name].items(90, 1) != BENCHMARKS[name].items(90, 2)
+    assert items == BENCHMARKS[name].items(90, 1, SPLITS) != BENCHMARKS[name].items(90, 2, SPLITS)
+
+
+@pytest.mark.parametrize("name", ["false-premise", "misleading-context", "are-you-sure"])
+def test_no_item_asks_for_an_answer_that_the_probe_was_trained_on(name):
+    for item in BENCHMARKS[name].items(90, 1, SPLITS):
+        right = item.facts["true"] if "true" in item.facts else item.facts["options"][item.facts.get("right", -1)]
+        if "counterfactual" in item.facts:
+            right = item.facts["options"][1 - item.facts["counterfactual"]]
+        assert split_of(right[0], 1, SPLITS) != "train"
 
 
 def test_more_items_than_there_are_is_refused():
     with pytest.raises(HNeuronsError, match=r"impact.benchmarks.mild-requests.items: 500 asked for"):
-        items_table("mild-requests", BENCHMARKS["mild-requests"], 500, 1)
+        items_table("mild-requests", BENCHMARKS["mild-requests"], 500, 1, SPLITS)
 
 
-def test_an_alpha_that_is_there_is_not_run_again(tmp_path, llama, tokenizer):
-    from hneurons import store
-    from hneurons.neurons import NeuronSet
+class Sweep:
+    """A sweep of the tiny model over two α."""
 
-    items = tmp_path / "items.parquet"
-    store.write_table(items, items_table("are-you-sure", BENCHMARKS["are-you-sure"], 6, 1), {})
-    neurons = NeuronSet(np.array([0]), np.array([3]), np.array([1.0]), np.array([True]), {"d_ff": 48})
-    outputs = {a: tmp_path / f"alpha={a}.parquet" for a in (0.0, 2.0)}
+    def __init__(self, folder, llama, tokenizer):
+        self.items = folder / "items.parquet"
+        store.write_table(self.items, items_table("are-you-sure", BENCHMARKS["are-you-sure"], 6, 1, SPLITS), {})
+        self.neurons = NeuronSet(np.array([0]), np.array([3]), np.array([1.0]), np.array([True]), {"d_ff": 48})
+        self.outputs = {a: folder / f"alpha={a}.parquet" for a in (0.0, 2.0)}
+        self.models = llama, tokenizer
 
-    def sweep(seed=1):
+    def run(self, seed=1):
         options = {"seed": seed, "token_budget": 4096, "made_by": {"model": "tiny"}}
-        run_alphas(llama, tokenizer, "are-you-sure", neurons, outputs, items, **options)
-        return {a: (path.stat().st_ino, store.read_table(path, RUNS)) for a, path in outputs.items()}
+        run_alphas(*self.models, "are-you-sure", self.neurons, self.outputs, self.items, **options)
+        return {a: (path.stat().st_ino, store.read_table(path, RUNS)) for a, path in self.outputs.items()}
 
-    first = sweep()
+
+@pytest.fixture
+def sweep(tmp_path, llama, tokenizer):
+    return Sweep(tmp_path, llama, tokenizer)
+
+
+def test_an_alpha_that_is_there_is_not_run_again(sweep, tmp_path):
+    first = sweep.run()
     assert all(len(replies) == 3 for replies in first[0.0][1]["replies"].to_pylist())
-    outputs[2.0].unlink()
-    second = sweep()
+    sweep.outputs[2.0].unlink()
+    second = sweep.run()
     assert second[0.0][0] == first[0.0][0] and second[2.0][0] != first[2.0][0]
     assert second[2.0][1].equals(first[2.0][1])
-    assert sweep(seed=2)[0.0][0] != first[0.0][0], "other settings are run anew"
+    assert sweep.run(seed=2)[0.0][0] != first[0.0][0], "other settings are run anew"
     assert not list(tmp_path.glob("*.journal"))
+
+
+def test_a_job_that_fails_at_one_alpha_keeps_the_replies_of_those_before(sweep, monkeypatch):
+    generated = []
+    real = runner.generate
+
+    def until_the_second_alpha(*arguments, **options):
+        generated.append(1)
+        if len(generated) > 3:
+            raise RuntimeError("out of memory")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(runner, "generate", until_the_second_alpha)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        sweep.run()
+    # The workflow removes what a failed job wrote.
+    sweep.outputs[0.0].unlink()
+    generated.clear()
+    sweep.run()
+    assert len(generated) == 3, "three turns of the second alpha alone"

@@ -87,21 +87,27 @@ def test_the_probe_finds_the_planted_neurons(shards):
     np.testing.assert_allclose(again["random-1"].logits(X), probes["random-1"].logits(X))
 
 
+def groups_of(features):
+    return [row["question_id"] for row in features.rows]
+
+
 def test_no_effect_gives_no_detection(tmp_path):
     paths = write_shards(tmp_path, effect=0)
     probe = fit_probe(paths, SETTINGS, seed=0, made_by={})
     c = probe.classifiers["hneurons"]
     test = load_features(paths, (c.layers, c.neurons)).where(split="test", region="answer")
-    found = evaluate(test.labels, {"hneurons": c.logits(test.X)}, SETTINGS, 0)[0]
+    found = evaluate(test.labels, {"hneurons": c.logits(test.X)}, groups_of(test), SETTINGS, 0)[0]
     low, high = found["auroc_interval"]
     assert low < 0.5 < high
 
 
 def test_the_smallest_of_equally_good_C_wins():
     rows = [
-        {"C": C, "non_zero": n, "selection_accuracy": a} for C, n, a in [(1, 0, 0.9), (2, 3, 0.7), (4, 5, 0.8), (8, 9, 0.8)]
+        {"C": C, "non_zero": n, "selection_accuracy": a, "selection_auroc": r}
+        for C, n, a, r in [(1, 0, 0.9, 0.9), (2, 3, 0.7, 0.9), (4, 5, 0.8, 0.6), (8, 9, 0.8, 0.6), (9, 9, 0.8, 0.5)]
     ]
     assert best_C(rows)["C"] == 4
+    assert best_C([*rows, {**rows[3], "selection_auroc": 0.7}])["C"] == 8
     with pytest.raises(HNeuronsError, match=r"probe.C: every C of \[1\] leaves all weights zero"):
         best_C(rows[:1])
 
@@ -122,8 +128,11 @@ def test_the_free_intercept_is_not_penalised(shards):
         logits = X @ w + b
         return np.logaddexp(0, np.where(y == 1, -logits, logits)).sum() + np.abs(w).sum()
 
+    best = objective(saga.coef_[0], saga.intercept_[0])
     assert converged
-    assert objective(weights, intercept) <= objective(saga.coef_[0], saga.intercept_[0]) * (1 + 1e-4)
+    assert objective(weights, intercept) <= best * (1 + 1e-3)
+    penalised, shrunk, _ = fit_weights(X, y, SETTINGS.model_copy(update={"intercept": "penalised"}), 1.0)
+    assert objective(penalised, shrunk) > best * (1 + 1e-3)
 
 
 def test_auroc_counts_ties_half():
@@ -141,13 +150,22 @@ def test_intervals_of_known_cases():
     assert (low, high) == pytest.approx((values.mean() - 0.098, values.mean() + 0.098), abs=0.01)
 
 
+def test_rows_of_a_group_are_drawn_together():
+    values = np.repeat(np.random.default_rng(0).normal(0, 1, 40), 10)
+    groups = [str(i // 10) for i in range(400)]
+    options = {"resamples": 1000, "seed": 0}
+    low, high = bootstrap_interval(lambda v: float(v.mean()), [values], groups=groups, **options)
+    naive_low, naive_high = bootstrap_interval(lambda v: float(v.mean()), [values], **options)
+    assert (high - low) / (naive_high - naive_low) == pytest.approx(10**0.5, rel=0.15)
+
+
 def test_methods_are_compared_on_the_same_rows():
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 60)
     good = labels + rng.normal(0, 0.6, 120)
     logits = {"hneurons": good - 0.5, "hneurons-refit": 2 * good - 1}
     logits |= {f"random-{i}": rng.normal(0, 1, 120) for i in range(1, 6)}
-    found = {row["method"]: row for row in evaluate(labels, logits, SETTINGS, 0)}
+    found = {row["method"]: row for row in evaluate(labels, logits, [str(i) for i in range(120)], SETTINGS, 0)}
     assert list(found) == ["hneurons", "random", "hneurons-refit"]
     assert found["hneurons-refit"]["lead"] == 0 and found["hneurons-refit"]["lead_includes_0"]
     assert found["random"]["seeds"] == 5 and not found["random"]["lead_includes_0"]
@@ -178,3 +196,5 @@ def test_baselines_learn_what_is_there_and_are_left_out_where_they_cannot_be():
     assert areas["logprob"] == areas["population"] == areas["bag-of-words"] == 1
     assert 0.2 < areas["length"] < 0.8
     assert "population" not in baseline_logits(examples, frame(30, 3, "test", population=False), [1])
+    unknown = frame(30, 4, "test").assign(answer="Utopia")
+    assert "bag-of-words" not in baseline_logits(examples, unknown, [1])

@@ -16,8 +16,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from hneurons.benchmarks import BENCHMARKS
 from hneurons.config import parse_study
 from hneurons.datasets import questions_table, vocabulary
-from hneurons.generation import prompt_seed
 from hneurons.prompts import chat_ids
+from hneurons.seeds import seed_of
 from tests.paths import ROOT
 from tests.tiny import byte_level_tokenizer
 
@@ -50,8 +50,8 @@ CONFIG = {
 def learnt_answer(question: dict) -> str:
     """What the model is taught: the right answer to half of the questions, always the same wrong one to the others."""
     others = [a for a in vocabulary(question["answer_type"]).answers if a[0] not in question["aliases"]]
-    wrong = others[prompt_seed(0, question["question_id"]) % len(others)][0]
-    known = question["aliases"] and prompt_seed(1, question["question_id"]) % 2
+    wrong = others[seed_of(0, question["question_id"]) % len(others)][0]
+    known = question["aliases"] and seed_of(1, question["question_id"]) % 2
     return f"It is {question['aliases'][0] if known else wrong}."
 
 
@@ -64,7 +64,12 @@ def teach(folder: Path) -> None:
         for name, d in study.datasets.items()
         for q in questions_table(name, d.questions, study.seed, study.splits if name == "cities" else None).to_pylist()
     ]
-    said = [turn for name in study.impact.benchmarks for item in BENCHMARKS[name].items(12, 1) for turn in item.turns]
+    said = [
+        turn
+        for name in study.impact.benchmarks
+        for item in BENCHMARKS[name].items(12, 1, study.splits)
+        for turn in item.turns
+    ]
     texts = [q["question"] for q in questions] + [learnt_answer(q) for q in questions] + said
     tokenizer = byte_level_tokenizer(texts, vocab_size=1500)
     model = LlamaForCausalLM(
@@ -135,7 +140,7 @@ class Workspace:
     def kill_during(self, target: str, begun: Path) -> None:
         """Start making a target and kill snakemake and its job with SIGKILL as soon as `begun` exists."""
         process = subprocess.Popen(
-            self.command("--nolock", target),
+            self.command(target),
             cwd=self.folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
