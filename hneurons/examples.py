@@ -5,11 +5,10 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
 
 from hneurons.answers import token_mask, token_offsets
 from hneurons.config import DatasetSettings, ExampleSettings
@@ -18,6 +17,9 @@ from hneurons.errors import HNeuronsError
 from hneurons.judges import CORRECT, INCORRECT, REFUSED, RULES, judge_answer
 from hneurons.records import EXAMPLES, SPANS, VERDICTS
 from hneurons.seeds import seed_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Rows = Sequence[dict[str, Any]]
 

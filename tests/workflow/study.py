@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -137,8 +138,8 @@ class Workspace:
         assert rules or "Nothing to be done" in said, said
         return sorted(rule for rule in rules if rule != "all")
 
-    def kill_during(self, target: str, begun: Path) -> None:
-        """Start making a target and kill snakemake and its job with SIGKILL as soon as `begun` exists."""
+    def kill_during(self, target: str, begun: Callable[[], bool]) -> None:
+        """Start making a target and kill snakemake and its job with SIGKILL as soon as the job has begun."""
         process = subprocess.Popen(
             self.command(target),
             cwd=self.folder,
@@ -147,9 +148,9 @@ class Workspace:
             start_new_session=True,
         )
         deadline = time.monotonic() + 120
-        while not begun.exists():
-            assert process.poll() is None, f"the job ended before it wrote {begun}"
-            assert time.monotonic() < deadline, f"{begun} did not appear"
-            time.sleep(0.005)
+        while not begun():
+            assert process.poll() is None, f"{target} was made before it could be killed"
+            assert time.monotonic() < deadline, f"{target} was not begun in time"
+            time.sleep(0.002)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
