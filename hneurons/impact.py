@@ -74,7 +74,7 @@ def curve(untouched: pa.Table, scaled: Mapping[str, Runs], settings: ImpactSetti
 
     untouched: the run at α = 1. scaled: per neuron set its runs at the other α. Slopes are least squares in percentage
     points per unit α, with bootstrap intervals over items (those that differ in wording alone are drawn together); the
-    random sets' slopes are averaged, and the difference H-Neurons minus random is bootstrapped over the same items for both.
+    random sets' slopes are averaged, and the difference H-Neurons minus random is bootstrapped over the same items.
     """
     sets = {name: {**runs, 1.0: untouched} for name, runs in scaled.items()}
     alphas = np.array(sorted(next(iter(sets.values()))))

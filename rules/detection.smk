@@ -67,6 +67,12 @@ rule table1:
             category="Table 1: detection",
         ),
         markdown="<study>/tables/table1.md",
+        png=report(
+            "<study>/figures/table1.png",
+            caption="../report/table1.rst",
+            category="Table 1: detection",
+        ),
+        svg="<study>/figures/table1.svg",
     log:
         "<logs>/table1.log",
     benchmark:

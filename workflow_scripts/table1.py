@@ -1,4 +1,5 @@
 from hneurons import store
+from hneurons.figures import table1_picture
 from hneurons.joblog import job
 from hneurons.tables import table1, table1_markdown
 
@@ -8,3 +9,4 @@ with job(snakemake.log[0]):
     table = table1({summary["model"]: summary for summary in summaries}, detections)
     store.write_text(snakemake.output.csv, table.to_csv(index=False))
     store.write_text(snakemake.output.markdown, table1_markdown(table))
+    table1_picture(table, [snakemake.output.png, snakemake.output.svg])

@@ -35,7 +35,7 @@ def test_the_study_is_whole(workspace):
     assert table["neurons"].iloc[0] == 2 * 160
     points = pd.read_csv(workspace.results / "tables/figure3.csv")
     assert len(points) == 2 * 2 * 4
-    for picture in ("figure3.png", "figure3.svg"):
+    for picture in ("figure3.png", "figure3.svg", "table1.png", "table1.svg"):
         assert (workspace.results / "figures" / picture).stat().st_size > 10_000
 
 
