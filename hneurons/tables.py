@@ -30,7 +30,7 @@ def table1(probes: Mapping[str, Mapping[str, Any]], detections: Sequence[Mapping
                     "C": probe["C"],
                     "dataset": found["dataset"],
                     "method": METHODS[row["method"]],
-                    "neurons_used": row["neurons_used"],
+                    "neurons_used": row.get("neurons_used"),
                     "random_seeds": row["seeds"] if row["seeds"] > 1 else None,
                     "n_hallucinated": row["n_hallucinated"],
                     "n_faithful": row["n_faithful"],

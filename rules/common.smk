@@ -72,6 +72,7 @@ MODEL_FILES = [
         "probe/classifiers.parquet",
         "probe/path.csv",
         "probe/summary.json",
+        "folds.json",
         *(f"examples/{dataset}.parquet" for dataset in STUDY.datasets),
         *(f"detection/{dataset}.json" for dataset in STUDY.datasets),
         *(f"impact/{benchmark}/curve.json" for benchmark in STUDY.impact.benchmarks),

@@ -52,6 +52,37 @@ rule detection:
         "../workflow_scripts/detection.py"
 
 
+rule folds:
+    input:
+        cett=shards("<study>/{model}/cett/{dataset}/{shard}.parquet", IN_DOMAIN),
+        classifiers="<study>/{model}/probe/classifiers.parquet",
+        questions=f"<study>/questions/{IN_DOMAIN}.parquet",
+        examples=f"<study>/{{model}}/examples/{IN_DOMAIN}.parquet",
+        counts=f"<study>/{{model}}/examples/{IN_DOMAIN}.json",
+        responses=shards(
+            "<study>/{model}/responses/{dataset}/{shard}.parquet", IN_DOMAIN
+        ),
+        spans=shards("<study>/{model}/spans/{dataset}/{shard}.parquet", IN_DOMAIN),
+    output:
+        "<study>/{model}/folds.json",
+    log:
+        "<logs>/{model}/folds.log",
+    benchmark:
+        "<timings>/{model}/folds.tsv"
+    conda:
+        ENVIRONMENT
+    threads: STUDY.runtime.threads
+    resources:
+        mem_mb=16000,  # as the probe
+        runtime=240,
+    params:
+        **settings("seed", "probe"),
+        stage=VERSIONS["detection"],
+        in_domain=IN_DOMAIN,
+    script:
+        "../workflow_scripts/folds.py"
+
+
 rule table1:
     input:
         detections=expand(
@@ -59,6 +90,7 @@ rule table1:
             model=STUDY.models,
             dataset=STUDY.datasets,
         ),
+        folds=expand("<study>/{model}/folds.json", model=STUDY.models),
         summaries=expand("<study>/{model}/probe/summary.json", model=STUDY.models),
     output:
         csv=report(

@@ -5,7 +5,7 @@ from hneurons.tables import table1, table1_markdown
 
 with job(snakemake.log[0]):
     summaries = [store.read_json(path) for path in snakemake.input.summaries]
-    detections = [store.read_json(path) for path in snakemake.input.detections]
+    detections = [store.read_json(path) for path in [*snakemake.input.detections, *snakemake.input.folds]]
     table = table1({summary["model"]: summary for summary in summaries}, detections)
     store.write_text(snakemake.output.csv, table.to_csv(index=False))
     store.write_text(snakemake.output.markdown, table1_markdown(table))

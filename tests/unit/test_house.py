@@ -12,7 +12,7 @@ FLOORS = [
     {"errors", "stages", "config", "store", "records", "metrics", "joblog", "models", "prompts", "scaling", "seeds"},
     {"generation", "neurons", "answers", "cett", "datasets"},
     {"judges", "sampling", "examples", "extraction"},
-    {"benchmarks", "probe", "detection", "impact", "tables", "figures"},
+    {"benchmarks", "probe", "detection", "folds", "impact", "tables", "figures"},
 ]
 FILES = sorted((ROOT / "hneurons").rglob("*.py"))
 

@@ -13,6 +13,7 @@ from hneurons.cett import shard_table
 from hneurons.config import ProbeSettings
 from hneurons.detection import baseline_logits, evaluate
 from hneurons.errors import HNeuronsError
+from hneurons.folds import detect_in_folds
 from hneurons.metrics import auroc, bootstrap_interval, wilson
 from hneurons.probe import (
     best_C,
@@ -198,3 +199,22 @@ def test_baselines_learn_what_is_there_and_are_left_out_where_they_cannot_be():
     assert "population" not in baseline_logits(examples, frame(30, 3, "test", population=False), [1])
     unknown = frame(30, 4, "test").assign(answer="Utopia")
     assert "bag-of-words" not in baseline_logits(examples, unknown, [1])
+
+
+def test_folds_score_every_training_example_by_fits_that_never_saw_its_answer(shards):
+    probe = fit_probe(shards, SETTINGS, seed=0, made_by={})
+    rows = [row for row in load_features(shards).rows if row["region"] == "answer"]
+    examples = pd.DataFrame(rows).assign(
+        gold=[f"answer {i % 7}" for i in range(len(rows))],
+        answer="Peru",
+        length=5,
+        logprob=-1.0,
+        population=np.nan,
+    )
+    found = {row["method"]: row for row in detect_in_folds(examples, probe.classifiers, shards, SETTINGS, 0)}
+    n = int((examples["split"] == "train").sum())
+    assert found["hneurons"]["n_hallucinated"] + found["hneurons"]["n_faithful"] == n
+    assert found["hneurons"]["auroc"] > 0.95 > 0.7 > found["random"]["auroc"]
+    assert found["length"]["auroc"] == pytest.approx(0.5, abs=0.1)
+    with pytest.raises(HNeuronsError, match="1 gold answers in the training split, 5 needed"):
+        detect_in_folds(examples.assign(gold="Peru"), probe.classifiers, shards, SETTINGS, 0)

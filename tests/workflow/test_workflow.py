@@ -24,9 +24,12 @@ def workspace(tmp_path_factory):
 
 def test_the_study_is_whole(workspace):
     table = pd.read_csv(workspace.results / "tables/table1.csv")
-    assert set(table["dataset"]) == set(CONFIG["datasets"])
+    folds = "cities: consistent questions, folds by answer"
+    assert set(table["dataset"]) == {*CONFIG["datasets"], folds}
     per_set = table.groupby("dataset")["method"].nunique()
-    assert per_set["cities"] == 8 and per_set["invented-cities"] == 7, "population is known for real cities only"
+    assert per_set["cities"] == 8 and per_set[folds] == 6 and per_set["invented-cities"] == 7, (
+        "population is known for real cities only"
+    )
     assert (table["n_hallucinated"] == table["n_faithful"]).all() and (table["n_faithful"] >= 4).all()
     for name in ("accuracy", "auroc"):
         assert (table[f"{name}_low"] <= table[name]).all() and (table[name] <= table[f"{name}_high"]).all()
@@ -82,7 +85,7 @@ def test_a_deleted_alpha_is_run_again_alone(workspace):
     assert workspace.planned() == []
 
 
-AFTER_PROBE = {"probe", "detection", "table1", "impact_0", "impact_1", "impact_curve", "figure3"}
+AFTER_PROBE = {"probe", "detection", "folds", "table1", "impact_0", "impact_1", "impact_curve", "figure3"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,22 @@
+from hneurons import store
+from hneurons.config import ProbeSettings
+from hneurons.detection import read_examples
+from hneurons.folds import detect_in_folds
+from hneurons.joblog import job
+from hneurons.probe import CLASSIFIERS, classifiers_from_table
+
+with job(snakemake.log[0]):
+    given, params = snakemake.input, snakemake.params
+    methods = detect_in_folds(
+        read_examples(params.in_domain, [given.questions], [given.examples], given.responses, given.spans),
+        classifiers_from_table(
+            store.read_table(given.classifiers, CLASSIFIERS), store.made_by(given.classifiers)["classifiers"]
+        ),
+        given.cett,
+        ProbeSettings(**params.probe),
+        params.seed,
+    )
+    head = {"model": snakemake.wildcards.model, "dataset": f"{params.in_domain}: consistent questions, folds by answer"}
+    counts = store.read_json(given.counts)
+    tail = {"judge": counts["judge"], "verdicts": counts["verdicts"], "faithful_are": "correct answers of the set"}
+    store.write_json(snakemake.output[0], {**head, **tail, "methods": methods})
