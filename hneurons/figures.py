@@ -134,9 +134,8 @@ def table1_picture(table: pd.DataFrame, paths: Sequence[str | Path]) -> None:
             axes.errorbar(row["auroc"], y, xerr=reach, fmt="o", color=colour, markerfacecolor=fill, capsize=2)
         first = rows.iloc[0]
         axes.axvline(0.5, color="#999999", linewidth=0.8, zorder=0)
-        axes.set_title(
-            f"{dataset}\n{first['n_hallucinated']} + {first['n_faithful']}, judged by {first['judge']}", fontsize=9
-        )
+        name, n = textwrap.fill(str(dataset), 26), f"{first['n_hallucinated']} + {first['n_faithful']}"
+        axes.set_title(f"{name}\n{n}, judged by {first['judge']}", fontsize=9)
         axes.set_yticks(range(len(methods)), methods, fontsize=8)
     grid[0, 0].set_xlim(0.2, 1)
     grid[0, 0].invert_yaxis()
