@@ -52,7 +52,7 @@ def table1(probes: Mapping[str, Mapping[str, Any]], detections: Sequence[Mapping
                     "refused_percent": round(100 * found["verdicts"].get("refused", 0) / judged, 1),
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).round(4).astype({"neurons_used": "Int64", "random_seeds": "Int64"})
 
 
 def _says(row: Mapping[str, Any]) -> str | None:
