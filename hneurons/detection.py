@@ -33,6 +33,11 @@ METHODS = {
 }
 
 
+def method_of(classifier: str) -> str:
+    """The method that a classifier is one of: random-3 is one of the random ones."""
+    return re.sub(r"-\d+$", "", classifier)
+
+
 def example_frame(examples: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
     """Examples with what the baselines see: answer (text), length (tokens), logprob (mean), population (may be NaN).
 
@@ -82,7 +87,7 @@ def evaluate(
     """
     grouped: dict[str, list[np.ndarray]] = {}
     for name, values in logits.items():
-        grouped.setdefault(re.sub(r"-\d+$", "", name), []).append(values)
+        grouped.setdefault(method_of(name), []).append(values)
     columns = {name: np.stack(values, axis=1) for name, values in grouped.items()}
 
     def accuracy(y: np.ndarray, values: np.ndarray) -> float:
@@ -164,14 +169,18 @@ def detect(
     elif faithful == "declines":
         faithful_are = "answers that decline"
     key = list(zip(scored["question_id"], scored["sample"], strict=True))
-    logits = {}
-    for name, classifier in classifiers.items():
-        features = load_features(shards, (classifier.layers, classifier.neurons)).where(region="answer")
-        row_of = {(row["question_id"], row["sample"]): i for i, row in enumerate(features.rows)}
-        logits[name] = classifier.logits(features.X[[row_of[k] for k in key]])
+    # Read once, the columns of one classifier after those of the other.
+    layers = np.concatenate([c.layers for c in classifiers.values()])
+    neurons = np.concatenate([c.neurons for c in classifiers.values()])
+    features = load_features(shards, (layers, neurons)).where(region="answer")
+    row_of = {(row["question_id"], row["sample"]): i for i, row in enumerate(features.rows)}
+    X = features.X[[row_of[k] for k in key]]
+    ends = np.cumsum([len(c.weights) for c in classifiers.values()])
+    columns = np.split(X, ends[:-1], axis=1)
+    logits = {name: c.logits(of_name) for (name, c), of_name in zip(classifiers.items(), columns, strict=True)}
     logits |= baseline_logits(frames[in_domain], scored, settings.C)
     methods = evaluate(scored["label"].to_numpy(), logits, scored["gold"].tolist(), settings, seed)
     for row in methods:
-        used = [c for name, c in classifiers.items() if re.sub(r"-\d+$", "", name) == row["method"]]
+        used = [c for name, c in classifiers.items() if method_of(name) == row["method"]]
         row["neurons_used"] = len(used[0].weights) if used else None
     return {"faithful_are": faithful_are, "methods": methods}

@@ -15,7 +15,7 @@ from sklearn.model_selection import GroupKFold
 from tqdm import tqdm
 
 from hneurons.config import ProbeSettings
-from hneurons.detection import baseline_logits, evaluate
+from hneurons.detection import baseline_logits, evaluate, method_of
 from hneurons.errors import HNeuronsError
 from hneurons.probe import CLASSIFIER, Classifier, Features, fit_weights, load_features, training_set
 
@@ -40,7 +40,7 @@ def detect_in_folds(
     gold = np.array([gold_of[row["question_id"]] for row in features.rows])
     if len(set(gold)) < FOLDS:
         raise HNeuronsError(f"{len(set(gold))} gold answers in the training split, {FOLDS} needed for folds by answer")
-    randoms = [name for name in classifiers if name.startswith("random-") and "refit" not in name]
+    randoms = [name for name in classifiers if method_of(name) == "random"]
     found: dict[str, dict[str, float]] = {}
 
     def keep(name: str, ids: Sequence[str], logits: np.ndarray) -> None:

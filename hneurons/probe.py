@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
+from hneurons import store
 from hneurons.cett import layer_names, read_layer
 from hneurons.config import ProbeSettings
 from hneurons.errors import HNeuronsError
@@ -227,6 +228,11 @@ def classifiers_table(classifiers: Mapping[str, Classifier]) -> tuple[pa.Table, 
     ]
     scalars = {name: {"intercept": c.intercept, "C": c.C} for name, c in classifiers.items()}
     return pa.Table.from_pylist(rows, schema=CLASSIFIERS), scalars
+
+
+def read_classifiers(path: str | Path) -> dict[str, Classifier]:
+    """All classifiers of a classifiers.parquet. Raises HNeuronsError if a column is missing or of another type."""
+    return classifiers_from_table(store.read_table(path, CLASSIFIERS), store.made_by(path)["classifiers"])
 
 
 def classifiers_from_table(table: pa.Table, scalars: Mapping[str, Mapping[str, float]]) -> dict[str, Classifier]:

@@ -2,11 +2,10 @@ from hneurons import store
 from hneurons.config import ProbeSettings
 from hneurons.detection import detect, read_examples
 from hneurons.joblog import job
-from hneurons.probe import CLASSIFIERS, classifiers_from_table
+from hneurons.probe import read_classifiers
 
 with job(snakemake.log[0]):
     given, params, dataset = snakemake.input, snakemake.params, snakemake.wildcards.dataset
-    scalars = store.made_by(given.classifiers)["classifiers"]
     found = detect(
         dataset,
         params.in_domain,
@@ -15,7 +14,7 @@ with job(snakemake.log[0]):
             name: read_examples(name, given.questions, given.examples, given.responses, given.spans)
             for name in {dataset, params.in_domain}
         },
-        classifiers_from_table(store.read_table(given.classifiers, CLASSIFIERS), scalars),
+        read_classifiers(given.classifiers),
         [*given.cett, *given.faithful],
         ProbeSettings(**params.probe),
         params.seed,

@@ -3,15 +3,13 @@ from hneurons.config import ProbeSettings
 from hneurons.detection import read_examples
 from hneurons.folds import detect_in_folds
 from hneurons.joblog import job
-from hneurons.probe import CLASSIFIERS, classifiers_from_table
+from hneurons.probe import read_classifiers
 
 with job(snakemake.log[0]):
     given, params = snakemake.input, snakemake.params
     methods = detect_in_folds(
         read_examples(params.in_domain, [given.questions], [given.examples], given.responses, given.spans),
-        classifiers_from_table(
-            store.read_table(given.classifiers, CLASSIFIERS), store.made_by(given.classifiers)["classifiers"]
-        ),
+        read_classifiers(given.classifiers),
         given.cett,
         ProbeSettings(**params.probe),
         params.seed,

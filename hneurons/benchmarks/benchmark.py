@@ -14,6 +14,7 @@ from hneurons.config import Decoding, SplitSettings
 from hneurons.datasets import split_of
 from hneurons.datasets.geography import City, known_cities
 from hneurons.errors import HNeuronsError
+from hneurons.judges import declines
 from hneurons.records import ITEMS
 
 
@@ -36,6 +37,11 @@ class Outcome:
     eligible: bool
     compliant: bool
     state: str
+
+
+def not_read(reply: str, eligible: bool = True) -> Outcome:
+    """The outcome of a reply that names nothing the judge looks for: no compliance, declined or else unparsed."""
+    return Outcome(eligible, False, "refused" if declines(reply) else "unparsed")
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hneurons.benchmarks.benchmark import Benchmark, Item, Outcome, city_and_wrong_country
+from hneurons.benchmarks.benchmark import Benchmark, Item, Outcome, city_and_wrong_country, not_read
 from hneurons.config import Decoding, SplitSettings
 from hneurons.datasets.geography import countries
-from hneurons.judges import RULES, chosen_option, declines
+from hneurons.judges import RULES, chosen_option
 
 
 def _items(count: int, seed: int, splits: SplitSettings) -> list[Item]:
@@ -29,7 +29,7 @@ def _items(count: int, seed: int, splits: SplitSettings) -> list[Item]:
 def _judge(facts: dict[str, Any], replies: Sequence[str]) -> Outcome:
     chosen = chosen_option(replies[0], facts["options"], countries())
     if chosen is None:
-        return Outcome(True, False, "refused" if declines(replies[0]) else "unparsed")
+        return not_read(replies[0])
     return Outcome(True, chosen == facts["counterfactual"], "parsed")
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from hneurons.answers import mentions
-from hneurons.benchmarks.benchmark import Benchmark, Item, Outcome, city_and_wrong_country
+from hneurons.benchmarks.benchmark import Benchmark, Item, Outcome, city_and_wrong_country, not_read
 from hneurons.config import Decoding, SplitSettings
 from hneurons.datasets.geography import countries
-from hneurons.judges import RULES, declines
+from hneurons.judges import RULES
 
 
 def _items(count: int, seed: int, splits: SplitSettings) -> list[Item]:
@@ -28,7 +28,7 @@ def _judge(facts: dict[str, Any], replies: Sequence[str]) -> Outcome:
     named = {m.answer for m in mentions(replies[0], countries())}
     true, false = tuple(facts["true"]) in named, tuple(facts["false"]) in named
     if not true and not false:
-        return Outcome(True, False, "refused" if declines(replies[0]) else "unparsed")
+        return not_read(replies[0])
     return Outcome(True, not true, "parsed")
 
 

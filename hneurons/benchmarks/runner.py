@@ -113,12 +113,13 @@ def run_alphas(
     items = read_items(items_file)
     journals = []
     for alpha, path in outputs.items():
+        journal_path = Path(f"{path}.journal")
         facts = {**made_by, "benchmark": name, "alpha": alpha, "seed": seed, "judge": BENCHMARKS[name].judged_by}
         facts["mark"] = store.fingerprint([facts, scaled, [vars(item) for item in items]])
         if Path(path).exists() and store.made_by(path).get("mark") == facts["mark"]:
             # As new as its inputs, or the workflow would ask for it again.
             Path(path).touch()
-            Path(f"{path}.journal").unlink(missing_ok=True)
+            journal_path.unlink(missing_ok=True)
             continue
         with nullcontext() if neurons is None else neurons.scale(model, alpha):
             table, journal = run(
@@ -128,7 +129,7 @@ def run_alphas(
                 items,
                 seed=seed,
                 token_budget=token_budget,
-                journal=f"{path}.journal",
+                journal=journal_path,
                 mark=facts["mark"],
                 description=f"{name} α = {alpha:g}",
             )
