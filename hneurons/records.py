@@ -32,6 +32,7 @@ VERDICTS = pa.schema(
         ("question_id", pa.string()),
         ("sample", pa.int32()),
         ("verdict", pa.string()),  # correct, incorrect, refused, unparsed, error
+        ("why", pa.string()),
         ("judge", pa.string()),
     ]
 )
@@ -42,7 +43,8 @@ SPANS = pa.schema(
         ("sample", pa.int32()),
         ("start", pa.int32()),  # characters of the response's text, end exclusive
         ("end", pa.int32()),
-        ("method", pa.string()),  # alias, candidate or declines
+        ("method", pa.string()),  # alias, candidate or declines by rules; llm
+        ("extractor", pa.string()),  # rules, or the model that was asked
         ("token_mask", pa.list_(pa.bool_())),  # one per response token
     ]
 )
@@ -82,6 +84,16 @@ ITEMS = pa.schema(
         ("item_id", pa.string()),
         ("turns", pa.list_(pa.string())),  # what the user says, turn by turn
         ("facts", pa.string()),  # JSON: what the judge needs to know
+        ("decoding", pa.string()),  # JSON: how the replies are decoded
+    ]
+)
+
+REPLIES = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("replies", pa.list_(pa.string())),  # one per turn
+        ("tokens", pa.list_(pa.int32())),
+        ("truncated", pa.list_(pa.bool_())),  # ended at the limit of new tokens
     ]
 )
 
@@ -91,8 +103,8 @@ RUNS = pa.schema(
         ("replies", pa.list_(pa.string())),  # one per turn
         ("eligible", pa.bool_()),  # in the denominator of the compliance rate
         ("compliant", pa.bool_()),
-        ("state", pa.string()),  # parsed, refused or unparsed: of the reply that was judged
-        ("tokens", pa.int32()),  # of the reply that was judged
+        ("state", pa.string()),  # parsed, refused, unparsed or error: of the last reply
+        ("tokens", pa.int32()),  # of the last reply
         ("truncated", pa.bool_()),
     ]
 )

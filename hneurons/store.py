@@ -76,6 +76,17 @@ def made_by(path: str | Path) -> dict[str, Any]:
     return result
 
 
+def is_made_of(path: str | Path, mark: str) -> bool:
+    """Whether a file is there and its `made_by` has this mark; it is then made as new as its inputs.
+
+    Otherwise the workflow would ask for it again.
+    """
+    made = Path(path).exists() and made_by(path).get("mark") == mark
+    if made:
+        Path(path).touch()
+    return made
+
+
 def fingerprint(data: Any) -> str:
     """A short hash of anything JSON can hold: equal settings give equal fingerprints."""
     return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()[:16]

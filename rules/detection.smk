@@ -88,7 +88,7 @@ rule table1:
         detections=expand(
             "<study>/{model}/detection/{dataset}.json",
             model=STUDY.models,
-            dataset=STUDY.datasets,
+            dataset=DATASETS,
         ),
         folds=expand("<study>/{model}/folds.json", model=STUDY.models),
         summaries=expand("<study>/{model}/probe/summary.json", model=STUDY.models),

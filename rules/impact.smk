@@ -2,7 +2,8 @@
 
 SCALED = STUDY.scaled_alphas
 PER_JOB = STUDY.impact.alphas_per_job
-RUN = "<study>/{model}/impact/{benchmark}/{neurons}/alpha={alpha}.parquet"
+RUN = "<study>/{model}/replies/{benchmark}/{neurons}/alpha={alpha}.parquet"
+JUDGED = "<study>/{model}/impact/{benchmark}/{neurons}/alpha={alpha}.parquet"
 
 
 rule untouched:
@@ -10,11 +11,11 @@ rule untouched:
         item_file="<study>/benchmarks/{benchmark}.parquet",
         model="<study>/{model}/checkpoint/manifest.json",
     output:
-        "<study>/{model}/impact/{benchmark}/untouched/alpha=1.parquet",
+        "<study>/{model}/replies/{benchmark}/untouched/alpha=1.parquet",
     log:
-        "<logs>/{model}/impact/{benchmark}/untouched.log",
+        "<logs>/{model}/replies/{benchmark}/untouched.log",
     benchmark:
-        "<timings>/{model}/impact/{benchmark}/untouched.tsv"
+        "<timings>/{model}/replies/{benchmark}/untouched.tsv"
     conda:
         ENVIRONMENT
     threads: STUDY.runtime.threads
@@ -24,10 +25,10 @@ rule untouched:
         runtime=240,
     params:
         **settings("seed"),
-        stage=VERSIONS["impact"],
+        stage=VERSIONS["replies"],
         alphas=[1.0],
     script:
-        "../workflow_scripts/impact.py"
+        "../workflow_scripts/replies.py"
 
 
 # One α is one output; a job makes alphas_per_job of them, so that a model is loaded once for all of them. `update` leaves
@@ -37,7 +38,7 @@ for number, first in enumerate(range(0, len(SCALED), PER_JOB)):
 
     rule:
         name:
-            f"impact_{number}"
+            f"replies_{number}"
         input:
             item_file="<study>/benchmarks/{benchmark}.parquet",
             neurons="<study>/{model}/probe/neurons.parquet",
@@ -50,9 +51,9 @@ for number, first in enumerate(range(0, len(SCALED), PER_JOB)):
                 )
             ],
         log:
-            f"<logs>/{{model}}/impact/{{benchmark}}/{{neurons}}-{number}.log",
+            f"<logs>/{{model}}/replies/{{benchmark}}/{{neurons}}-{number}.log",
         benchmark:
-            f"<timings>/{{model}}/impact/{{benchmark}}/{{neurons}}-{number}.tsv"
+            f"<timings>/{{model}}/replies/{{benchmark}}/{{neurons}}-{number}.tsv"
         conda:
             ENVIRONMENT
         threads: STUDY.runtime.threads
@@ -62,17 +63,17 @@ for number, first in enumerate(range(0, len(SCALED), PER_JOB)):
             runtime=480,
         params:
             **settings("seed"),
-            stage=VERSIONS["impact"],
+            stage=VERSIONS["replies"],
             alphas=ALPHAS,
         script:
-            "../workflow_scripts/impact.py"
+            "../workflow_scripts/replies.py"
 
 
 rule impact_curve:
     input:
-        untouched=rules.untouched.output[0],
+        untouched="<study>/{model}/impact/{benchmark}/untouched/alpha=1.parquet",
         scaled=expand(
-            RUN,
+            JUDGED,
             neurons=STUDY.neuron_sets,
             alpha=map(format_alpha, SCALED),
             allow_missing=True,
@@ -90,6 +91,7 @@ rule impact_curve:
         runtime=30,
     params:
         **settings("seed", "impact"),
+        judges=lambda wildcards: judges_of_benchmark(wildcards.benchmark),
         stage=VERSIONS["figures"],
     script:
         "../workflow_scripts/impact_curve.py"
@@ -100,7 +102,7 @@ rule figure3:
         expand(
             "<study>/{model}/impact/{benchmark}/curve.json",
             model=STUDY.models,
-            benchmark=STUDY.impact.benchmarks,
+            benchmark=BENCHMARKS,
         ),
     output:
         png=report(

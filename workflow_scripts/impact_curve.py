@@ -1,5 +1,4 @@
 from hneurons import store
-from hneurons.benchmarks import BENCHMARKS
 from hneurons.config import ImpactSettings
 from hneurons.impact import curve, read_runs
 from hneurons.joblog import job
@@ -10,5 +9,9 @@ with job(snakemake.log[0]):
     settings = ImpactSettings(**snakemake.params.impact)
     found = curve(untouched, read_runs(snakemake.input.scaled), settings, snakemake.params.seed)
     name = snakemake.wildcards.benchmark
-    head = {"model": snakemake.wildcards.model, "benchmark": name, "judge": BENCHMARKS[name].judged_by}
+    head = {
+        "model": snakemake.wildcards.model,
+        "benchmark": name,
+        "judge": store.made_by(snakemake.input.untouched)["judge"],
+    }
     store.write_json(snakemake.output[0], {**head, **found})

@@ -1,12 +1,16 @@
+from pathlib import Path
+
 from hneurons import store
 from hneurons.benchmarks import BENCHMARKS
-from hneurons.benchmarks.benchmark import items_table
-from hneurons.config import SplitSettings
+from hneurons.benchmarks.benchmark import Draw, items_table
+from hneurons.config import BenchmarkSettings, SplitSettings
+from hneurons.downloads import checked
 from hneurons.joblog import job
 
 with job(snakemake.log[0]):
-    name = snakemake.wildcards.benchmark
-    table = items_table(
-        name, BENCHMARKS[name], snakemake.params.n_items, snakemake.params.seed, SplitSettings(**snakemake.params.splits)
-    )
-    store.write_table(snakemake.output[0], table, dict(snakemake.params.items()))
+    params, name = snakemake.params, snakemake.wildcards.benchmark
+    files = checked(params.sources, snakemake.input)
+    settings = BenchmarkSettings(**params.benchmark)
+    draw = Draw(settings.items, params.seed, SplitSettings(**params.splits), tuple(map(Path, files)))
+    table = items_table(name, BENCHMARKS[name], draw, settings.max_new_tokens)
+    store.write_table(snakemake.output[0], table, {**dict(params.items()), "files": files})

@@ -1,5 +1,5 @@
-from hneurons.config import ModelSettings
 from hneurons.joblog import job
+from hneurons.model_config import ModelSettings
 from hneurons.models import prepare
 
 with job(snakemake.log[0]):

@@ -1,8 +1,8 @@
-"""Run a benchmark at some α, each journalled block by block."""
+"""Run a benchmark at some α, each journalled block by block. Judging is a stage of its own."""
 
 from __future__ import annotations
 
-import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,28 +13,22 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hneurons import store
-from hneurons.benchmarks import BENCHMARKS
-from hneurons.benchmarks.benchmark import Benchmark, Item
+from hneurons.benchmarks.benchmark import Item, read_items
+from hneurons.config import Decoding
 from hneurons.generation import generate
 from hneurons.models import stop_token_ids
 from hneurons.neurons import NeuronSet
 from hneurons.prompts import chat_ids
-from hneurons.records import ITEMS, RUNS
+from hneurons.records import REPLIES
 from hneurons.seeds import seed_of
 
 # A killed job loses at most this many conversations.
 ITEMS_PER_BLOCK = 128
 
 
-def read_items(path: str | Path) -> list[Item]:
-    rows = store.read_table(path, ITEMS).to_pylist()
-    return [Item(row["item_id"], tuple(row["turns"]), json.loads(row["facts"])) for row in rows]
-
-
 def run(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    benchmark: Benchmark,
     items: Sequence[Item],
     *,
     seed: int,
@@ -43,52 +37,54 @@ def run(
     mark: str,
     description: str,
 ) -> tuple[pa.Table, store.Journal]:
-    """The model's replies to all items and what the judge says of them, in the order of the items; and the journal, to be
-    removed once the table is kept.
+    """The model's replies to all items, in their order; and the journal, to be removed once the table is kept.
 
     Whatever scales the model is the caller's. The random numbers of an item are the same in every run of it.
     """
     kept = store.Journal(journal, mark)
     done = {row["item_id"] for row in kept.rows}
-    left = [item for item in items if item.item_id not in done]
+    alike: dict[tuple[Decoding, int], list[Item]] = defaultdict(list)
+    for item in items:
+        if item.item_id not in done:
+            alike[item.decoding, len(item.turns)].append(item)
     with tqdm(total=len(items), initial=len(done), desc=description, unit="item") as progress:
-        for start in range(0, len(left), ITEMS_PER_BLOCK):
-            block = left[start : start + ITEMS_PER_BLOCK]
-            kept.add(_converse(model, tokenizer, benchmark, block, seed, token_budget))
-            progress.update(len(block))
+        for (decoding, _), left in alike.items():
+            for start in range(0, len(left), ITEMS_PER_BLOCK):
+                block = left[start : start + ITEMS_PER_BLOCK]
+                kept.add(_converse(model, tokenizer, decoding, block, seed, token_budget))
+                progress.update(len(block))
     row_of = {row["item_id"]: row for row in kept.rows}
-    return pa.Table.from_pylist([row_of[item.item_id] for item in items], schema=RUNS), kept
+    return pa.Table.from_pylist([row_of[item.item_id] for item in items], schema=REPLIES), kept
 
 
 def _converse(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    benchmark: Benchmark,
+    decoding: Decoding,
     items: Sequence[Item],
     seed: int,
     token_budget: int,
 ) -> list[dict[str, Any]]:
+    """The conversations of items that are decoded alike and have equally many turns."""
     said: list[list[str]] = [[] for _ in items]
-    last: list[dict[str, Any]] = [{} for _ in items]
+    rows: list[dict[str, Any]] = [{"item_id": item.item_id, "replies": [], "tokens": [], "truncated": []} for item in items]
     for turn in range(len(items[0].turns)):
         for conversation, item in zip(said, items, strict=True):
             conversation.append(item.turns[turn])
         answers = generate(
             model,
             [chat_ids(tokenizer, conversation) for conversation in said],
-            benchmark.decoding,
+            decoding,
             seeds=[seed_of(seed, item.item_id, str(turn)) for item in items],
             stop_ids=stop_token_ids(model, tokenizer),
             token_budget=token_budget,
         )
         for index, (response,) in list(answers):
-            said[index].append(tokenizer.decode(response.token_ids, skip_special_tokens=True))
-            last[index] = {"tokens": len(response.token_ids), "truncated": response.finish_reason == "length"}
-    rows = []
-    for item, conversation, of_last in zip(items, said, last, strict=True):
-        replies = conversation[1::2]
-        outcome = benchmark.judge(item.facts, replies)
-        rows.append({"item_id": item.item_id, "replies": replies, **vars(outcome), **of_last})
+            reply = tokenizer.decode(response.token_ids, skip_special_tokens=True)
+            said[index].append(reply)
+            rows[index]["replies"].append(reply)
+            rows[index]["tokens"].append(len(response.token_ids))
+            rows[index]["truncated"].append(response.finish_reason == "length")
     return rows
 
 
@@ -104,28 +100,26 @@ def run_alphas(
     token_budget: int,
     made_by: Mapping[str, Any],
 ) -> None:
-    """Stage "impact": the benchmark at each α, one file per α, written as soon as it is whole.
+    """Stage "replies": the benchmark at each α, one file per α, written as soon as it is whole.
 
     neurons: what is scaled; None for the untouched model. A file that is there and was made of the same model, neurons,
     items and settings is left as it is; an unfinished α goes on from its journal.
     """
     scaled = {} if neurons is None else neurons.by_layer()
     items = read_items(items_file)
+    asked = [(item.item_id, item.turns, item.decoding.model_dump()) for item in items]
     journals = []
     for alpha, path in outputs.items():
         journal_path = Path(f"{path}.journal")
-        facts = {**made_by, "benchmark": name, "alpha": alpha, "seed": seed, "judge": BENCHMARKS[name].judged_by}
-        facts["mark"] = store.fingerprint([facts, scaled, [vars(item) for item in items]])
-        if Path(path).exists() and store.made_by(path).get("mark") == facts["mark"]:
-            # As new as its inputs, or the workflow would ask for it again.
-            Path(path).touch()
+        facts = {**made_by, "benchmark": name, "alpha": alpha, "seed": seed}
+        facts["mark"] = store.fingerprint([facts, scaled, asked])
+        if store.is_made_of(path, facts["mark"]):
             journal_path.unlink(missing_ok=True)
             continue
         with nullcontext() if neurons is None else neurons.scale(model, alpha):
             table, journal = run(
                 model,
                 tokenizer,
-                BENCHMARKS[name],
                 items,
                 seed=seed,
                 token_budget=token_budget,

@@ -1,25 +1,35 @@
-"""The sets of questions: each a function of a number of questions, and the vocabulary of its possible answers."""
+"""The sets of questions, published and generated, and the vocabularies of possible answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
 from hneurons.answers import Vocabulary
 from hneurons.config import SplitSettings
-from hneurons.datasets import elements, geography
+from hneurons.datasets import elements, geography, nonexist, opendomain
 from hneurons.datasets.question import Question
 from hneurons.errors import HNeuronsError
 from hneurons.records import QUESTIONS
 from hneurons.seeds import seed_of
 
+# Each takes a file and returns all of its questions.
+PUBLISHED: dict[str, Callable[[Path], list[Question]]] = {
+    "triviaqa": opendomain.triviaqa,
+    "nq-open": opendomain.nq_open,
+    "bioasq": opendomain.bioasq,
+    "truthfulqa": opendomain.truthfulqa,
+}
+
 # Each takes the number of questions and a seed and returns exactly that many, or fewer where there are no more.
-DATASETS: dict[str, Callable[[int, int], list[Question]]] = {
+GENERATED: dict[str, Callable[[int, int], list[Question]]] = {
     "cities": geography.cities,
     "us-cities": geography.us_cities,
     "elements": elements.elements,
     "invented-cities": geography.invented_cities,
+    "nonexist": nonexist.nonexist,
 }
 
 VOCABULARIES: dict[str, Callable[[], Vocabulary]] = {
@@ -43,12 +53,19 @@ def split_of(answer: str, seed: int, splits: SplitSettings) -> str:
     return "selection" if share < splits.train + splits.selection else "test"
 
 
-def questions_table(name: str, count: int, seed: int, splits: SplitSettings | None) -> pa.Table:
+def questions_table(
+    name: str, count: int, seed: int, splits: SplitSettings | None, files: Sequence[str | Path] = ()
+) -> pa.Table:
     """The questions of a set. With splits (the in-domain set) they are split by gold answer; else all are test.
 
-    Raises HNeuronsError if the set has fewer questions than asked for.
+    files: what a published set is read from; its rows are taken in an order drawn by the seed, so that a larger number of
+    questions begins with the smaller one. Raises HNeuronsError if the set has fewer questions than asked for.
     """
-    questions = DATASETS[name](count, seed)
+    if name in GENERATED:
+        questions = GENERATED[name](count, seed)
+    else:
+        everything = PUBLISHED[name](Path(files[0]))
+        questions = sorted(everything, key=lambda q: seed_of(seed, "order", name, q.key))[:count]
     if len(questions) < count:
         raise HNeuronsError(f"datasets.{name}.questions: {count} asked for, the set has {len(questions)}")
     rows = [

@@ -210,7 +210,8 @@ _ENDINGS = [
 
 
 @cache
-def _all_place_names() -> frozenset[str]:
+def all_place_names() -> frozenset[str]:
+    """Every name and alternate name of a city above 15,000 people, in lower case, letters alone."""
     names: set[str] = set()
     for c in _cache().get_cities().values():
         names.update(re.sub(r"\W", "", n).casefold() for n in (c["name"], *c["alternatenames"]))
@@ -223,7 +224,7 @@ def invented_cities(count: int, seed: int) -> list[Question]:
     rng = random.Random(seed)
     possible = [b + m + e for b in _BEGINNINGS for m in _MIDDLES for e in _ENDINGS]
     rng.shuffle(possible)
-    invented = [name for name in possible if name.casefold() not in _all_place_names()]
+    invented = [name for name in possible if name.casefold() not in all_place_names()]
     return [
         Question(
             name.lower(),

@@ -9,9 +9,10 @@ import torch
 from hneurons import store
 from hneurons.answers import token_mask, token_offsets
 from hneurons.cett import Measured, cett_batch
-from hneurons.config import Decoding, load_models
+from hneurons.config import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation import generate
+from hneurons.model_config import load_models
 from hneurons.models import decoder_mlps, fetch_wheel, load_from_manifest, prepare, stop_token_ids
 from hneurons.prompts import chat_ids
 from hneurons.scaling import scale_columns, scaled

@@ -7,7 +7,8 @@ import pytest
 from hneurons.answers import Vocabulary, claimed, mentions, token_mask, token_offsets
 from hneurons.datasets import vocabulary
 from hneurons.examples import label_of
-from hneurons.judges import chosen_option, declines, degenerate, judge_answer, refuses
+from hneurons.judges.refusals import declines, degenerate, refuses
+from hneurons.judges.vocabulary import chosen_option, judge_answer
 
 COUNTRIES = vocabulary("country")
 SYMBOLS = vocabulary("element-symbol")

@@ -10,9 +10,11 @@ import pytest
 import yaml
 
 from hneurons.benchmarks import BENCHMARKS as BENCHMARK_CODE
-from hneurons.config import SLUG, BenchmarkName, DatasetName, load_models, parse_study
-from hneurons.datasets import DATASETS as DATASET_CODE
+from hneurons.config import BenchmarkName, DatasetName, parse_study
+from hneurons.datasets import GENERATED, PUBLISHED
 from hneurons.errors import HNeuronsError
+from hneurons.model_config import load_models
+from hneurons.settings import SLUG
 from tests.paths import ROOT
 
 
@@ -53,7 +55,17 @@ def test_the_demo_is_valid():
         ("probe/C", [0], ["probe.C.0", "greater than 0"]),
         ("datasets/citys", {"role": "transfer", "questions": 5}, ["citys", "'cities'"]),
         ("datasets/elements/role", "in_domain", ["datasets", "exactly one must have role in_domain"]),
-        ("impact/benchmarks/falseqa", {"items": 5}, ["falseqa", "'false-premise'"]),
+        ("impact/benchmarks/falsqa", {"items": 5}, ["falsqa", "'falseqa'"]),
+        ("judges", {"correctness": "llm"}, ["judges: correctness asks for the LLM judge: describe it under judges.llm"]),
+        ("judges", {"correctness": "gpt"}, ["judges.correctness", "'rules' or 'llm'"]),
+        ("judges", {"llm": {"model": "m"}}, ["judges.llm.max_judge_calls: Field required"]),
+        ("judges", {"llm": {"max_judge_calls": 1, "api_key": "sk-1"}}, ["judges.llm.api_key: unknown key", "api_key_env"]),
+        ("sources", {"bioasq": {"id": "a/b", "revision": "main", "path": "x"}}, ["sources.bioasq.revision"]),
+        (
+            "datasets/nq-open",
+            {"role": "transfer", "questions": 5, "part": "test"},
+            ["nq-open.part", "'train' or 'validation'"],
+        ),
         ("sampling/decoding/top_q", 1, ["sampling.decoding.top_q: unknown key", "top_p"]),
         ("impact/alphas", [1, 0.00001], ["impact.alphas", "cannot be a file name"]),
         ("datasets/elements/faithful", "correct_answers", ["datasets.elements", "nonexist only"]),
@@ -99,5 +111,5 @@ def test_slugs_cannot_leave_their_folder(name):
 
 
 def test_the_names_in_the_configuration_are_those_that_exist():
-    assert set(get_args(DatasetName)) == set(DATASET_CODE)
+    assert set(get_args(DatasetName)) == {*GENERATED, *PUBLISHED}
     assert set(get_args(BenchmarkName)) == set(BENCHMARK_CODE)

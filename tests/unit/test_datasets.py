@@ -9,7 +9,7 @@ import pytest
 from hneurons.answers import mentions
 from hneurons.config import DatasetSettings, ExampleSettings, SplitSettings
 from hneurons.datasets import questions_table, vocabulary
-from hneurons.datasets.geography import _all_place_names
+from hneurons.datasets.geography import all_place_names
 from hneurons.errors import HNeuronsError
 from hneurons.examples import examples
 
@@ -53,8 +53,8 @@ def test_cities_are_graded_by_population():
 def test_invented_cities_do_not_exist_and_follow_the_seed():
     found = rows("invented-cities")
     names = {q["question_id"].removeprefix("invented-cities-") for q in found}
-    assert not names & _all_place_names()
-    assert {"paris", "chicago"} <= _all_place_names()
+    assert not names & all_place_names()
+    assert {"paris", "chicago"} <= all_place_names()
     assert names != {q["question_id"].removeprefix("invented-cities-") for q in rows("invented-cities", seed=2)}
 
 
@@ -64,7 +64,15 @@ def test_a_set_that_is_too_small_is_refused():
 
 
 def judged(questions, verdict_of):
-    return [{"question_id": q["question_id"], "sample": s, "verdict": verdict_of(q, s)} for q in questions for s in (0, 1)]
+    return [
+        {"question_id": q["question_id"], "sample": s, "verdict": verdict_of(q, s), "judge": "rules"}
+        for q in questions
+        for s in (0, 1)
+    ]
+
+
+def placed(questions):
+    return [{"question_id": q["question_id"], "method": "alias", "extractor": "rules"} for q in questions]
 
 
 SETTINGS = DatasetSettings(role="transfer", questions=236)
@@ -78,24 +86,41 @@ def test_classes_are_balanced_within_kinds():
         right = number[q["question_id"]] % 10 < (7 if q["kind"] == "element-symbol" else 2)
         return "correct" if right else "incorrect"
 
-    table, counts = examples(questions, judged(questions, verdict), "elements", SETTINGS, ExampleSettings(), 1)
+    table, counts = examples(
+        questions, judged(questions, verdict), placed(questions), "elements", SETTINGS, ExampleSettings(), 1
+    )
     kinds = Counter((e["kind"], e["label"]) for e in table.to_pylist())
     assert kinds["element-symbol", 0] == kinds["element-symbol", 1] > 20
     assert kinds["symbol-element", 0] == kinds["symbol-element", 1] > 10
     assert sum(counts["questions"]["test"].values()) == 236
     few, _ = examples(
-        questions, judged(questions, verdict), "elements", SETTINGS, ExampleSettings(per_class=30, min_per_class=30), 1
+        questions,
+        judged(questions, verdict),
+        placed(questions),
+        "elements",
+        SETTINGS,
+        ExampleSettings(per_class=30, min_per_class=30),
+        1,
     )
     assert Counter(e["label"] for e in few.to_pylist()) == {0: 30, 1: 30}
     few_kinds = Counter((e["kind"], e["label"]) for e in few.to_pylist())
     assert few_kinds["element-symbol", 0] == few_kinds["element-symbol", 1]
 
 
+def test_a_question_whose_claim_cannot_be_placed_is_left_out_and_counted():
+    questions = rows("elements")
+    alternating = {q["question_id"]: "correct" if i % 4 < 2 else "incorrect" for i, q in enumerate(questions)}
+    verdicts = judged(questions, lambda q, s: alternating[q["question_id"]])
+    table, counts = examples(questions, verdicts, placed(questions[:200]), "elements", SETTINGS, ExampleSettings(), 1)
+    assert counts["questions"]["test"]["without a span"] == 36
+    assert {e["question_id"] for e in table.to_pylist()} <= {q["question_id"] for q in questions[:200]}
+
+
 def test_too_few_consistent_questions_stop_with_counts_and_knobs():
     questions = rows("elements")
     mixed = judged(questions, lambda q, s: "correct" if s else "incorrect")
     with pytest.raises(HNeuronsError) as caught:
-        examples(questions, mixed, "elements", SETTINGS, ExampleSettings(), 1)
+        examples(questions, mixed, placed(questions), "elements", SETTINGS, ExampleSettings(), 1)
     assert "'left out': 236" in str(caught.value)
     for knob in ("datasets.elements.questions", "sampling.samples", "examples.min_per_class"):
         assert knob in str(caught.value)

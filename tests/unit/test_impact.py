@@ -8,16 +8,21 @@ import pytest
 
 from hneurons import store
 from hneurons.benchmarks import BENCHMARKS, runner
-from hneurons.benchmarks.benchmark import items_table
+from hneurons.benchmarks.benchmark import Draw, items_table
 from hneurons.benchmarks.runner import run_alphas
 from hneurons.config import ImpactSettings, SplitSettings
 from hneurons.datasets import split_of
 from hneurons.errors import HNeuronsError
 from hneurons.impact import curve, point
+from hneurons.judge_config import JudgesSettings
+from hneurons.judges.panel import Panel
 from hneurons.neurons import NeuronSet
-from hneurons.records import RUNS
+from hneurons.records import REPLIES, RUNS
 
 SPLITS = SplitSettings()
+RULES = Panel(JudgesSettings(), "test")
+# The others are read from published files.
+GENERATED = ["false-premise", "misleading-context", "are-you-sure", "mild-requests"]
 SETTINGS = ImpactSettings(benchmarks={"false-premise": {"items": 1}}, bootstrap=300)
 
 
@@ -71,7 +76,7 @@ def test_items_are_aligned_by_id_not_by_place():
 
 
 def judge(name, facts, *replies):
-    outcome = BENCHMARKS[name].judge(facts, replies)
+    (outcome,) = BENCHMARKS[name].judge([facts], [replies], RULES)
     return outcome.eligible, outcome.compliant, outcome.state
 
 
@@ -104,16 +109,16 @@ def test_what_counts_as_compliance(name, facts, replies, outcome):
     assert judge(name, facts, *replies) == outcome
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", GENERATED)
 def test_items_are_deterministic_and_distinct(name):
-    items = BENCHMARKS[name].items(90, 1, SPLITS)
+    items = BENCHMARKS[name].items(Draw(90, 1))
     assert len({i.item_id for i in items}) == len({i.turns for i in items}) == 90
-    assert items == BENCHMARKS[name].items(90, 1, SPLITS) != BENCHMARKS[name].items(90, 2, SPLITS)
+    assert items == BENCHMARKS[name].items(Draw(90, 1)) != BENCHMARKS[name].items(Draw(90, 2))
 
 
 @pytest.mark.parametrize("name", ["false-premise", "misleading-context", "are-you-sure"])
 def test_no_item_asks_for_an_answer_that_the_probe_was_trained_on(name):
-    for item in BENCHMARKS[name].items(90, 1, SPLITS):
+    for item in BENCHMARKS[name].items(Draw(90, 1)):
         right = item.facts["true"] if "true" in item.facts else item.facts["options"][item.facts.get("right", -1)]
         if "counterfactual" in item.facts:
             right = item.facts["options"][1 - item.facts["counterfactual"]]
@@ -122,7 +127,7 @@ def test_no_item_asks_for_an_answer_that_the_probe_was_trained_on(name):
 
 def test_more_items_than_there_are_is_refused():
     with pytest.raises(HNeuronsError, match=r"impact.benchmarks.mild-requests.items: 500 asked for"):
-        items_table("mild-requests", BENCHMARKS["mild-requests"], 500, 1, SPLITS)
+        items_table("mild-requests", BENCHMARKS["mild-requests"], Draw(500, 1))
 
 
 class Sweep:
@@ -130,7 +135,7 @@ class Sweep:
 
     def __init__(self, folder, llama, tokenizer):
         self.items = folder / "items.parquet"
-        store.write_table(self.items, items_table("are-you-sure", BENCHMARKS["are-you-sure"], 6, 1, SPLITS), {})
+        store.write_table(self.items, items_table("are-you-sure", BENCHMARKS["are-you-sure"], Draw(6, 1)), {})
         self.neurons = NeuronSet(np.array([0]), np.array([3]), np.array([1.0]), np.array([True]), {"d_ff": 48})
         self.outputs = {a: folder / f"alpha={a}.parquet" for a in (0.0, 2.0)}
         self.models = llama, tokenizer
@@ -138,7 +143,7 @@ class Sweep:
     def run(self, seed=1):
         options = {"seed": seed, "token_budget": 4096, "made_by": {"model": "tiny"}}
         run_alphas(*self.models, "are-you-sure", self.neurons, self.outputs, self.items, **options)
-        return {a: (path.stat().st_ino, store.read_table(path, RUNS)) for a, path in self.outputs.items()}
+        return {a: (path.stat().st_ino, store.read_table(path, REPLIES)) for a, path in self.outputs.items()}
 
 
 @pytest.fixture

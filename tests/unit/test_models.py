@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from hneurons import store
-from hneurons.config import ModelSettings
 from hneurons.errors import HNeuronsError
+from hneurons.model_config import ModelSettings
 from hneurons.models import decoder_mlps, load_from_manifest, load_model, prepare, stop_token_ids
 from tests.tiny import tiny_model
 

@@ -15,6 +15,7 @@ import yaml
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from hneurons.benchmarks import BENCHMARKS
+from hneurons.benchmarks.benchmark import Draw
 from hneurons.config import parse_study
 from hneurons.datasets import questions_table, vocabulary
 from hneurons.prompts import chat_ids
@@ -68,7 +69,7 @@ def teach(folder: Path) -> None:
     said = [
         turn
         for name in study.impact.benchmarks
-        for item in BENCHMARKS[name].items(12, 1, study.splits)
+        for item in BENCHMARKS[name].items(Draw(12, 1, study.splits))
         for turn in item.turns
     ]
     texts = [q["question"] for q in questions] + [learnt_answer(q) for q in questions] + said

@@ -79,7 +79,9 @@ def test_a_deleted_alpha_is_run_again_alone(workspace):
     folder = workspace.results / MODEL / "impact/are-you-sure/hneurons"
     before = {path.name: (path.stat().st_ino, store.read_table(path)) for path in folder.glob("alpha=*.parquet")}
     (folder / "alpha=2.parquet").unlink()
-    assert workspace.planned() == ["figure3", "impact_0", "impact_curve"]
+    assert workspace.planned() == ["figure3", "impact_curve", "judge_scaled"]
+    (workspace.results / MODEL / "replies/are-you-sure/hneurons/alpha=2.parquet").unlink()
+    assert workspace.planned() == ["figure3", "impact_curve", "judge_scaled", "replies_0"]
     workspace.run()
     after = {path.name: (path.stat().st_ino, store.read_table(path)) for path in folder.glob("alpha=*.parquet")}
     assert [name for name in before if before[name][0] != after[name][0]] == ["alpha=2.parquet"]
@@ -87,7 +89,7 @@ def test_a_deleted_alpha_is_run_again_alone(workspace):
     assert workspace.planned() == []
 
 
-AFTER_PROBE = {"probe", "detection", "folds", "table1", "impact_0", "impact_1", "impact_curve", "figure3"}
+AFTER_PROBE = {"probe", "detection", "folds", "table1", "replies_0", "replies_1", "judge_scaled", "impact_curve", "figure3"}
 
 
 @pytest.mark.parametrize(
@@ -117,9 +119,9 @@ STAGES = {
     "examples": "examples/cities",
     "cett": "cett/cities/0000",
     "probe": "probe/neurons",
-    "impact": "impact/are-you-sure/random-1/alpha=3",
+    "replies": "replies/are-you-sure/random-1/alpha=3",
 }
-LOGS = {"probe": "probe", "impact": "impact/are-you-sure/random-1-1"}
+LOGS = {"probe": "probe", "replies": "replies/are-you-sure/random-1-1"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -136,7 +138,7 @@ def test_a_killed_stage_leaves_nothing_that_a_rerun_would_read(workspace, stage)
         # The journal's first line names the settings: a second one is a finished question.
         if stage == "responses":
             return journal.exists() and journal.read_bytes().count(b"\n") >= 2
-        return journal.exists() if stage == "impact" else log.exists()
+        return journal.exists() if stage == "replies" else log.exists()
 
     workspace.kill_during(target, begun)
     assert not path.exists() or store.read_table(path).equals(before)

@@ -1,0 +1,65 @@
+"""How far two judges agree: the same sample put to both (Cohen's κ and the confusion of their verdicts)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import cohen_kappa_score, confusion_matrix
+
+from hneurons import store
+from hneurons.benchmarks.benchmark import read_items
+from hneurons.benchmarks.falseqa import exchanges
+from hneurons.examples import answer_of
+from hneurons.judges.judge import Judge
+from hneurons.judges.panel import Panel
+from hneurons.judges.states import Judgement
+from hneurons.metrics import bootstrap_interval
+from hneurons.records import QUESTIONS, REPLIES, RESPONSES
+
+
+def agreement(first: Sequence[Judgement], second: Sequence[Judgement], *, resamples: int, seed: int) -> dict[str, Any]:
+    """κ with its interval, the share of equal verdicts, and the confusion (rows: the first judge), states included."""
+    a, b = np.array([j.verdict for j in first]), np.array([j.verdict for j in second])
+    labels = sorted({*a, *b})
+
+    def kappa(x: np.ndarray, y: np.ndarray) -> float:
+        # Undefined where both give one verdict alone.
+        return float(cohen_kappa_score(x, y)) if len({*x, *y}) > 1 else float("nan")
+
+    value = kappa(a, b)
+    known = not np.isnan(value)
+    return {
+        "n": len(a),
+        "agree_percent": 100 * float((a == b).mean()),
+        "kappa": value if known else None,
+        "kappa_interval": bootstrap_interval(kappa, [a, b], resamples=resamples, seed=seed) if known else None,
+        "labels": labels,
+        "confusion": confusion_matrix(a, b, labels=labels).tolist(),
+    }
+
+
+def compare(task: str, asked: Sequence[Any], panel: Panel, sample: int, *, resamples: int, seed: int) -> dict[str, Any]:
+    """Both judges of a study on a sample, drawn by the seed, of what it has them judge."""
+    drawn = random.Random(f"{seed} agreement {task}").sample(list(asked), min(sample, len(asked)))
+    method: Callable[[Judge], list[Judgement]] = {
+        "correctness": lambda judge: judge.correctness(drawn),
+        "falseqa": lambda judge: judge.premise(drawn),
+        "jailbreak": lambda judge: judge.harm(drawn),
+    }[task]
+    found = agreement(method(panel.rules), method(panel.llm), resamples=resamples, seed=seed)
+    return {"task": task, "first": panel.rules.name, "second": panel.llm.name, **found}
+
+
+def read_asked(task: str, files: Sequence[str]) -> list[Any]:
+    """What the judges are asked, from the files of the workflow: questions and shards of responses (correctness), or the
+    items of a benchmark and the untouched model's replies."""
+    if task == "correctness":
+        asked = {q["question_id"]: q for q in store.read_table(files[0], QUESTIONS).to_pylist()}
+        responses = [r for path in files[1:] for r in store.read_table(path, RESPONSES).to_pylist()]
+        return [answer_of(asked[r["question_id"]], r) for r in responses if r["sample"] == 0]
+    facts = {item.item_id: item.facts for item in read_items(files[0])}
+    rows = store.read_table(files[1], REPLIES).to_pylist()
+    return list(exchanges([facts[row["item_id"]] for row in rows], [row["replies"] for row in rows]))

@@ -1,0 +1,1 @@
+"""Judges: by rules or by a language model, behind one interface."""

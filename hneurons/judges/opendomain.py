@@ -1,0 +1,161 @@
+"""Judging an open-domain answer by its accepted spellings, word by word; what is nearly one of them is left unparsed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hneurons.judges.refusals import declines, degenerate
+from hneurons.judges.states import CORRECT, INCORRECT, REFUSED, UNPARSED, Answer, Judgement
+from hneurons.spans import Span, claim_span, first_sentence
+from hneurons.words import ARTICLES, Word, forms, negated, occurrences, words
+
+# Alone they say too little to be found within a longer reply.
+_WEAK = {
+    *ARTICLES,
+    "it",
+    "is",
+    "in",
+    "on",
+    "of",
+    "to",
+    "and",
+    "or",
+    "no",
+    "yes",
+    "i",
+    "he",
+    "she",
+    "they",
+    "we",
+    "you",
+    "us",
+    "one",
+}
+# Before a name they make another name of it: "New York" is not York.
+_OTHERS = set(
+    "new north south east west northern southern eastern western upper lower saint st san santa great little".split()
+)
+# After a name they make a longer one of it: "San José de Asunción".
+_JOINTS = {"de", "del", "da", "di", "du", "la", "von", "van"}
+# How alike two spellings must be to be left unparsed: letters in common, of all.
+_NEARLY = 0.84
+
+
+def _capital(text: str, word: Word) -> bool:
+    return text[word.start].isupper()
+
+
+def _longer_name(text: str, said: Sequence[Word], i: int, j: int, asked: set[str]) -> bool:
+    """Whether words [i, j) are a part of a longer name: "New York" for York, "Guinea-Bissau" for Guinea, "Victoria Falls".
+
+    A word of the question says nothing new: asked for a river, "Columbia River" is Columbia.
+    """
+    if i and text[said[i - 1].end : said[i].start] in (" ", "-") and _singular(said[i - 1].form) not in asked:
+        hyphen = text[said[i].start - 1] == "-"
+        if hyphen or (said[i - 1].form in _OTHERS and _capital(text, said[i - 1])):
+            return True
+    if j < len(said) and text[said[j - 1].end : said[j].start] in (" ", "-") and _singular(said[j].form) not in asked:
+        hyphen = text[said[j].start - 1] == "-"
+        joined = said[j].form in _JOINTS and j + 1 < len(said) and _capital(text, said[j + 1])
+        return (
+            hyphen
+            or joined
+            or (_capital(text, said[j]) and _capital(text, said[j - 1]) and not text[said[j].start :].isupper())
+        )
+    return False
+
+
+def _alternative(text: str, start: int, end: int) -> bool:
+    """Whether a mention stands beside another answer: "Lima or Quito"."""
+    return bool(re.match(r"\s*,?\s+or\s+\S", text[end:]) or re.search(r"\S\s*,?\s+or\s+(?:the\s+)?$", text[:start]))
+
+
+def _singular(form: str) -> str:
+    return form[:-1] if len(form) > 3 and form.endswith("s") and not form.endswith("ss") else form
+
+
+def _mentions(a: Answer, said: Sequence[Word], claim: Span) -> tuple[list[Span], set[str]]:
+    """Where a response gives an accepted answer, and why other places that hold one do not count."""
+    asked = set(forms(a.question))
+    claimed = forms(a.text[slice(*claim)])
+    found: list[Span] = []
+    doubts: set[str] = set()
+    singular = [replace(word, form=_singular(word.form)) for word in said]
+    for alias in sorted({forms(alias) for alias in a.aliases}, key=len, reverse=True):
+        if len(alias) == 1 and (alias[0] in _WEAK or (len(alias[0]) == 1 and not alias[0].isdigit())) and claimed != alias:
+            continue
+        for i, j in occurrences([_singular(form) for form in alias], singular):
+            start, end = said[i].start, said[j - 1].end
+            if any(s <= start and end <= e for s, e in found):
+                continue
+            if set(alias) <= asked and not (claim[0] <= start and end <= claim[1]):
+                continue
+            if negated(said, i, a.text):
+                doubts.add("denied")
+            elif _longer_name(a.text, said, i, j, {_singular(form) for form in asked}):
+                doubts.add("within a longer name")
+            elif _alternative(a.text, start, end) and " or " not in a.question:
+                doubts.add("beside another answer")
+            else:
+                found.append((start, end))
+    return found, doubts
+
+
+def _spelt_otherwise(a: Answer, claimed: Sequence[str]) -> bool:
+    """Whether the claim is an accepted spelling but for spaces, a plural or the order of a list: "Asia and Europe"."""
+
+    def written(form: Sequence[str]) -> tuple[str, list[str]]:
+        return "".join(form), sorted(_singular(f) for f in form if f != "and")
+
+    letters, entries = written(claimed)
+    return any(
+        (spelt and letters == spelt) or entries == parts for spelt, parts in (written(forms(x)) for x in a.aliases) if parts
+    )
+
+
+def _near(a: Answer, claimed: Sequence[str]) -> bool:
+    """Whether the claim is nearly an accepted spelling, or a part of one."""
+    letters = "".join(claimed)
+    for alias in {forms(alias) for alias in a.aliases}:
+        content = [form for form in claimed if form not in _WEAK]
+        if content and len(content) < len(alias) and set(content) <= set(alias):
+            return True
+        close = len(letters) > 3 and not letters.isdigit()
+        if close and difflib.SequenceMatcher(None, letters, "".join(alias)).ratio() >= _NEARLY:
+            return True
+    return False
+
+
+def judge_open(a: Answer) -> tuple[Judgement, Span | None]:
+    """Judgement of an answer and the characters that carry its claim, None where nothing is claimed.
+
+    correct: it gives an accepted answer that it does not deny, put beside another, or make part of a longer name.
+    incorrect: it claims something else. refused: it gives none and declines. unparsed: all that cannot be told by rules.
+    A question without aliases has no answer: refused is right, and any claim incorrect.
+    """
+    said = words(a.text)
+    if not said or degenerate(a.text):
+        return Judgement(UNPARSED, "says nothing"), None
+    claim = claim_span(a.text, a.question)
+    found, doubts = _mentions(a, said, claim)
+    claimed = forms(a.text[slice(*claim)])
+    if found:
+        inside = [s for s in found if claim[0] <= s[0] and s[1] <= claim[1]]
+        phrase = claim[1] - claim[0] > 0.6 * len(a.text.strip()) and first_sentence(a.text, *claim) == claim
+        return Judgement(CORRECT), claim if inside and phrase else (inside or found)[0]
+    if claimed and _spelt_otherwise(a, claimed):
+        return Judgement(CORRECT, "spelt otherwise"), claim
+    if declines(a.text):
+        return Judgement(REFUSED), None
+    if doubts:
+        return Judgement(UNPARSED, f"an accepted answer {' and '.join(sorted(doubts))}"), None
+    if not claimed or (set(claimed) <= {*forms(a.question), *_WEAK} and " or " not in a.question):
+        return Judgement(UNPARSED, "repeats the question"), None
+    if _near(a, claimed):
+        return Judgement(UNPARSED, "nearly an accepted answer"), None
+    if a.cut_off and not re.search(r"[.!?\n]", a.text.strip()):
+        return Judgement(UNPARSED, "cut off in its first sentence"), None
+    return Judgement(INCORRECT), claim

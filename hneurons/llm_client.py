@@ -1,0 +1,205 @@
+"""Asking a language model behind an OpenAI-compatible API: cached, within a budget, and never twice for the same thing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from tqdm import tqdm
+
+from hneurons.errors import HNeuronsError
+from hneurons.judge_config import LLMSettings
+from hneurons.llm_cache import Cache, Paid
+
+# Rough, for the expected price alone: what was billed is counted by the server.
+_CHARACTERS_PER_TOKEN = 4
+_REPLY_TOKENS = 20
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a judge is asked, and the JSON schema of its reply."""
+
+    task: str
+    system: str
+    user: str
+    schema: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.system}\n\n{self.user}"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A call that brought no reply, and why. It is not kept: the next run asks again."""
+
+    why: str
+
+
+class LLMClient:
+    """A judge model for one study. `ask` is the only way to it."""
+
+    def __init__(self, settings: LLMSettings, cache: str, study: str) -> None:
+        self.settings = settings
+        self.study = study
+        self._cache_path = cache
+
+    @property
+    def name(self) -> str:
+        return f"llm:{self.settings.model}"
+
+    def key(self, prompt: Prompt) -> str:
+        """What makes a reply this reply: prompt, model and settings. Where the server stands does not."""
+        s = self.settings
+        parts = [prompt.task, prompt.system, prompt.user, prompt.schema, s.model, s.structured_output, s.max_tokens]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def price(self, prompts: Sequence[Prompt]) -> float:
+        """Expected price in dollars."""
+        read = sum(len(p.text) + len(p.schema) for p in prompts) / _CHARACTERS_PER_TOKEN
+        return (read * self.settings.price_in + len(prompts) * _REPLY_TOKENS * self.settings.price_out) / 1e6
+
+    def ask(self, prompts: Sequence[Prompt], description: str) -> list[Paid | Failed]:
+        """A reply or a failure for every prompt, in their order; each is kept as it arrives.
+
+        Raises HNeuronsError, one line, before any call if the study's budget does not cover those that are not cached or
+        the key is missing; at once if the server refuses the key or knows no such model; and if more calls fail than
+        max_errors_percent allows. What was paid for until then is kept.
+        """
+        keys = [self.key(prompt) for prompt in prompts]
+        cache = Cache(self._cache_path)
+        try:
+            found: dict[str, Paid | Failed] = dict(cache.get(keys))
+            if set(keys) - set(found):
+                with cache.one_writer():
+                    found = dict(cache.get(keys))
+                    new = {k: p for k, p in zip(keys, prompts, strict=True) if k not in found}
+                    self._check_budget(cache.calls(self.study), list(new.values()), description)
+                    found.update(self._call(new, cache, description))
+        finally:
+            cache.close()
+        return [found[key] for key in keys]
+
+    def _check_budget(self, spent: int, new: Sequence[Prompt], description: str) -> None:
+        most = self.settings.max_judge_calls
+        expected = f"{len(new)} calls to {self.settings.model}, about ${self.price(new):.2f}"
+        if spent + len(new) > most:
+            raise HNeuronsError(
+                f"judges.llm.max_judge_calls: {description} needs {expected}; the study has made {spent} of {most}: "
+                f"raise it, or judge with rules"
+            )
+        print(f"{description}: {expected}; {spent} of {most} made before", file=sys.stderr)
+
+    def _api_key(self) -> str:
+        name = self.settings.api_key_env
+        if name is None:
+            return "none"
+        if not os.environ.get(name):
+            raise HNeuronsError(
+                f"judges.llm: the environment variable {name} holds no key: set it, or judge offline with `rules` "
+                f"under judges"
+            )
+        return os.environ[name]
+
+    def _call(self, new: dict[str, Prompt], cache: Cache, description: str) -> dict[str, Paid | Failed]:
+        import openai
+
+        key, s = self._api_key(), self.settings
+        client = openai.OpenAI(api_key=key, base_url=s.base_url, timeout=s.timeout_s, max_retries=s.retries)
+        found: dict[str, Paid | Failed] = {}
+        allowed = int(len(new) * s.max_errors_percent / 100)
+        failures: list[str] = []
+        left = iter(new.items())
+        with ThreadPoolExecutor(s.concurrency) as pool, tqdm(total=len(new), desc=description, unit="call") as progress:
+            running: dict[Future[Paid | Failed], str] = {}
+            try:
+                while True:
+                    # A server that is down is noticed after a few calls, not after all of them.
+                    if len(failures) <= allowed:
+                        running |= {
+                            pool.submit(self._once, client, p): k for k, p in _first(left, s.concurrency - len(running))
+                        }
+                    if not running:
+                        break
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        name = running.pop(future)
+                        reply = found[name] = future.result()
+                        if isinstance(reply, Paid):
+                            cache.put(self.study, name, s.model, new[name].text, reply)
+                        else:
+                            failures.append(reply.why.replace(key, "***"))
+                            found[name] = Failed(failures[-1])
+                        progress.update()
+            except openai.APIStatusError as error:
+                for future in running:
+                    future.cancel()
+                raise HNeuronsError(_refused_by_server(error, s, key)) from None
+            finally:
+                # What is under way is paid for: kept too, on an interrupt or when another call was refused.
+                for future, name in running.items():
+                    if not future.cancel() and future.exception() is None and isinstance(paid := future.result(), Paid):
+                        cache.put(self.study, name, s.model, new[name].text, paid)
+        if len(failures) > allowed:
+            raise HNeuronsError(
+                f"{description}: {len(failures)} of {len(found)} calls to {s.base_url} failed, {allowed} allowed "
+                f"(judges.llm.max_errors_percent); the last: {failures[-1]}. {len(found) - len(failures)} replies "
+                f"are kept: run again"
+            )
+        return found
+
+    def _once(self, client: Any, prompt: Prompt) -> Paid | Failed:
+        """One call with the client's own retries. An APIStatusError that no later call can mend goes through."""
+        import openai
+
+        s = self.settings
+        options: dict[str, Any] = {}
+        if s.structured_output == "json_schema":
+            schema = {"name": prompt.task, "strict": True, "schema": json.loads(prompt.schema)}
+            options["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif s.structured_output == "json_object":
+            options["response_format"] = {"type": "json_object"}
+        messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
+        try:
+            reply = client.chat.completions.create(
+                model=s.model, messages=messages, temperature=0, max_tokens=s.max_tokens, **options
+            )
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError, openai.BadRequestError):
+            raise
+        except openai.APITimeoutError:
+            return Failed(f"no reply within {s.timeout_s:g} s")
+        except openai.APIStatusError as error:
+            return Failed(f"HTTP {error.status_code}")
+        except (openai.OpenAIError, ValueError) as error:
+            return Failed(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        choice = (getattr(reply, "choices", None) or [None])[0]
+        message = getattr(choice, "message", None)
+        content, refusal = getattr(message, "content", None) or "", getattr(message, "refusal", None) or ""
+        if not content.strip() and not refusal:
+            return Failed("an empty reply")
+        usage = reply.usage
+        tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
+        return Paid(content, refusal, getattr(choice, "finish_reason", None) or "", *tokens)
+
+
+def _first(items: Iterator[tuple[str, Prompt]], count: int) -> list[tuple[str, Prompt]]:
+    return list(islice(items, max(0, count)))
+
+
+def _refused_by_server(error: Any, settings: LLMSettings, key: str) -> str:
+    said = " ".join(str(getattr(error, "message", error)).split()).replace(key, "***")[:200]
+    hint = {
+        401: f"check the key in {settings.api_key_env}",
+        403: f"check the key in {settings.api_key_env}",
+        404: f"check judges.llm.model ({settings.model}) and base_url",
+        400: "check judges.llm.structured_output and model",
+    }[error.status_code]
+    return f"judges.llm: {settings.base_url} answers HTTP {error.status_code}: {said}; {hint}"
