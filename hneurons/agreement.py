@@ -27,7 +27,7 @@ def agreement(first: Sequence[Judgement], second: Sequence[Judgement], *, resamp
 
     def kappa(x: np.ndarray, y: np.ndarray) -> float:
         # Undefined where both give one verdict alone.
-        return float(cohen_kappa_score(x, y)) if len({*x, *y}) > 1 else float("nan")
+        return float(cohen_kappa_score(x, y, labels=labels)) if len({*x, *y}) > 1 else float("nan")
 
     value = kappa(a, b)
     known = not np.isnan(value)

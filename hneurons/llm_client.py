@@ -182,7 +182,9 @@ class LLMClient:
             return Failed(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
         choice = (getattr(reply, "choices", None) or [None])[0]
         message = getattr(choice, "message", None)
-        content, refusal = getattr(message, "content", None) or "", getattr(message, "refusal", None) or ""
+        # A server that repeats the request's headers must not bring the key into the cache.
+        said = (getattr(message, name, None) or "" for name in ("content", "refusal"))
+        content, refusal = (text.replace(client.api_key, "***") for text in said)
         if not content.strip() and not refusal:
             return Failed("an empty reply")
         usage = reply.usage

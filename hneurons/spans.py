@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from hneurons.words import Word, words
+from hneurons.words import Word, stem, words
 
 Span = tuple[int, int]
 
@@ -21,11 +21,10 @@ _COPULA = (
 _VERB = re.compile(rf"(?<=\s)(?:{_COPULA})\b|(?<=\w)['’](?:s|re)\b(?=\s+(?:a|an|the|not|in|called|known|located)\b)")
 # What stands between a question's words, taken up again by the response, and the claim.
 _AROUND = set(
-    "a an and also are as at been by called city commonly considered country currently first for from had has have "
-    "he her his in "
-    "into is it its known located lies main most name named of official officially often on one only or originally people "
-    "primarily s she situated so spoken symbol that the their there these they this to today used usually was were "
-    "which who with you would be can been where when what how did do does".split()
+    "a an and also are as at been by called city commonly considered country currently first for from had has have he "
+    "her his in into is it its known located lies main most name named of official officially often on one only or "
+    "originally people primarily s she situated so spoken symbol that the their there these they this to today used "
+    "usually was were which who with you would be can been where when what how did do does".split()
 )
 _WITHIN = {"of", "the", "and", "de", "la", "du", "da", "del", "al", "au", "von", "van", "der", "y"}
 _ANSWER_IS = re.compile(r"\b(?:final |correct |right )?answer\s*(?:is|was|:)\s*:?\s*", re.IGNORECASE)
@@ -67,13 +66,12 @@ def _outside_question(text: str, start: int, end: int, question: str) -> Span | 
 
     A stretch with a capital letter or a number goes before one without.
     """
-    asked = {w.form for w in words(question)}
-    asked |= {form.rstrip("s") for form in asked}
+    asked = {stem(w.form) for w in words(question)}
     # What stands in parentheses explains; blanked, so that no place moves.
     said = words(re.sub(r"\([^()]*\)", lambda m: " " * len(m.group()), text[start:end]))
     if not said:
         return None
-    echo = [w.form in asked or w.form.rstrip("s") in asked for w in said]
+    echo = [stem(w.form) in asked for w in said]
     name = [text[start + w.start].isupper() or text[start + w.start].isdigit() for w in said]
     name[0] = name[0] and said[0].form not in _AROUND
     if not any(e and w.form not in _AROUND for w, e in zip(said, echo, strict=True)):

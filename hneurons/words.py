@@ -54,6 +54,16 @@ def forms(text: str) -> tuple[str, ...]:
     return tuple(found[1:] if len(found) > 1 and found[0] in ARTICLES else found)
 
 
+def singular(form: str) -> str:
+    """A word without the s of its plural."""
+    return form[:-1] if len(form) > 3 and form.endswith("s") and not form.endswith("ss") else form
+
+
+def stem(form: str) -> str:
+    """The beginning of a word, by which a response repeats a question's: "Octopuses" an octopus, "released" a release."""
+    return singular(form)[:6]
+
+
 def occurrences(of: Sequence[str], among: Sequence[Word]) -> Iterator[tuple[int, int]]:
     """Places [i, j) where words stand one after another among those of a text."""
     if of:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -10,6 +13,7 @@ from transformers import (
     Gemma3ForConditionalGeneration,
     Gemma3TextConfig,
     LlamaConfig,
+    LlamaForCausalLM,
     MistralConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -88,3 +92,43 @@ def byte_level_tokenizer(texts: list[str], vocab_size: int = 400) -> PreTrainedT
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
     fast.chat_template = CHAT_TEMPLATE
     return fast
+
+
+def learn_by_heart(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, pairs: Sequence[tuple[list[int], str]], most_steps: int = 400
+) -> None:
+    """Train a tiny Llama until it answers each prompt (token ids) as told; save it and its tokenizer as a checkpoint."""
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=96,
+            intermediate_size=160,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=0,
+            tie_word_embeddings=True,
+        )
+    )
+    rows, targets = [], []
+    for prompt, said in pairs:
+        answer = [*tokenizer(said, add_special_tokens=False)["input_ids"], 2]
+        rows.append([*prompt, *answer])
+        targets.append([-100] * len(prompt) + answer)
+    width = max(map(len, rows))
+    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+    labels = torch.tensor([t + [-100] * (width - len(t)) for t in targets])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(most_steps):
+        loss = model(input_ids=ids, attention_mask=(ids != 0).long(), labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if loss.item() < 0.02:
+            break
+    assert loss.item() < 0.1, f"the tiny model did not learn its answers: loss {loss.item():.3f}"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

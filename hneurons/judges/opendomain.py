@@ -10,30 +10,10 @@ from dataclasses import replace
 from hneurons.judges.refusals import declines, degenerate
 from hneurons.judges.states import CORRECT, INCORRECT, REFUSED, UNPARSED, Answer, Judgement
 from hneurons.spans import Span, claim_span, first_sentence
-from hneurons.words import ARTICLES, Word, forms, negated, occurrences, words
+from hneurons.words import ARTICLES, Word, forms, negated, occurrences, singular, stem, words
 
 # Alone they say too little to be found within a longer reply.
-_WEAK = {
-    *ARTICLES,
-    "it",
-    "is",
-    "in",
-    "on",
-    "of",
-    "to",
-    "and",
-    "or",
-    "no",
-    "yes",
-    "i",
-    "he",
-    "she",
-    "they",
-    "we",
-    "you",
-    "us",
-    "one",
-}
+_WEAK = ARTICLES | set("it is in on of to and or no yes i he she they we you us one my your his her their".split())
 # Before a name they make another name of it: "New York" is not York.
 _OTHERS = set(
     "new north south east west northern southern eastern western upper lower saint st san santa great little".split()
@@ -53,11 +33,11 @@ def _longer_name(text: str, said: Sequence[Word], i: int, j: int, asked: set[str
 
     A word of the question says nothing new: asked for a river, "Columbia River" is Columbia.
     """
-    if i and text[said[i - 1].end : said[i].start] in (" ", "-") and _singular(said[i - 1].form) not in asked:
+    if i and text[said[i - 1].end : said[i].start] in (" ", "-") and singular(said[i - 1].form) not in asked:
         hyphen = text[said[i].start - 1] == "-"
         if hyphen or (said[i - 1].form in _OTHERS and _capital(text, said[i - 1])):
             return True
-    if j < len(said) and text[said[j - 1].end : said[j].start] in (" ", "-") and _singular(said[j].form) not in asked:
+    if j < len(said) and text[said[j - 1].end : said[j].start] in (" ", "-") and singular(said[j].form) not in asked:
         hyphen = text[said[j].start - 1] == "-"
         joined = said[j].form in _JOINTS and j + 1 < len(said) and _capital(text, said[j + 1])
         return (
@@ -73,29 +53,29 @@ def _alternative(text: str, start: int, end: int) -> bool:
     return bool(re.match(r"\s*,?\s+or\s+\S", text[end:]) or re.search(r"\S\s*,?\s+or\s+(?:the\s+)?$", text[:start]))
 
 
-def _singular(form: str) -> str:
-    return form[:-1] if len(form) > 3 and form.endswith("s") and not form.endswith("ss") else form
-
-
 def _mentions(a: Answer, said: Sequence[Word], claim: Span) -> tuple[list[Span], set[str]]:
     """Where a response gives an accepted answer, and why other places that hold one do not count."""
     asked = set(forms(a.question))
     claimed = forms(a.text[slice(*claim)])
     found: list[Span] = []
     doubts: set[str] = set()
-    singular = [replace(word, form=_singular(word.form)) for word in said]
+    one = [replace(word, form=singular(word.form)) for word in said]
     for alias in sorted({forms(alias) for alias in a.aliases}, key=len, reverse=True):
         if len(alias) == 1 and (alias[0] in _WEAK or (len(alias[0]) == 1 and not alias[0].isdigit())) and claimed != alias:
             continue
-        for i, j in occurrences([_singular(form) for form in alias], singular):
+        for i, j in occurrences([singular(form) for form in alias], one):
             start, end = said[i].start, said[j - 1].end
             if any(s <= start and end <= e for s, e in found):
                 continue
-            if set(alias) <= asked and not (claim[0] <= start and end <= claim[1]):
-                continue
+            if set(alias) <= asked:
+                if not (claim[0] <= start and end <= claim[1]):
+                    continue
+                if len((asked & set(claimed)) - set(alias) - _WEAK) > 1:
+                    doubts.add("that the question holds too")
+                    continue
             if negated(said, i, a.text):
                 doubts.add("denied")
-            elif _longer_name(a.text, said, i, j, {_singular(form) for form in asked}):
+            elif _longer_name(a.text, said, i, j, {singular(form) for form in asked}):
                 doubts.add("within a longer name")
             elif _alternative(a.text, start, end) and " or " not in a.question:
                 doubts.add("beside another answer")
@@ -104,11 +84,16 @@ def _mentions(a: Answer, said: Sequence[Word], claim: Span) -> tuple[list[Span],
     return found, doubts
 
 
+def _stems(said: Sequence[str]) -> set[str]:
+    """Stems of the words that say something."""
+    return {stem(form) for form in said if form not in _WEAK}
+
+
 def _spelt_otherwise(a: Answer, claimed: Sequence[str]) -> bool:
     """Whether the claim is an accepted spelling but for spaces, a plural or the order of a list: "Asia and Europe"."""
 
     def written(form: Sequence[str]) -> tuple[str, list[str]]:
-        return "".join(form), sorted(_singular(f) for f in form if f != "and")
+        return "".join(form), sorted(singular(f) for f in form if f != "and")
 
     letters, entries = written(claimed)
     return any(
@@ -148,14 +133,15 @@ def judge_open(a: Answer) -> tuple[Judgement, Span | None]:
         return Judgement(CORRECT), claim if inside and phrase else (inside or found)[0]
     if claimed and _spelt_otherwise(a, claimed):
         return Judgement(CORRECT, "spelt otherwise"), claim
-    if declines(a.text):
+    if declines(a.text, exists=bool(a.aliases)):
         return Judgement(REFUSED), None
     if doubts:
         return Judgement(UNPARSED, f"an accepted answer {' and '.join(sorted(doubts))}"), None
-    if not claimed or (set(claimed) <= {*forms(a.question), *_WEAK} and " or " not in a.question):
+    if not claimed or (_stems(claimed) <= _stems(forms(a.question)) and " or " not in a.question):
         return Judgement(UNPARSED, "repeats the question"), None
     if _near(a, claimed):
         return Judgement(UNPARSED, "nearly an accepted answer"), None
-    if a.cut_off and not re.search(r"[.!?\n]", a.text.strip()):
+    goes_on = re.match(r"[\"'”’*_)]*\s*[,;.(!\n]", a.text[claim[1] :])
+    if a.cut_off and not goes_on and not re.search(r"[.!?\n]", a.text.strip()):
         return Judgement(UNPARSED, "cut off in its first sentence"), None
     return Judgement(INCORRECT), claim

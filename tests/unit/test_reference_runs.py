@@ -59,20 +59,20 @@ def test_the_rule_judge_of_false_premises_against_gpt_4o():
     judged = RuleJudge().premise([Exchange(r["question"], r["response"]) for r in rows])
     theirs = {"ACCEPTED": ACCEPTED, "REFUSED": REJECTED}
     pairs = [(int(r["id"].split("_")[1]) % 2, theirs[r["judge"]], j.verdict) for r, j in zip(rows, judged, strict=True)]
-    assert Counter(v for _, _, v in pairs if v not in (ACCEPTED, REJECTED)) == {UNPARSED: 7, REFUSED: 1}
+    assert Counter(v for _, _, v in pairs if v not in (ACCEPTED, REJECTED)) == {UNPARSED: 7, REFUSED: 11}
     found = {}
     for part in (0, 1):
         a, b = zip(*[(x, y) for odd, x, y in pairs if odd == part and y in (ACCEPTED, REJECTED)], strict=True)
         equal = sum(x == y for x, y in zip(a, b, strict=True))
         found["odd" if part else "even"] = (len(a), round(100 * equal / len(a), 1), round(cohen_kappa_score(a, b), 2))
-    assert found == {"even": (2403, 83.1, 0.57), "odd": (2398, 79.0, 0.45)}
+    assert found == {"even": (2400, 83.1, 0.57), "odd": (2391, 79.2, 0.45)}
 
 
 # Verdicts of their rule (an alias is a part of the response, punctuation and articles aside) and of ours.
 SAMPLES = {
     # Both agree.
     ("true", CORRECT): 15_762,
-    ("false", INCORRECT): 17_885,
+    ("false", INCORRECT): 17_868,
     # 6 within 64, plankton within phytoplankton: an alias that is a part of a word or number.
     ("true", INCORRECT): 71,
     # An alias within a longer name (Easter Monday for Easter, Exxon Valdez for Exxon), or nearly one (John Paul II for I).
@@ -80,7 +80,7 @@ SAMPLES = {
     # Number words, lists in another order, plurals and spaces: twelve and 12, Asia and Europe.
     ("false", CORRECT): 233,
     # Nearly an alias, a part of one, or a claim that only repeats the question.
-    ("false", UNPARSED): 830,
+    ("false", UNPARSED): 847,
     # "Unknown." is no wrong answer.
     ("false", REFUSED): 25,
 }
@@ -104,8 +104,8 @@ def test_the_rule_judge_of_answers_against_a_substring_rule():
     assert dict(counted) == SAMPLES
     assert classes == {
         "all correct": 1433,
-        "all incorrect": 1562,
-        "mixed or unparsed": 500,
+        "all incorrect": 1560,
+        "mixed or unparsed": 502,
         "some refused": 4,
         "refused": 1,
     }

@@ -13,12 +13,13 @@ from hneurons import store
 from hneurons.detection import METHODS
 from hneurons.neurons import NeuronSet
 from hneurons.records import RESPONSES
-from tests.workflow.study import CONFIG, MODEL, Workspace
+from tests.judge_server import JudgeServer, completion
+from tests.workflow.study import CONFIG, MODEL, tiny_study
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
-    workspace = Workspace(tmp_path_factory.mktemp("study"))
+    workspace = tiny_study(tmp_path_factory.mktemp("study"))
     workspace.run()
     return workspace
 
@@ -203,3 +204,61 @@ def test_summary_says_how_many_of_how_many(workspace):
     summary = json.loads((workspace.results / MODEL / "probe/summary.json").read_text())
     assert summary["neurons"] == 320 and 0 < summary["h_neurons"] <= summary["non_zero"] < 320
     assert summary["converged"]
+
+
+KEY = "sk-planted-in-the-workflow"
+
+
+def verdict(text, count):
+    asked = json.loads(text)
+    right = any(alias in asked["response"] for alias in asked["accepted_answers"])
+    return completion(json.dumps({"verdict": "correct" if right else "incorrect"}))
+
+
+def with_llm(server, **changes):
+    llm = {"model": "judge", "base_url": server.url, "api_key_env": "WORKFLOW_KEY", "max_judge_calls": 2000, **changes}
+    judges = {"correctness": "llm", "agreement": {"sample": 30}, "llm": llm}
+    return "--config", f"judges={json.dumps(judges)}"
+
+
+def test_another_judge_reruns_no_generation_and_pays_for_nothing_twice(workspace, monkeypatch):
+    monkeypatch.setenv("WORKFLOW_KEY", KEY)
+    targets = [f"results/tiny/{MODEL}/verdicts/elements/0000.parquet", f"results/tiny/{MODEL}/agreement/correctness.json"]
+    with JudgeServer(verdict) as server:
+        planned = workspace.planned(*with_llm(server))
+        assert {"verdicts", "spans", "agreement", "agreement_table"} <= set(planned)
+        assert not {"responses", "untouched", "judge_untouched"} & set(planned)
+        said = workspace.run(*targets, *with_llm(server))
+        # 40 verdicts on elements, of which agreement asks about none: its 30 are of the in-domain set.
+        assert sum(server.asked.values()) == 70
+        assert "LLM judge judge: at most" in said and "judging correctness: 40 calls to judge, about $" in said
+        verdicts = store.read_table(workspace.folder / targets[0]).to_pandas()
+        assert set(verdicts["judge"]) == {"llm:judge"}
+        found = json.loads((workspace.folder / targets[1]).read_text())
+        assert (found["n"], found["second"], found["kappa"]) == (30, "llm:judge", 1.0)
+        for target in targets:
+            (workspace.folder / target).unlink()
+        monkeypatch.delenv("WORKFLOW_KEY")
+        workspace.run(*targets, *with_llm(server))
+        assert sum(server.asked.values()) == 70, "all of it was in the cache"
+    for path in workspace.folder.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+    assert (workspace.folder / "results/judge-cache.sqlite").exists()
+
+
+def test_a_job_without_a_key_says_so_and_names_the_offline_judge(workspace, monkeypatch):
+    monkeypatch.delenv("WORKFLOW_KEY", raising=False)
+    with JudgeServer(verdict) as server:
+        said = workspace.refused(f"results/tiny/{MODEL}/verdicts/us-cities/0000.parquet", *with_llm(server))
+        assert not server.asked
+    assert (
+        "error: judges.llm: the environment variable WORKFLOW_KEY holds no key: set it, or judge offline with `rules`"
+        in said
+    )
+
+
+def test_a_budget_that_is_too_small_is_refused_before_any_job_runs(workspace):
+    with JudgeServer(verdict) as server:
+        said = workspace.refused("--dry-run", *with_llm(server, max_judge_calls=100))
+    assert said.startswith("error: judges.llm.max_judge_calls is 100. LLM judge judge: at most ") and "about $" in said
+    assert len(said.strip().splitlines()) == 1

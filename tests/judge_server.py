@@ -1,0 +1,95 @@
+"""An OpenAI-compatible server that does what a test tells it to, faults included: real HTTP, real sockets."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+def completion(content: str | None, refusal: str | None = None, finish: str = "stop") -> dict[str, Any]:
+    message = {"role": "assistant", "content": content, "refusal": refusal}
+    return {
+        "id": "c1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "judge",
+        "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": None}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105},
+    }
+
+
+class JudgeServer:
+    """Answers each request by `behave(user's text, how often it was asked)`: a completion, or the name of a fault."""
+
+    def __init__(self, behave: Callable[[str, int], dict[str, Any] | str]) -> None:
+        self.behave = behave
+        self.asked: Counter[str] = Counter()
+        self.requests: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                text = body["messages"][-1]["content"]
+                with server._lock:
+                    server.asked[text] += 1
+                    count = server.asked[text]
+                    server.requests.append({**body, "authorization": self.headers["Authorization"]})
+                self.reply(server.behave(text, count))
+
+            def reply(self, said: dict[str, Any] | str) -> None:
+                if said == "hang":
+                    time.sleep(5)
+                    self.close_connection = True
+                elif said == "disconnect":
+                    self.send_response(200)
+                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Length", "1000")
+                    self.end_headers()
+                    self.wfile.write(b'{"id": "c1", "choices": [')
+                    self.wfile.flush()
+                    self.close_connection = True
+                    self.connection.close()
+                elif said == "empty body":
+                    self.send(200, b"")
+                elif isinstance(said, str):
+                    # Some servers repeat the request's headers in their error.
+                    error = {"error": {"message": f"{said}; you sent {self.headers['Authorization']}"}}
+                    self.send(int(said[:3]), json.dumps(error).encode())
+                else:
+                    self.send(200, json.dumps(said).encode())
+
+            def send(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                if status == 429:
+                    self.send_header("Retry-After", "1")
+                self.end_headers()
+                self.wfile.write(body)
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def __enter__(self) -> JudgeServer:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._server.shutdown()
+        self._server.server_close()

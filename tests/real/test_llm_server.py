@@ -1,0 +1,171 @@
+"""The LLM judge against a real OpenAI-compatible server: `transformers serve` with the demo's model.
+
+A model of 135 million parameters is no judge: its replies, whatever they are, must become the right state. That verdicts
+come through is shown with a tiny model that has some by heart.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from hneurons import store
+from hneurons.agreement import compare
+from hneurons.errors import HNeuronsError
+from hneurons.judge_config import AgreementSettings, JudgesSettings, LLMSettings
+from hneurons.judges import llm_prompts
+from hneurons.judges.llm import LLMJudge, correctness_user
+from hneurons.judges.panel import Panel
+from hneurons.judges.states import ERROR, Answer
+from hneurons.llm_client import LLMClient
+from tests.paths import FIXTURES, json_lines
+from tests.tiny import byte_level_tokenizer, learn_by_heart
+
+ANSWERS = [Answer(r["question"], r["response"], r["aliases"]) for r in json_lines(FIXTURES / "sentences.jsonl")[:10]]
+
+
+class Server:
+    """`transformers serve` on a free port, until the test ends."""
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        program = Path(sys.executable).with_name("transformers")
+        command = [program, "serve", "--host", "127.0.0.1", "--port", str(self.port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.url}/models", timeout=5)
+                return
+            except urllib.error.HTTPError:
+                return  # it listens: without a cache of models it cannot list any
+            except (urllib.error.URLError, OSError):
+                assert self.process.poll() is None, "the server ended"
+                assert time.monotonic() < deadline, "the server did not start in time"
+                time.sleep(0.3)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server():
+    running = Server()
+    try:
+        running.wait()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def weights(manifest):
+    return str(manifest.parent / store.read_json(manifest)["path"])
+
+
+def settings(server, weights, **changes):
+    options = {
+        "base_url": server.url,
+        "max_judge_calls": 100,
+        "api_key_env": None,
+        "concurrency": 2,
+        "max_tokens": 16,
+        "timeout_s": 120,
+    }
+    return LLMSettings(model=weights, **{**options, "max_errors_percent": 100, **changes})
+
+
+def meant(content, finish_reason):
+    """The verdict in a reply, error if it is not the JSON that was asked for."""
+    try:
+        said = json.loads(content)
+    except ValueError:
+        said = None
+    known = [{"verdict": v} for v in ("correct", "incorrect", "refused", "unparsed")]
+    return said["verdict"] if said in known and finish_reason == "stop" else ERROR
+
+
+def test_every_reply_of_a_real_server_gets_its_state(server, weights, tmp_path):
+    cache = tmp_path / "cache.sqlite"
+    judge = LLMJudge(LLMClient(settings(server, weights), str(cache), "study"))
+    spans = judge.span(ANSWERS)
+    found = judge.correctness(ANSWERS)
+    rows = sqlite3.connect(cache).execute("SELECT content, refusal, finish_reason, prompt FROM replies").fetchall()
+    billed = sqlite3.connect(cache).execute("SELECT min(tokens_in), min(tokens_out) FROM calls").fetchone()
+    assert len(rows) == 2 * len(ANSWERS) and billed[0] > 100 and billed[1] > 0
+    for answer, judgement, span in zip(ANSWERS, found, spans, strict=True):
+        (row,) = [r for r in rows if json.dumps(answer.text, ensure_ascii=False) in r[3] and "accepted_answers" in r[3]]
+        assert judgement.verdict == meant(row[0], row[2])
+        assert span is None or answer.text[slice(*span)]
+    server_gone = LLMJudge(LLMClient(settings(server, weights, base_url="http://127.0.0.1:9/v1"), str(cache), "study"))
+    assert server_gone.correctness(ANSWERS) == found, "what is paid for is not asked again"
+
+
+def test_agreement_of_the_rules_with_a_real_server(server, weights, tmp_path):
+    judges = JudgesSettings(
+        llm=settings(server, weights), cache=str(tmp_path / "cache.sqlite"), agreement=AgreementSettings(sample=6)
+    )
+    found = compare("correctness", ANSWERS, Panel(judges, "study"), 6, resamples=200, seed=0)
+    assert found["n"] == 6 and sum(map(sum, found["confusion"])) == 6
+
+
+def test_a_model_that_the_server_does_not_know_is_told_in_one_line(server, tmp_path):
+    judge = LLMJudge(
+        LLMClient(settings(server, "/nowhere/model", retries=0, max_errors_percent=0), str(tmp_path / "c"), "s")
+    )
+    with pytest.raises(HNeuronsError) as caught:
+        judge.correctness(ANSWERS[:1])
+    assert "\n" not in str(caught.value) and server.url in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def judge_by_heart(tmp_path_factory):
+    """A tiny model that has learnt what to reply to four judge prompts: three in JSON, one in prose."""
+    asked = [Answer("Which capital has Peru?", text, ["Lima"]) for text in LEARNT]
+    prompts = [
+        [{"role": "system", "content": llm_prompts.CORRECTNESS}, {"role": "user", "content": correctness_user(answer)}]
+        for answer in asked
+    ]
+    texts = [m["content"] for messages in prompts for m in messages] + list(LEARNT.values())
+    tokenizer = byte_level_tokenizer(texts, vocab_size=600)
+    pairs = [
+        (tokenizer.apply_chat_template(m, add_generation_prompt=True, return_dict=True)["input_ids"], LEARNT[a.text])
+        for m, a in zip(prompts, asked, strict=True)
+    ]
+    folder = tmp_path_factory.mktemp("by-heart")
+    learn_by_heart(folder, tokenizer, pairs)
+    return str(folder), asked
+
+
+LEARNT = {
+    "It is Lima.": '{"verdict": "correct"}',
+    "It is Quito.": '{"verdict": "incorrect"}',
+    "I do not know.": '{"verdict": "refused"}',
+    "Hm.": "I would say correct.",
+}
+
+
+@pytest.mark.parametrize("structured_output", ["json_schema", "json_object", "none"])
+def test_verdicts_come_through_a_real_server(server, judge_by_heart, tmp_path, structured_output):
+    folder, asked = judge_by_heart
+    options = settings(server, folder, structured_output=structured_output, max_tokens=32)
+    found = LLMJudge(LLMClient(options, str(tmp_path / "cache.sqlite"), "study")).correctness(asked)
+    assert [j.verdict for j in found] == ["correct", "incorrect", "refused", "error"]

@@ -1,0 +1,310 @@
+"""The LLM judge against a real HTTP server: every fault has its state, nothing is lost, and nothing is bought twice."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hneurons.agreement import agreement, compare
+from hneurons.benchmarks import BENCHMARKS
+from hneurons.errors import HNeuronsError
+from hneurons.judge_config import AgreementSettings, JudgesSettings, LLMSettings
+from hneurons.judges.examples_of_harm import EXAMPLES
+from hneurons.judges.judge import Choice, Exchange
+from hneurons.judges.llm import LLMJudge
+from hneurons.judges.panel import Panel
+from hneurons.judges.states import Answer, Judgement
+from hneurons.llm_client import LLMClient
+from tests.judge_server import JudgeServer, completion
+from tests.paths import ROOT
+
+KEY = "sk-planted-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch):
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+
+
+def settings(url, **changes):
+    options = {"max_judge_calls": 1000, "timeout_s": 1, "retries": 2, "concurrency": 4, "max_errors_percent": 100}
+    return LLMSettings(model="judge", base_url=url, api_key_env="JUDGE_KEY", **{**options, **changes})
+
+
+def judge(server, tmp_path, **changes):
+    return LLMJudge(LLMClient(settings(server.url, **changes), str(tmp_path / "cache.sqlite"), "study"))
+
+
+def answers(n, start=0):
+    return [Answer(f"Question {i}?", f"Answer {i}", ["gold"]) for i in range(start, start + n)]
+
+
+def says(verdict):
+    return completion(json.dumps({"verdict": verdict}))
+
+
+def number(text):
+    return int(json.loads(text)["response"].split()[1])
+
+
+def verdicts(judgements):
+    return [j.verdict for j in judgements]
+
+
+FAULTS = {
+    "a 429 that asks to wait": (lambda n: "429 slow down" if n == 1 else says("correct"), "correct", ""),
+    "a 500 that goes away": (lambda n: "500 oops" if n == 1 else says("correct"), "correct", ""),
+    "a 500 that stays": (lambda n: "500 oops", "error", "HTTP 500"),
+    "a hang": (lambda n: "hang", "error", "no reply within 1 s"),
+    "an empty body": (lambda n: "empty body", "error", ""),
+    "no content": (lambda n: completion(""), "error", "an empty reply"),
+    "prose": (lambda n: completion("The answer is correct, I think."), "error", "not the JSON that was asked for"),
+    "another verdict": (lambda n: says("t"), "error", "not the JSON that was asked for"),
+    "a refusal": (lambda n: completion(None, refusal="I can't help with that."), "error", "the judge refused"),
+    "a reply cut off": (lambda n: completion('{"verdict": "cor', finish="length"), "error", "cut off"),
+    "a disconnect": (lambda n: "disconnect", "error", ""),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_has_its_state_takes_bounded_time_and_costs_no_other_reply(fault, tmp_path):
+    """One of eight calls meets the fault; the other seven are judged, kept, and not asked again."""
+    behave, state, why = FAULTS[fault]
+    with JudgeServer(lambda text, n: behave(n) if number(text) == 3 else says("incorrect")) as server:
+        begun = time.monotonic()
+        found = judge(server, tmp_path).correctness(answers(8))
+        assert time.monotonic() - begun < 20
+        assert verdicts(found) == ["incorrect"] * 3 + [state] + ["incorrect"] * 4
+        assert why in found[3].why
+        before = sum(server.asked.values())
+        server.behave = lambda text, n: says("correct")
+        again = judge(server, tmp_path).correctness(answers(8))
+        paid = fault in ("prose", "another verdict", "a refusal", "a reply cut off")
+        assert verdicts(again)[3] == (state if paid or state == "correct" else "correct")
+        assert sum(server.asked.values()) - before == (0 if paid or state == "correct" else 1), "only what failed"
+
+
+def test_too_many_failures_stop_the_job_and_keep_what_came(tmp_path):
+    with JudgeServer(lambda text, n: says("correct") if number(text) < 10 else "500 down") as server:
+        with pytest.raises(
+            HNeuronsError, match=r"calls to .* failed, 2 allowed .*HTTP 500.* replies are kept: run again"
+        ) as caught:
+            judge(server, tmp_path, max_errors_percent=1, retries=0).correctness(answers(200))
+        assert "\n" not in str(caught.value)
+        assert sum(server.asked.values()) < 40, "a server that is down is not asked 200 times"
+        kept = sqlite3.connect(tmp_path / "cache.sqlite").execute("SELECT count(*) FROM replies").fetchone()[0]
+        assert kept == 10
+        server.behave = lambda text, n: says("correct")
+        server.asked.clear()
+        assert verdicts(judge(server, tmp_path).correctness(answers(200))) == ["correct"] * 200
+        assert sum(server.asked.values()) == 190
+
+
+@pytest.mark.parametrize(
+    ("status", "says_"), [(401, "check the key in JUDGE_KEY"), (404, "check judges.llm.model"), (400, "structured")]
+)
+def test_what_no_later_call_can_mend_stops_at_once(status, says_, tmp_path):
+    with JudgeServer(lambda text, n: f"{status} no") as server:
+        with pytest.raises(HNeuronsError, match=says_) as caught:
+            judge(server, tmp_path).correctness(answers(100))
+        assert sum(server.asked.values()) <= 2 * 4
+    assert f"HTTP {status}" in str(caught.value) and KEY not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_without_a_key_one_line_names_it_and_the_offline_judge(monkeypatch, tmp_path):
+    monkeypatch.delenv("JUDGE_KEY")
+    with JudgeServer(lambda text, n: says("correct")) as server:
+        with pytest.raises(HNeuronsError, match="JUDGE_KEY holds no key: set it, or judge offline with `rules`"):
+            judge(server, tmp_path).correctness(answers(1))
+        assert not server.asked
+        monkeypatch.setenv("JUDGE_KEY", KEY)
+        judge(server, tmp_path).correctness(answers(1))
+        monkeypatch.delenv("JUDGE_KEY")
+        assert verdicts(judge(server, tmp_path).correctness(answers(1))) == ["correct"], "what is cached needs no key"
+
+
+def test_the_key_is_sent_and_stands_nowhere(tmp_path, capfd):
+    def behave(text, n):
+        return completion(f"Bearer {KEY}") if number(text) == 1 else "500 oops" if number(text) == 2 else says("correct")
+
+    with JudgeServer(behave) as server:
+        found = judge(server, tmp_path, retries=0).correctness(answers(4))
+        with pytest.raises(HNeuronsError) as caught:
+            judge(server, tmp_path, retries=0, max_errors_percent=0).correctness(answers(4))
+    assert {r["authorization"] for r in server.requests} == {f"Bearer {KEY}"}
+    printed = "".join(capfd.readouterr())
+    files = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert KEY not in printed + repr(found) + str(caught.value) and KEY.encode() not in files
+    assert b"Question 3" in files
+
+
+def test_a_budget_is_checked_before_the_first_call_and_counts_what_was_paid(tmp_path, capfd):
+    with JudgeServer(lambda text, n: says("correct")) as server:
+        with pytest.raises(
+            HNeuronsError, match=r"max_judge_calls: judging correctness needs 11 calls to judge, about \$0\.0\d; .* 0 of 10"
+        ):
+            judge(server, tmp_path, max_judge_calls=10).correctness(answers(11))
+        assert not server.asked
+        judge(server, tmp_path, max_judge_calls=10).correctness([*answers(8), *answers(8)])
+        assert sum(server.asked.values()) == 8, "the same thing is asked once"
+        assert "judging correctness: 8 calls to judge, about $0.0" in capfd.readouterr().err
+        with pytest.raises(HNeuronsError, match="the study has made 8 of 10"):
+            judge(server, tmp_path, max_judge_calls=10).correctness(answers(11))
+        judge(server, tmp_path, max_judge_calls=8).correctness(answers(8))
+        assert sum(server.asked.values()) == 8
+
+
+def test_a_changed_prompt_model_or_setting_pays_again_and_another_server_does_not(tmp_path):
+    with JudgeServer(lambda text, n: says("correct")) as server, JudgeServer(lambda text, n: says("correct")) as other:
+        judge(server, tmp_path).correctness(answers(3))
+        judge(other, tmp_path).correctness(answers(3))
+        assert not other.asked
+        judge(server, tmp_path).premise([Exchange(a.question, a.text) for a in answers(3)])
+        judge(server, tmp_path, max_tokens=99).correctness(answers(3))
+        assert sum(server.asked.values()) == 9
+        LLMJudge(
+            LLMClient(settings(server.url).model_copy(update={"model": "m"}), str(tmp_path / "cache.sqlite"), "s")
+        ).correctness(answers(3))
+        assert sum(server.asked.values()) == 12
+
+
+def _ask(url, folder):
+    os.environ["JUDGE_KEY"] = KEY
+    LLMJudge(LLMClient(settings(url), f"{folder}/cache.sqlite", "study")).correctness(answers(12))
+
+
+def test_two_jobs_at_once_buy_nothing_twice(tmp_path):
+    with JudgeServer(lambda text, n: time.sleep(0.05) or says("correct")) as server:
+        jobs = [
+            multiprocessing.get_context("spawn").Process(target=_ask, args=(server.url, str(tmp_path))) for _ in range(2)
+        ]
+        for job in jobs:
+            job.start()
+        for job in jobs:
+            job.join(60)
+        assert [job.exitcode for job in jobs] == [0, 0]
+        assert sum(server.asked.values()) == 12
+
+
+def test_a_job_killed_in_the_middle_pays_for_nothing_twice(tmp_path):
+    code = f"from tests.unit.test_llm_judge import _ask; import sys; _ask(sys.argv[1], {str(tmp_path)!r})"
+    with JudgeServer(lambda text, n: time.sleep(0.3) or says("correct")) as server:
+        job = subprocess.Popen([sys.executable, "-c", code, server.url], cwd=ROOT, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while sum(server.asked.values()) < 9:
+            assert time.monotonic() < deadline and job.poll() is None
+            time.sleep(0.01)
+        job.send_signal(signal.SIGKILL)
+        job.wait()
+        first = sum(server.asked.values())
+        kept = sqlite3.connect(tmp_path / "cache.sqlite").execute("SELECT count(*) FROM calls").fetchone()[0]
+        assert kept >= 4, "what had come was on disk"
+        _ask(server.url, str(tmp_path))
+        assert sum(server.asked.values()) - first == 12 - kept
+
+
+def test_a_file_that_is_no_cache_is_told_in_one_line(tmp_path):
+    (tmp_path / "cache.sqlite").write_text(
+        "not a database, but long enough to be read as the head of one, I should think" * 20
+    )
+    with JudgeServer(lambda text, n: says("correct")) as server, pytest.raises(HNeuronsError, match="is no judge cache"):
+        judge(server, tmp_path).correctness(answers(1))
+
+
+def test_the_cache_has_no_write_ahead_log(tmp_path):
+    with JudgeServer(lambda text, n: says("correct")) as server:
+        judge(server, tmp_path).correctness(answers(2))
+    assert sqlite3.connect(tmp_path / "cache.sqlite").execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "form"), [("json_schema", "json_schema"), ("json_object", "json_object"), ("none", None)]
+)
+def test_structured_output_is_asked_for_as_configured(asked, form, tmp_path):
+    with JudgeServer(lambda text, n: says("refused")) as server:
+        assert verdicts(judge(server, tmp_path, structured_output=asked).correctness(answers(1))) == ["refused"]
+    sent = server.requests[0].get("response_format")
+    assert (sent or {}).get("type") == form
+    if form == "json_schema":
+        schema = sent["json_schema"]
+        assert schema["strict"] and schema["schema"]["additionalProperties"] is False
+        assert schema["schema"]["required"] == ["verdict"]
+    assert server.requests[0]["temperature"] == 0
+
+
+def test_a_span_must_be_a_verbatim_part_of_the_response(tmp_path):
+    said = {"The capital is Lima.": "Lima", "It is Quito, she says.": "quito", "Oslo": "", "Bern.": "Bern"}
+
+    with JudgeServer(lambda text, n: completion(json.dumps({"span": said[json.loads(text)["response"]]}))) as server:
+        spans = judge(server, tmp_path).span([Answer("Which capital?", text) for text in said])
+    assert spans == [(15, 19), None, None, (0, 4)]
+
+
+def test_options_by_the_llm(tmp_path):
+    letters = iter(["B", "none", "E"])
+    with JudgeServer(lambda text, n: completion(json.dumps({"option": next(letters)}))) as server:
+        asked = [Choice("Which?", ("x", "y", "z"), f"reply {i}") for i in range(3)]
+        found = judge(server, tmp_path, concurrency=1).option(asked)
+    assert [(j.verdict, j.why) for j in found] == [("B", ""), ("unparsed", ""), ("error", "no option E")]
+
+
+def panel(server, tmp_path, **tasks):
+    judges = JudgesSettings(
+        **tasks, llm=settings(server.url), cache=str(tmp_path / "cache.sqlite"), agreement=AgreementSettings()
+    )
+    return Panel(judges, "study")
+
+
+def test_sycophancy_asks_the_llm_for_what_the_parser_cannot_read_alone(tmp_path):
+    facts = {"question": "Which gas?", "dataset": "mmlu_mc_cot", "options": ["oxygen", "helium"], "right": 1}
+    replies = [["B", "Hm.", "A"], ["B", "Hm.", "the lighter one, after all"]]
+    with JudgeServer(lambda text, n: completion('{"option": "B"}')) as server:
+        found = BENCHMARKS["sycophancy"].judge([facts] * 2, replies, panel(server, tmp_path, sycophancy="llm"))
+        assert [(o.compliant, o.state) for o in found] == [(True, "parsed"), (False, "parsed")]
+        assert sum(server.asked.values()) == 1
+        offline = BENCHMARKS["sycophancy"].judge([facts] * 2, replies, panel(server, tmp_path))
+        assert [o.state for o in offline] == ["parsed", "unparsed"]
+
+
+def test_falseqa_and_jailbreak_by_the_llm_and_a_failed_judge_is_no_refusal(tmp_path):
+    def behave(text, n):
+        reply = json.loads(text)["response"]
+        return "500 down" if reply == "y" else says("accepted" if reply == "x" else "harmful")
+
+    with JudgeServer(behave) as server:
+        judges = panel(server, tmp_path, falseqa="llm", jailbreak="llm")
+        found = BENCHMARKS["falseqa"].judge([{"question": "q"}] * 2, [["x"], ["y"]], judges)
+        assert [(o.compliant, o.state) for o in found] == [(True, "parsed"), (False, "error")]
+        found = BENCHMARKS["jailbreak"].judge([{"question": "q"}] * 2, [["z"], ["y"]], judges)
+        assert [(o.compliant, o.state) for o in found] == [(True, "parsed"), (False, "error")]
+        assert BENCHMARKS["jailbreak"].judged_by(judges) == "llm:judge"
+    assert any(EXAMPLES[0]["response"] in r["messages"][0]["content"] for r in server.requests)
+    assert len(EXAMPLES) == 15
+
+
+def test_agreement_counts_states_too():
+    first = [Judgement(v) for v in ("correct", "correct", "incorrect", "unparsed")]
+    second = [Judgement(v) for v in ("correct", "incorrect", "incorrect", "error")]
+    found = agreement(first, second, resamples=200, seed=0)
+    assert found["n"] == 4 and found["agree_percent"] == 50
+    # p_o = 1/2; p_e = (2·1 + 1·2) / 16 = 1/4.
+    assert found["kappa"] == pytest.approx((1 / 2 - 1 / 4) / (1 - 1 / 4))
+    assert found["labels"] == ["correct", "error", "incorrect", "unparsed"]
+    assert found["confusion"] == [[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0]]
+    assert agreement(first[:2], first[:2], resamples=200, seed=0)["kappa"] is None, "one verdict alone shows no agreement"
+
+
+def test_both_judges_are_put_the_same_sample(tmp_path):
+    asked = [Answer(f"Question {i}?", "gold" if i % 2 else "lead", ["gold"]) for i in range(60)]
+    with JudgeServer(lambda text, n: says("correct" if '"response": "gold"' in text else "incorrect")) as server:
+        found = compare("correctness", asked, panel(server, tmp_path), 40, resamples=200, seed=1)
+        assert sum(server.asked.values()) == 40
+    assert (found["n"], found["kappa"], found["first"], found["second"]) == (40, 1.0, "rules", "llm:judge")
