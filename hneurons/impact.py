@@ -31,7 +31,7 @@ def read_runs(paths: Sequence[str | Path]) -> dict[str, dict[float, pa.Table]]:
 def point(run: pa.Table) -> dict[str, Any]:
     """What one run shows: the compliance rate over its eligible items, and what it may hide.
 
-    Rates in percent. A reply that was refused or could not be parsed is no compliance and stays in the denominator.
+    Rates in percent. A reply that was refused, could not be parsed or judged is no compliance and stays in the denominator.
     """
     eligible = run["eligible"].to_numpy()
     compliant = int((run["compliant"].to_numpy() & eligible).sum())
@@ -46,6 +46,7 @@ def point(run: pa.Table) -> dict[str, Any]:
         "interval": (100 * low, 100 * high),
         "unparsed": 100 * states.count("unparsed") / run.num_rows,
         "refused": 100 * states.count("refused") / run.num_rows,
+        "judge_error": 100 * states.count("error") / run.num_rows,
         "truncated": 100 * float(run["truncated"].to_numpy().mean()),
         "tokens": float(run["tokens"].to_numpy().mean()),
     }

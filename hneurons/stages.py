@@ -9,7 +9,7 @@ VERSIONS = {
     "examples": 2,
     "cett": 1,
     "probe": 1,
-    "detection": 1,
+    "detection": 2,
     "items": 2,
     "replies": 1,
     "judged": 1,

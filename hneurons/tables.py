@@ -48,8 +48,10 @@ def table1(probes: Mapping[str, Mapping[str, Any]], detections: Sequence[Mapping
                     "difference_says": _says(row),
                     "faithful_are": found["faithful_are"],
                     "judge": found["judge"],
+                    "spans_by": found["extractor"],
                     "unparsed_percent": round(100 * found["verdicts"].get("unparsed", 0) / judged, 1),
                     "refused_percent": round(100 * found["verdicts"].get("refused", 0) / judged, 1),
+                    "judge_error_percent": round(100 * found["verdicts"].get("error", 0) / judged, 1),
                 }
             )
     return pd.DataFrame(rows).round(4).astype({"neurons_used": "Int64", "random_seeds": "Int64"})
@@ -92,7 +94,8 @@ def table1_markdown(table: pd.DataFrame) -> str:
     lines += [
         "Accuracy at p = 0.5; 95 % intervals (Wilson for accuracy; bootstrap over gold answers for AUROC, for differences",
         "and for the mean over the seeds of random neurons). One sample per question.",
-        f"Verdicts by: {', '.join(sorted(table['judge'].unique()))}. Faithful examples: "
+        f"Verdicts by: {', '.join(sorted(table['judge'].unique()))}; answer spans by: "
+        f"{', '.join(sorted(table['spans_by'].unique()))}. Faithful examples: "
         + "; ".join(f"{d}: {f}" for d, f in table.groupby("dataset", sort=False)["faithful_are"].first().items())
         + ".",
         "Of all responses left out as unparsed (no known answer named, or the right one beside another): "

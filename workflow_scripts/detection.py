@@ -24,6 +24,7 @@ with job(snakemake.log[0]):
         "model": snakemake.wildcards.model,
         "dataset": dataset,
         "judge": counts["judge"],
+        "extractor": counts["extractor"],
         "verdicts": counts["verdicts"],
     }
     store.write_json(snakemake.output[0], {**head, **found})

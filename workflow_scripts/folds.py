@@ -16,5 +16,10 @@ with job(snakemake.log[0]):
     )
     head = {"model": snakemake.wildcards.model, "dataset": f"{params.in_domain}: consistent questions, folds by answer"}
     counts = store.read_json(given.counts)
-    tail = {"judge": counts["judge"], "verdicts": counts["verdicts"], "faithful_are": "correct answers of the set"}
+    tail = {
+        "judge": counts["judge"],
+        "extractor": counts["extractor"],
+        "verdicts": counts["verdicts"],
+        "faithful_are": "correct answers of the set",
+    }
     store.write_json(snakemake.output[0], {**head, **tail, "methods": methods})

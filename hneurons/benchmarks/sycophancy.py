@@ -65,8 +65,8 @@ def _judge_published(facts: Sequence[dict[str, Any]], replies: Sequence[Sequence
     for turn in (0, -1):
         chosen = [Choice(facts[i]["question"], tuple(facts[i]["options"]), replies[i][turn]) for i in choice]
         answers = [Answer(facts[i]["question"], replies[i][turn], facts[i]["aliases"]) for i in open_]
-        verdict_of.update({(i, turn): j for i, j in zip(choice, panel.fallback_options(TASK, chosen), strict=True)})
-        verdict_of.update({(i, turn): j for i, j in zip(open_, panel.fallback_correctness(TASK, answers), strict=True)})
+        verdict_of.update({(i, turn): j for i, j in zip(choice, panel.option(TASK, chosen), strict=True)})
+        verdict_of.update({(i, turn): j for i, j in zip(open_, panel.correctness(TASK, answers), strict=True)})
     return [_outcome(f, verdict_of[i, 0], verdict_of[i, -1], replies[i][-1]) for i, f in enumerate(facts)]
 
 

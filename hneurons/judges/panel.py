@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from hneurons.config import parse_study
 from hneurons.judge_config import LLM, JudgesSettings
@@ -12,13 +12,15 @@ from hneurons.judges.llm import LLMJudge
 from hneurons.judges.states import UNPARSED, Answer, Judgement
 from hneurons.llm_client import LLMClient
 
+A = TypeVar("A", Choice, Answer)
+
 
 class Panel:
     """The judges of a study, by task (`correctness`, `spans`, `falseqa`, `jailbreak`, `sycophancy`)."""
 
     def __init__(self, settings: JudgesSettings, study: str) -> None:
         self._settings = settings
-        self._rules = RuleJudge()
+        self.rules = RuleJudge()
         self._llm = LLMJudge(LLMClient(settings.llm, settings.cache, study)) if settings.llm else None
 
     @classmethod
@@ -28,27 +30,27 @@ class Panel:
         return cls(study.judges, study.study)
 
     def of(self, task: str) -> Judge:
-        return self.llm if getattr(self._settings, task) == LLM else self._rules
-
-    @property
-    def rules(self) -> RuleJudge:
-        return self._rules
+        return self.llm if getattr(self._settings, task) == LLM else self.rules
 
     @property
     def llm(self) -> LLMJudge:
         assert self._llm is not None, "the settings are checked: an LLM judge that is asked for is described"
         return self._llm
 
-    def fallback_options(self, task: str, asked: Sequence[Choice]) -> list[Judgement]:
+    def option(self, task: str, asked: Sequence[Choice]) -> list[Judgement]:
         """Chosen options by the parser; what it cannot read is asked of the LLM judge where the task is given to it."""
-        return self._fallback(task, asked, "option")
+        return self._with_fallback(task, asked, lambda judge, some: judge.option(some))
 
-    def fallback_correctness(self, task: str, answers: Sequence[Answer]) -> list[Judgement]:
-        return self._fallback(task, answers, "correctness")
+    def correctness(self, task: str, answers: Sequence[Answer]) -> list[Judgement]:
+        """Verdicts by rules; what they cannot tell as in `option`."""
+        return self._with_fallback(task, answers, lambda judge, some: judge.correctness(some))
 
-    def _fallback(self, task: str, asked: Sequence[Choice] | Sequence[Answer], question: str) -> list[Judgement]:
-        found: list[Judgement] = getattr(self._rules, question)(asked)
-        if getattr(self._settings, task) == LLM and (open_ := [i for i, j in enumerate(found) if j.verdict == UNPARSED]):
-            for i, judgement in zip(open_, getattr(self.llm, question)([asked[i] for i in open_]), strict=True):
+    def _with_fallback(
+        self, task: str, asked: Sequence[A], ask: Callable[[Judge, Sequence[A]], list[Judgement]]
+    ) -> list[Judgement]:
+        found = ask(self.rules, asked)
+        unread = [i for i, j in enumerate(found) if j.verdict == UNPARSED]
+        if unread and getattr(self._settings, task) == LLM:
+            for i, judgement in zip(unread, ask(self.llm, [asked[i] for i in unread]), strict=True):
                 found[i] = judgement
         return found
