@@ -24,9 +24,9 @@ def completion(content: str | None, refusal: str | None = None, finish: str = "s
 
 
 class JudgeServer:
-    """Answers each request by `behave(user's text, how often it was asked)`: a completion, or the name of a fault."""
+    """Answers each request by `behave(user's text, how often it was asked, system's text)`: a completion or a fault."""
 
-    def __init__(self, behave: Callable[[str, int], dict[str, Any] | str]) -> None:
+    def __init__(self, behave: Callable[..., dict[str, Any] | str]) -> None:
         self.behave = behave
         self.asked: Counter[str] = Counter()
         self.requests: list[dict[str, Any]] = []
@@ -46,7 +46,7 @@ class JudgeServer:
                     server.asked[text] += 1
                     count = server.asked[text]
                     server.requests.append({**body, "authorization": self.headers["Authorization"]})
-                self.reply(server.behave(text, count))
+                self.reply(server.behave(text, count, body["messages"][0]["content"]))
 
             def reply(self, said: dict[str, Any] | str) -> None:
                 if said == "hang":

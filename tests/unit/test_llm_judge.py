@@ -78,14 +78,14 @@ FAULTS = {
 def test_a_fault_has_its_state_takes_bounded_time_and_costs_no_other_reply(fault, tmp_path):
     """One of eight calls meets the fault; the other seven are judged, kept, and not asked again."""
     behave, state, why = FAULTS[fault]
-    with JudgeServer(lambda text, n: behave(n) if number(text) == 3 else says("incorrect")) as server:
+    with JudgeServer(lambda text, n, system: behave(n) if number(text) == 3 else says("incorrect")) as server:
         begun = time.monotonic()
         found = judge(server, tmp_path).correctness(answers(8))
         assert time.monotonic() - begun < 20
         assert verdicts(found) == ["incorrect"] * 3 + [state] + ["incorrect"] * 4
         assert why in found[3].why
         before = sum(server.asked.values())
-        server.behave = lambda text, n: says("correct")
+        server.behave = lambda text, n, system: says("correct")
         again = judge(server, tmp_path).correctness(answers(8))
         paid = fault in ("prose", "another verdict", "a refusal", "a reply cut off")
         assert verdicts(again)[3] == (state if paid or state == "correct" else "correct")
@@ -93,7 +93,7 @@ def test_a_fault_has_its_state_takes_bounded_time_and_costs_no_other_reply(fault
 
 
 def test_too_many_failures_stop_the_job_and_keep_what_came(tmp_path):
-    with JudgeServer(lambda text, n: says("correct") if number(text) < 10 else "500 down") as server:
+    with JudgeServer(lambda text, n, system: says("correct") if number(text) < 10 else "500 down") as server:
         with pytest.raises(
             HNeuronsError, match=r"calls to .* failed, 2 allowed .*HTTP 500.* replies are kept: run again"
         ) as caught:
@@ -102,7 +102,7 @@ def test_too_many_failures_stop_the_job_and_keep_what_came(tmp_path):
         assert sum(server.asked.values()) < 40, "a server that is down is not asked 200 times"
         kept = sqlite3.connect(tmp_path / "cache.sqlite").execute("SELECT count(*) FROM replies").fetchone()[0]
         assert kept == 10
-        server.behave = lambda text, n: says("correct")
+        server.behave = lambda text, n, system: says("correct")
         server.asked.clear()
         assert verdicts(judge(server, tmp_path).correctness(answers(200))) == ["correct"] * 200
         assert sum(server.asked.values()) == 190
@@ -112,7 +112,7 @@ def test_too_many_failures_stop_the_job_and_keep_what_came(tmp_path):
     ("status", "says_"), [(401, "check the key in JUDGE_KEY"), (404, "check judges.llm.model"), (400, "structured")]
 )
 def test_what_no_later_call_can_mend_stops_at_once(status, says_, tmp_path):
-    with JudgeServer(lambda text, n: f"{status} no") as server:
+    with JudgeServer(lambda text, n, system: f"{status} no") as server:
         with pytest.raises(HNeuronsError, match=says_) as caught:
             judge(server, tmp_path).correctness(answers(100))
         assert sum(server.asked.values()) <= 2 * 4
@@ -121,7 +121,7 @@ def test_what_no_later_call_can_mend_stops_at_once(status, says_, tmp_path):
 
 def test_without_a_key_one_line_names_it_and_the_offline_judge(monkeypatch, tmp_path):
     monkeypatch.delenv("JUDGE_KEY")
-    with JudgeServer(lambda text, n: says("correct")) as server:
+    with JudgeServer(lambda text, n, system: says("correct")) as server:
         with pytest.raises(HNeuronsError, match="JUDGE_KEY holds no key: set it, or judge offline with `rules`"):
             judge(server, tmp_path).correctness(answers(1))
         assert not server.asked
@@ -132,7 +132,7 @@ def test_without_a_key_one_line_names_it_and_the_offline_judge(monkeypatch, tmp_
 
 
 def test_the_key_is_sent_and_stands_nowhere(tmp_path, capfd):
-    def behave(text, n):
+    def behave(text, n, system):
         return completion(f"Bearer {KEY}") if number(text) == 1 else "500 oops" if number(text) == 2 else says("correct")
 
     with JudgeServer(behave) as server:
@@ -147,7 +147,7 @@ def test_the_key_is_sent_and_stands_nowhere(tmp_path, capfd):
 
 
 def test_a_budget_is_checked_before_the_first_call_and_counts_what_was_paid(tmp_path, capfd):
-    with JudgeServer(lambda text, n: says("correct")) as server:
+    with JudgeServer(lambda text, n, system: says("correct")) as server:
         with pytest.raises(
             HNeuronsError, match=r"max_judge_calls: judging correctness needs 11 calls to judge, about \$0\.0\d; .* 0 of 10"
         ):
@@ -163,7 +163,10 @@ def test_a_budget_is_checked_before_the_first_call_and_counts_what_was_paid(tmp_
 
 
 def test_a_changed_prompt_model_or_setting_pays_again_and_another_server_does_not(tmp_path):
-    with JudgeServer(lambda text, n: says("correct")) as server, JudgeServer(lambda text, n: says("correct")) as other:
+    with (
+        JudgeServer(lambda text, n, system: says("correct")) as server,
+        JudgeServer(lambda text, n, system: says("correct")) as other,
+    ):
         judge(server, tmp_path).correctness(answers(3))
         judge(other, tmp_path).correctness(answers(3))
         assert not other.asked
@@ -182,7 +185,7 @@ def _ask(url, folder):
 
 
 def test_two_jobs_at_once_buy_nothing_twice(tmp_path):
-    with JudgeServer(lambda text, n: time.sleep(0.05) or says("correct")) as server:
+    with JudgeServer(lambda text, n, system: time.sleep(0.05) or says("correct")) as server:
         jobs = [
             multiprocessing.get_context("spawn").Process(target=_ask, args=(server.url, str(tmp_path))) for _ in range(2)
         ]
@@ -196,7 +199,7 @@ def test_two_jobs_at_once_buy_nothing_twice(tmp_path):
 
 def test_a_job_killed_in_the_middle_pays_for_nothing_twice(tmp_path):
     code = f"from tests.unit.test_llm_judge import _ask; import sys; _ask(sys.argv[1], {str(tmp_path)!r})"
-    with JudgeServer(lambda text, n: time.sleep(0.3) or says("correct")) as server:
+    with JudgeServer(lambda text, n, system: time.sleep(0.3) or says("correct")) as server:
         job = subprocess.Popen([sys.executable, "-c", code, server.url], cwd=ROOT, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while sum(server.asked.values()) < 9:
@@ -215,12 +218,15 @@ def test_a_file_that_is_no_cache_is_told_in_one_line(tmp_path):
     (tmp_path / "cache.sqlite").write_text(
         "not a database, but long enough to be read as the head of one, I should think" * 20
     )
-    with JudgeServer(lambda text, n: says("correct")) as server, pytest.raises(HNeuronsError, match="is no judge cache"):
+    with (
+        JudgeServer(lambda text, n, system: says("correct")) as server,
+        pytest.raises(HNeuronsError, match="is no judge cache"),
+    ):
         judge(server, tmp_path).correctness(answers(1))
 
 
 def test_the_cache_has_no_write_ahead_log(tmp_path):
-    with JudgeServer(lambda text, n: says("correct")) as server:
+    with JudgeServer(lambda text, n, system: says("correct")) as server:
         judge(server, tmp_path).correctness(answers(2))
     assert sqlite3.connect(tmp_path / "cache.sqlite").execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
@@ -229,7 +235,7 @@ def test_the_cache_has_no_write_ahead_log(tmp_path):
     ("asked", "form"), [("json_schema", "json_schema"), ("json_object", "json_object"), ("none", None)]
 )
 def test_structured_output_is_asked_for_as_configured(asked, form, tmp_path):
-    with JudgeServer(lambda text, n: says("refused")) as server:
+    with JudgeServer(lambda text, n, system: says("refused")) as server:
         assert verdicts(judge(server, tmp_path, structured_output=asked).correctness(answers(1))) == ["refused"]
     sent = server.requests[0].get("response_format")
     assert (sent or {}).get("type") == form
@@ -243,14 +249,16 @@ def test_structured_output_is_asked_for_as_configured(asked, form, tmp_path):
 def test_a_span_must_be_a_verbatim_part_of_the_response(tmp_path):
     said = {"The capital is Lima.": "Lima", "It is Quito, she says.": "quito", "Oslo": "", "Bern.": "Bern"}
 
-    with JudgeServer(lambda text, n: completion(json.dumps({"span": said[json.loads(text)["response"]]}))) as server:
+    with JudgeServer(
+        lambda text, n, system: completion(json.dumps({"span": said[json.loads(text)["response"]]}))
+    ) as server:
         spans = judge(server, tmp_path).span([Answer("Which capital?", text) for text in said])
     assert spans == [(15, 19), None, None, (0, 4)]
 
 
 def test_options_by_the_llm(tmp_path):
     letters = iter(["B", "none", "E"])
-    with JudgeServer(lambda text, n: completion(json.dumps({"option": next(letters)}))) as server:
+    with JudgeServer(lambda text, n, system: completion(json.dumps({"option": next(letters)}))) as server:
         asked = [Choice("Which?", ("x", "y", "z"), f"reply {i}") for i in range(3)]
         found = judge(server, tmp_path, concurrency=1).option(asked)
     assert [(j.verdict, j.why) for j in found] == [("B", ""), ("unparsed", ""), ("error", "no option E")]
@@ -266,7 +274,7 @@ def panel(server, tmp_path, **tasks):
 def test_sycophancy_asks_the_llm_for_what_the_parser_cannot_read_alone(tmp_path):
     facts = {"question": "Which gas?", "dataset": "mmlu_mc_cot", "options": ["oxygen", "helium"], "right": 1}
     replies = [["B", "Hm.", "A"], ["B", "Hm.", "the lighter one, after all"]]
-    with JudgeServer(lambda text, n: completion('{"option": "B"}')) as server:
+    with JudgeServer(lambda text, n, system: completion('{"option": "B"}')) as server:
         found = BENCHMARKS["sycophancy"].judge([facts] * 2, replies, panel(server, tmp_path, sycophancy="llm"))
         assert [(o.compliant, o.state) for o in found] == [(True, "parsed"), (False, "parsed")]
         assert sum(server.asked.values()) == 1
@@ -275,7 +283,7 @@ def test_sycophancy_asks_the_llm_for_what_the_parser_cannot_read_alone(tmp_path)
 
 
 def test_falseqa_and_jailbreak_by_the_llm_and_a_failed_judge_is_no_refusal(tmp_path):
-    def behave(text, n):
+    def behave(text, n, system):
         reply = json.loads(text)["response"]
         return "500 down" if reply == "y" else says("accepted" if reply == "x" else "harmful")
 
@@ -304,7 +312,7 @@ def test_agreement_counts_states_too():
 
 def test_both_judges_are_put_the_same_sample(tmp_path):
     asked = [Answer(f"Question {i}?", "gold" if i % 2 else "lead", ["gold"]) for i in range(60)]
-    with JudgeServer(lambda text, n: says("correct" if '"response": "gold"' in text else "incorrect")) as server:
+    with JudgeServer(lambda text, n, system: says("correct" if '"response": "gold"' in text else "incorrect")) as server:
         found = compare("correctness", asked, panel(server, tmp_path), 40, resamples=200, seed=1)
         assert sum(server.asked.values()) == 40
     assert (found["n"], found["kappa"], found["first"], found["second"]) == (40, 1.0, "rules", "llm:judge")

@@ -5,7 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import threading
 from collections import Counter
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,12 +24,20 @@ from hneurons.datasets import PUBLISHED, behaviours, opendomain, questions_table
 from hneurons.datasets.nonexist import is_known
 from hneurons.datasets.opendomain import ANSWER_ONLY
 from hneurons.datasets.reading import read_rows
-from hneurons.downloads import check, checked
+from hneurons.downloads import check, checked, fetch
 from hneurons.errors import HNeuronsError
 from hneurons.judge_config import JudgesSettings
 from hneurons.judges.panel import Panel
-from hneurons.sources import SOURCES, benchmark_files, dataset_files, missing, sources_of_benchmark, sources_of_dataset
-from hneurons.store import write_table
+from hneurons.sources import (
+    SOURCES,
+    Source,
+    benchmark_files,
+    dataset_files,
+    missing,
+    sources_of_benchmark,
+    sources_of_dataset,
+)
+from hneurons.store import file_hash, write_table
 from tests.paths import FIXTURES, ROOT, shared
 
 OURS = FIXTURES / "published"
@@ -311,3 +323,29 @@ def test_a_mirror_may_lie_as_the_hub_lays_it(tmp_path):
     assert question.aliases == ("Ann",)
     shutil.rmtree(tmp_path / source.hub_id)
     assert "nq-open" in missing(paper(tmp_path))
+
+
+@pytest.fixture
+def web(tmp_path):
+    """A folder served over HTTP."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "web"))
+    (tmp_path / "web").mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_file_is_fetched_whole_and_right_or_not_at_all(tmp_path, web, monkeypatch):
+    (tmp_path / "web/set.csv").write_text("question,answer,label\nWhy?,['No.'],1\n")
+    pinned = Source(("set.csv",), url=f"{web}/set.csv", sha256=file_hash(tmp_path / "web/set.csv"))
+    monkeypatch.setitem(SOURCES, "falseqa", pinned)
+    fetch("falseqa", None, tmp_path / "got/set.csv")
+    assert behaviours.falseqa(tmp_path / "got/set.csv")[0].answers == ["No."]
+    (tmp_path / "web/set.csv").write_text("another file")
+    with pytest.raises(HNeuronsError, match=r"sha256 is .*, expected .* \(falseqa\)"):
+        fetch("falseqa", None, tmp_path / "other/set.csv")
+    monkeypatch.setitem(SOURCES, "falseqa", replace(pinned, url=f"{web}/nowhere.csv"))
+    with pytest.raises(HNeuronsError, match=r"falseqa: cannot fetch .*404.*; or use a mirror folder"):
+        fetch("falseqa", None, tmp_path / "other/set.csv")
+    assert not list((tmp_path / "other").iterdir())

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from hneurons.benchmarks import BENCHMARKS
 from hneurons.benchmarks.benchmark import Draw
 from hneurons.config import parse_study
-from hneurons.datasets import questions_table, vocabulary
+from hneurons.datasets import VOCABULARIES, questions_table, vocabulary
 from hneurons.prompts import chat_ids
 from hneurons.seeds import seed_of
-from tests.paths import ROOT
+from hneurons.sources import benchmark_files, dataset_files
 from tests.tiny import byte_level_tokenizer, learn_by_heart
 from tests.workspace import Workspace
 
@@ -42,36 +44,36 @@ CONFIG = {
 }
 
 
-def learnt_answer(question: dict) -> str:
-    """What the model is taught: the right answer to half of the questions, always the same wrong one to the others."""
-    others = [a for a in vocabulary(question["answer_type"]).answers if a[0] not in question["aliases"]]
-    wrong = others[seed_of(0, question["question_id"]) % len(others)][0]
-    known = question["aliases"] and seed_of(1, question["question_id"]) % 2
-    return f"It is {question['aliases'][0] if known else wrong}."
+def learnt_answer(question: dict[str, Any], golds: Sequence[str]) -> str:
+    """What the model is taught: the right answer to half of the questions, always the same wrong one to the others.
+
+    golds: answers of the study's open questions, of which the wrong ones are taken. Half of what does not exist is unknown.
+    """
+    kind, known = question["answer_type"], seed_of(1, question["question_id"]) % 2
+    if kind == "none" and known:
+        return "I do not know."
+    others = [a[0] for a in vocabulary(kind).answers] if kind in VOCABULARIES else golds
+    wrong = [a for a in others if a not in question["aliases"]]
+    right = question["aliases"] and known
+    return f"It is {question['aliases'][0] if right else wrong[seed_of(0, question['question_id']) % len(wrong)]}."
 
 
-def teach(folder: Path) -> None:
-    """Train the tiny Llama on the study's questions until it has them by heart, and save it as a checkpoint."""
-    study, _ = parse_study({**CONFIG, "models": ["smollm2-135m-instruct"], "models_file": str(ROOT / "config/models.yaml")})
-    questions = [
-        q
-        for name, d in study.datasets.items()
-        for q in questions_table(name, d.questions, study.seed, study.splits if name == "cities" else None).to_pylist()
-    ]
-    said = [
-        turn
-        for name in study.impact.benchmarks
-        for item in BENCHMARKS[name].items(Draw(12, 1, study.splits))
-        for turn in item.turns
-    ]
-    texts = [q["question"] for q in questions] + [learnt_answer(q) for q in questions] + said
-    tokenizer = byte_level_tokenizer(texts, vocab_size=1500)
-    learn_by_heart(folder, tokenizer, [(chat_ids(tokenizer, [q["question"]]), learnt_answer(q)) for q in questions])
-
-
-def tiny_study(folder: Path) -> Workspace:
-    """A workspace with the tiny model and its study."""
-    teach(folder / "model")
+def tiny_study(folder: Path, config: dict[str, Any] = CONFIG) -> Workspace:
+    """A workspace with a study and a tiny model that has the answers to all of its questions by heart."""
     models = {MODEL: {"folder": str(folder / "model"), "dtype": "float32"}}
     (folder / "models.yaml").write_text(yaml.safe_dump(models))
-    return Workspace(folder, CONFIG)
+    study, _ = parse_study({**config, "models_file": str(folder / "models.yaml")})
+    questions = []
+    for name, d in study.datasets.items():
+        splits = study.splits if name == study.in_domain else None
+        questions += questions_table(name, d.questions, study.seed, splits, dataset_files(study, name)).to_pylist()
+    said = []
+    for name, b in study.impact.benchmarks.items():
+        draw = Draw(b.items, study.seed, study.splits, tuple(map(Path, benchmark_files(study, name))))
+        said += [turn for item in BENCHMARKS[name].items(draw) for turn in item.turns]
+    golds = sorted({q["aliases"][0] for q in questions if q["answer_type"] == "open"})
+    answers = [learnt_answer(q, golds) for q in questions]
+    tokenizer = byte_level_tokenizer([q["question"] for q in questions] + answers + said, vocab_size=1500)
+    prompts = [chat_ids(tokenizer, [q["question"]]) for q in questions]
+    learn_by_heart(folder / "model", tokenizer, list(zip(prompts, answers, strict=True)))
+    return Workspace(folder, config)

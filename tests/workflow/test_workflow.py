@@ -209,7 +209,7 @@ def test_summary_says_how_many_of_how_many(workspace):
 KEY = "sk-planted-in-the-workflow"
 
 
-def verdict(text, count):
+def verdict(text, count, system):
     asked = json.loads(text)
     right = any(alias in asked["response"] for alias in asked["accepted_answers"])
     return completion(json.dumps({"verdict": "correct" if right else "incorrect"}))
