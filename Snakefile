@@ -7,10 +7,12 @@ from snakemake.utils import min_version
 from hneurons.budget import agreement_tasks, budget_line
 from hneurons.config import format_alpha, parse_study
 from hneurons.errors import HNeuronsError
+from hneurons.judge_config import TASKS
 from hneurons.settings import SLUG
 from hneurons.sources import (
     SOURCES,
     benchmark_files,
+    check_sources,
     dataset_files,
     missing,
     pinned,
@@ -29,6 +31,7 @@ if not config:
 try:
     STUDY, MODELS = parse_study(config)
     BUDGET = budget_line(STUDY)
+    check_sources(STUDY)
     MISSING = missing(STUDY)
 except HNeuronsError as error:
     sys.exit(f"error: {error}")

@@ -10,34 +10,38 @@ import numpy as np
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from hneurons import store
-from hneurons.benchmarks.benchmark import read_items
-from hneurons.benchmarks.falseqa import exchanges
+from hneurons.benchmarks.benchmark import exchanges, read_items
 from hneurons.examples import answer_of
 from hneurons.judges.judge import Judge
 from hneurons.judges.panel import Panel
-from hneurons.judges.states import Judgement
+from hneurons.judges.states import ERROR, Judgement
 from hneurons.metrics import bootstrap_interval
 from hneurons.records import QUESTIONS, REPLIES, RESPONSES
 
 
 def agreement(first: Sequence[Judgement], second: Sequence[Judgement], *, resamples: int, seed: int) -> dict[str, Any]:
-    """κ with its interval, the share of equal verdicts, and the confusion (rows: the first judge), states included."""
-    a, b = np.array([j.verdict for j in first]), np.array([j.verdict for j in second])
+    """κ with its interval, the share of equal verdicts, and the confusion (rows: the first judge), states included.
+
+    What a judge failed at shows no disagreement: it is counted apart.
+    """
+    pairs = [(x.verdict, y.verdict) for x, y in zip(first, second, strict=True) if ERROR not in (x.verdict, y.verdict)]
+    a, b = np.array([x for x, _ in pairs]), np.array([y for _, y in pairs])
     labels = sorted({*a, *b})
 
     def kappa(x: np.ndarray, y: np.ndarray) -> float:
         # Undefined where both give one verdict alone.
         return float(cohen_kappa_score(x, y, labels=labels)) if len({*x, *y}) > 1 else float("nan")
 
-    value = kappa(a, b)
+    value = kappa(a, b) if len(a) else float("nan")
     known = not np.isnan(value)
     return {
         "n": len(a),
-        "agree_percent": 100 * float((a == b).mean()),
+        "judge_errors": len(first) - len(a),
+        "agree_percent": 100 * float((a == b).mean()) if len(a) else None,
         "kappa": value if known else None,
         "kappa_interval": bootstrap_interval(kappa, [a, b], resamples=resamples, seed=seed) if known else None,
         "labels": labels,
-        "confusion": confusion_matrix(a, b, labels=labels).tolist(),
+        "confusion": confusion_matrix(a, b, labels=labels).tolist() if len(a) else [],
     }
 
 

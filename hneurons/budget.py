@@ -5,15 +5,17 @@ Imported by the Snakefile, so nothing heavy may be imported here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from hneurons.config import Study
 from hneurons.errors import HNeuronsError
 from hneurons.judge_config import LLM
 
-# Tokens of a call, roughly: the instructions with the question, and the reply that is judged.
+# Tokens that a call reads, roughly: the instructions, the question, and the reply that is judged.
 _TOKENS_IN = {"correctness": 330, "spans": 220, "falseqa": 480, "jailbreak": 1500, "sycophancy": 700}
-_TOKENS_OUT = 15
+
+_LARGER_SHARE = 0.1
 
 # What agreement asks about, besides correctness: benchmarks that an LLM can judge.
 AGREEMENT_TASKS = ("correctness", "falseqa", "jailbreak")
@@ -41,8 +43,9 @@ def expected_calls(study: Study) -> list[Calls]:
     if llm is None:
         return []
     questions = {str(name): d.questions for name, d in study.datasets.items()}
-    # Training questions are sampled several times; how many there are is a share.
-    extra = round(questions[study.in_domain] * study.splits.train) * (study.sampling.samples - 1)
+    # Training questions are sampled several times. Splits are by gold answer, so their share may turn out somewhat larger.
+    trained = math.ceil(questions[study.in_domain] * min(1, study.splits.train + _LARGER_SHARE))
+    extra = trained * (study.sampling.samples - 1)
     runs = 1 + len(study.neuron_sets) * len(study.scaled_alphas)
     items = {str(name): b.items * runs for name, b in study.impact.benchmarks.items()}
     asked = {
@@ -60,8 +63,7 @@ def expected_calls(study: Study) -> list[Calls]:
     found = []
     for task, n in counted.items():
         calls = n * len(study.models)
-        price = calls * (_TOKENS_IN[task] * llm.price_in + _TOKENS_OUT * llm.price_out) / 1e6
-        found.append(Calls(task, calls, price))
+        found.append(Calls(task, calls, llm.price(calls, calls * _TOKENS_IN[task])))
     return [c for c in found if c.calls]
 
 

@@ -28,7 +28,10 @@ def check(name: str, path: str | Path) -> None:
     """Raises HNeuronsError if a file, fetched or of a mirror folder, is not the one that the project pins by its sha256."""
     wanted = SOURCES[name].sha256
     if wanted and (found := store.file_hash(path)) != wanted:
-        raise HNeuronsError(f"{path}: sha256 is {found}, expected {wanted} ({name}); fetch the file again")
+        raise HNeuronsError(
+            f"{name}: {Path(path).name} has sha256 {found}, {wanted} is pinned: cut short, or changed by its publisher; "
+            f"put the pinned file into a mirror folder"
+        )
 
 
 def checked(sources: Sequence[str], files: Sequence[str]) -> dict[str, str]:

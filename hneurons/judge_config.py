@@ -22,22 +22,30 @@ class LLMSettings(Settings):
 
     model: str = "gpt-4o-2024-08-06"
     base_url: str = "https://api.openai.com/v1"
-    api_key_env: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*$")] | None = Field(
+    api_key_env: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = Field(
         "OPENAI_API_KEY", description="the environment variable that holds the key; null for a server that asks for none"
     )
     structured_output: Literal["json_schema", "json_object", "none"] = Field(
         "json_schema", description="how the server is asked for JSON; the reply is parsed strictly in all three cases"
     )
     max_tokens: int = Field(300, ge=1)
-    max_judge_calls: int = Field(ge=0, description="calls that the whole study may make; those in the cache cost nothing")
+    max_judge_calls: int = Field(ge=0, description="replies the whole study may pay for; those in the cache cost nothing")
     price_in: float = Field(2.5, ge=0, description="dollars per million prompt tokens")
     price_out: float = Field(10.0, ge=0, description="dollars per million reply tokens")
     concurrency: int = Field(8, ge=1)
     timeout_s: float = Field(60, gt=0)
     retries: int = Field(5, ge=0, description="of the openai client: on 408, 409, 429, 5xx, disconnects and timeouts")
     max_errors_percent: float = Field(
-        1, ge=0, le=100, description="a job with more calls failed than this fails, and goes on later"
+        0,
+        ge=0,
+        le=100,
+        description="calls of a job that may fail and stay `error`; with more it stops, to go on when run again",
     )
+
+    def price(self, calls: int, tokens_in: float, tokens_out: float | None = None) -> float:
+        """Dollars for calls that read so many tokens in all and reply as many, or some 15 each."""
+        replied = 15 * calls if tokens_out is None else tokens_out
+        return (tokens_in * self.price_in + replied * self.price_out) / 1e6
 
 
 class AgreementSettings(Settings):

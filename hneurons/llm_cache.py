@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from hneurons.errors import HNeuronsError
 
@@ -51,13 +52,21 @@ class Cache:
             self._db.execute("PRAGMA journal_mode=DELETE")
             self._db.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
-            raise HNeuronsError(f"judges.cache: {self.path} is no judge cache: {error}") from None
+            raise HNeuronsError(f"judges.cache: {self.path} cannot be used: {error}") from None
 
     @contextmanager
     def one_writer(self) -> Iterator[None]:
         """Held while calls are made, so that two jobs neither buy the same reply nor overspend a budget together."""
-        with FileLock(f"{self.path}.lock"):
+        lock = FileLock(f"{self.path}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print("waiting for another job's calls to the judge", file=sys.stderr)
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     def get(self, keys: Sequence[str]) -> dict[str, Paid]:
         """The replies that are there."""

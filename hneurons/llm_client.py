@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -20,7 +21,8 @@ from hneurons.llm_cache import Cache, Paid
 
 # Rough, for the expected price alone: what was billed is counted by the server.
 _CHARACTERS_PER_TOKEN = 4
-_REPLY_TOKENS = 20
+# A shorter value is no key, and may stand in a reply by chance.
+_SHORTEST_KEY = 8
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,14 @@ class LLMClient:
     def price(self, prompts: Sequence[Prompt]) -> float:
         """Expected price in dollars."""
         read = sum(len(p.text) + len(p.schema) for p in prompts) / _CHARACTERS_PER_TOKEN
-        return (read * self.settings.price_in + len(prompts) * _REPLY_TOKENS * self.settings.price_out) / 1e6
+        return self.settings.price(len(prompts), read)
 
     def ask(self, prompts: Sequence[Prompt], description: str) -> list[Paid | Failed]:
         """A reply or a failure for every prompt, in their order; each is kept as it arrives.
 
         Raises HNeuronsError, one line, before any call if the study's budget does not cover those that are not cached or
-        the key is missing; at once if the server refuses the key or knows no such model; and if more calls fail than
-        max_errors_percent allows. What was paid for until then is kept.
+        the key is missing; at once if the server refuses the key or knows no such model; if more calls fail than
+        max_errors_percent allows; and if the cache cannot be used. What was paid for until then is kept.
         """
         keys = [self.key(prompt) for prompt in prompts]
         cache = Cache(self._cache_path)
@@ -84,6 +86,8 @@ class LLMClient:
                     new = {k: p for k, p in zip(keys, prompts, strict=True) if k not in found}
                     self._check_budget(cache.calls(self.study), list(new.values()), description)
                     found.update(self._call(new, cache, description))
+        except sqlite3.Error as error:
+            raise HNeuronsError(f"judges.cache: {self._cache_path}: {error}") from None
         finally:
             cache.close()
         return [found[key] for key in keys]
@@ -101,19 +105,19 @@ class LLMClient:
     def _api_key(self) -> str:
         name = self.settings.api_key_env
         if name is None:
-            return "none"
-        if not os.environ.get(name):
+            return ""
+        if not os.environ.get(name, "").strip():
             raise HNeuronsError(
                 f"judges.llm: the environment variable {name} holds no key: set it, or judge offline with `rules` "
                 f"under judges"
             )
-        return os.environ[name]
+        return os.environ[name].strip()
 
     def _call(self, new: dict[str, Prompt], cache: Cache, description: str) -> dict[str, Paid | Failed]:
         import openai
 
         key, s = self._api_key(), self.settings
-        client = openai.OpenAI(api_key=key, base_url=s.base_url, timeout=s.timeout_s, max_retries=s.retries)
+        client = openai.OpenAI(api_key=key or "none", base_url=s.base_url, timeout=s.timeout_s, max_retries=s.retries)
         found: dict[str, Paid | Failed] = {}
         allowed = int(len(new) * s.max_errors_percent / 100)
         failures: list[str] = []
@@ -136,7 +140,7 @@ class LLMClient:
                         if isinstance(reply, Paid):
                             cache.put(self.study, name, s.model, new[name].text, reply)
                         else:
-                            failures.append(reply.why.replace(key, "***"))
+                            failures.append(_without(key, reply.why))
                             found[name] = Failed(failures[-1])
                         progress.update()
             except openai.APIStatusError as error:
@@ -146,8 +150,12 @@ class LLMClient:
             finally:
                 # What is under way is paid for: kept too, on an interrupt or when another call was refused.
                 for future, name in running.items():
-                    if not future.cancel() and future.exception() is None and isinstance(paid := future.result(), Paid):
-                        cache.put(self.study, name, s.model, new[name].text, paid)
+                    if not future.cancel() and future.exception() is None and isinstance(late := future.result(), Paid):
+                        cache.put(self.study, name, s.model, new[name].text, late)
+        paid = [reply for reply in found.values() if isinstance(reply, Paid)]
+        tokens = sum(p.tokens_in for p in paid), sum(p.tokens_out for p in paid)
+        price = s.price(len(paid), *tokens)
+        print(f"{description}: {len(paid)} replies, {tokens[0]} + {tokens[1]} tokens, ${price:.2f}", file=sys.stderr)
         if len(failures) > allowed:
             raise HNeuronsError(
                 f"{description}: {len(failures)} of {len(found)} calls to {s.base_url} failed, {allowed} allowed "
@@ -172,24 +180,39 @@ class LLMClient:
             reply = client.chat.completions.create(
                 model=s.model, messages=messages, temperature=0, max_tokens=s.max_tokens, **options
             )
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError, openai.BadRequestError):
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError):
             raise
+        except openai.BadRequestError as error:
+            # A moderating server refuses a prompt by its content: asked again it will refuse again.
+            if error.code in _MODERATED:
+                return Paid("", f"{error.code}", "content_filter")
+            return Failed(f"HTTP 400: {_one_line(error)}")
         except openai.APITimeoutError:
             return Failed(f"no reply within {s.timeout_s:g} s")
         except openai.APIStatusError as error:
             return Failed(f"HTTP {error.status_code}")
         except (openai.OpenAIError, ValueError) as error:
-            return Failed(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+            return Failed(f"{type(error).__name__}: {_one_line(error)}")
         choice = (getattr(reply, "choices", None) or [None])[0]
-        message = getattr(choice, "message", None)
-        # A server that repeats the request's headers must not bring the key into the cache.
-        said = (getattr(message, name, None) or "" for name in ("content", "refusal"))
-        content, refusal = (text.replace(client.api_key, "***") for text in said)
-        if not content.strip() and not refusal:
+        if choice is None:
             return Failed("an empty reply")
+        # A server that repeats the request's headers must not bring the key into the cache.
+        said = (getattr(choice.message, name, None) or "" for name in ("content", "refusal"))
+        content, refusal = (_without(client.api_key, text if isinstance(text, str) else json.dumps(text)) for text in said)
         usage = reply.usage
         tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
-        return Paid(content, refusal, getattr(choice, "finish_reason", None) or "", *tokens)
+        return Paid(content, refusal, choice.finish_reason or "", *tokens)
+
+
+_MODERATED = {"content_filter", "content_policy_violation"}
+
+
+def _without(key: str, text: str) -> str:
+    return text.replace(key, "***") if len(key) >= _SHORTEST_KEY else text
+
+
+def _one_line(error: Any) -> str:
+    return " ".join(str(getattr(error, "message", error)).split())[:200]
 
 
 def _first(items: Iterator[tuple[str, Prompt]], count: int) -> list[tuple[str, Prompt]]:
@@ -197,11 +220,10 @@ def _first(items: Iterator[tuple[str, Prompt]], count: int) -> list[tuple[str, P
 
 
 def _refused_by_server(error: Any, settings: LLMSettings, key: str) -> str:
-    said = " ".join(str(getattr(error, "message", error)).split()).replace(key, "***")[:200]
+    said = _without(key, _one_line(error))
     hint = {
         401: f"check the key in {settings.api_key_env}",
         403: f"check the key in {settings.api_key_env}",
         404: f"check judges.llm.model ({settings.model}) and base_url",
-        400: "check judges.llm.structured_output and model",
     }[error.status_code]
     return f"judges.llm: {settings.base_url} answers HTTP {error.status_code}: {said}; {hint}"

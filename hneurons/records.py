@@ -103,7 +103,8 @@ RUNS = pa.schema(
         ("replies", pa.list_(pa.string())),  # one per turn
         ("eligible", pa.bool_()),  # in the denominator of the compliance rate
         ("compliant", pa.bool_()),
-        ("state", pa.string()),  # parsed, refused, unparsed or error: of the last reply
+        ("state", pa.string()),  # parsed, refused, unparsed or error: of the reply that decides
+        ("why", pa.string()),
         ("tokens", pa.int32()),  # of the last reply
         ("truncated", pa.bool_()),
     ]

@@ -34,7 +34,9 @@ def one_line(model: type[Settings], error: ValidationError, where: str) -> str:
             problems.append(f"{key}: unknown key{allowed}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+            # What stands where the name of a key's variable belongs may be the key itself.
+            shown = not isinstance(problem["input"], dict) and not key.endswith("api_key_env")
+            given = f" (got {problem['input']!r})" if shown else ""
             problems.append(f"{key + ': ' if key else ''}{message}{given}")
     return f"{where}: " + " | ".join(problems)
 

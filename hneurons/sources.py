@@ -30,7 +30,7 @@ class Source:
     @property
     def names(self) -> tuple[str, ...]:
         """Every name under which a mirror folder may hold the file, most likely first."""
-        return (*self.mirror_names, *([f"{self.hub_id}/{self.path}", self.path] if self.hub_id and self.path else []))
+        return (*self.mirror_names, *([f"{self.hub_id}/{self.path}"] if self.hub_id else []))
 
 
 _GITHUB = "https://raw.githubusercontent.com"
@@ -107,7 +107,9 @@ def file_of(study: Study, name: str) -> str:
     source = SOURCES[name]
     if study.mirror is None:
         hub = pinned(study, name)
-        return f"results/sources/{name}{Path(hub.path if hub else source.mirror_names[0]).suffix}"
+        # Named by what is pinned: studies that pin otherwise have files of their own.
+        mark = hub.revision if hub else source.sha256 or ""
+        return f"results/sources/{name}-{mark[:12]}{Path(hub.path if hub else source.mirror_names[0]).suffix}"
     for candidate in source.names:
         if (found := Path(study.mirror) / candidate).is_file():
             return str(found)
@@ -129,6 +131,20 @@ def dataset_files(study: Study, name: str) -> list[str]:
 def benchmark_files(study: Study, name: str) -> list[str]:
     """The files that a benchmark's items are read from, as dataset_files."""
     return [file_of(study, source) for source in sources_of_benchmark(name)]
+
+
+def check_sources(study: Study) -> None:
+    """Raises HNeuronsError, one line, for a source, file or part that a study names and that nothing would read."""
+    hubs = [name for name, source in SOURCES.items() if source.hub_id]
+    for name in study.sources:
+        if name not in hubs:
+            raise HNeuronsError(f"sources.{name}: no such repository; those that can be named: {', '.join(hubs)}")
+    for name in map(str, study.datasets):
+        of_set = [source for source in SOURCES if source == name or source.startswith(f"{name}-")]
+        if study.dataset(name).file and not of_set:
+            raise HNeuronsError(f"datasets.{name}.file: the set is generated, it is read from no file")
+        if study.dataset(name).part and (study.dataset(name).file or len(of_set) < 2):
+            raise HNeuronsError(f"datasets.{name}.part: there are no parts to choose from")
 
 
 def missing(study: Study) -> dict[str, str]:

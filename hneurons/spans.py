@@ -15,7 +15,8 @@ _QUOTES = "\"“”„«»'’‘`*_"
 _EDGE = _QUOTES + " \t\r\n"
 _COPULA = (
     r"is|are|was|were|lies|stands|became|becomes|means|remains|belongs|originated|borders|"
-    r"(?:has|have|had) been|(?:can|could|may) be|refers to|stands for|speak|speaks|uses|wrote|painted|invented|discovered"
+    r"(?:has|have|had) been|(?:can|could|may) be|refers to|stands for|speak|speaks|uses|wrote|painted|invented|discovered|"
+    r"took place|happened|occurred|played|directed|founded|made|won|died|comes?|began"
 )
 # In lower case and not first: "Speak softly" and "All I Want for Christmas Is You" are no sentences about something.
 _VERB = re.compile(rf"(?<=\s)(?:{_COPULA})\b|(?<=\w)['’](?:s|re)\b(?=\s+(?:a|an|the|not|in|called|known|located)\b)")
@@ -32,6 +33,7 @@ _ALSO_KNOWN = re.compile(
     r"\b(?:is|are|was|were)\s+(?:also |better |commonly |usually )*(?:known as|called|named)\s+", re.IGNORECASE
 )
 _OPENING = re.compile(r"^(?:It|They|He|She|This|That|These|Those|There)(?:['’]s|['’]re| is| are| was| were)\s+(?=\S)")
+_IT_IS = re.compile(r"^(?:It|They|He|She|This|That|These) (?:is|are|was|were) (?=[^\Wa-z])")
 # A paragraph, a list, or the same again after the claim; other lines are entries of one answer.
 _NEXT_LINES = re.compile(r"[ \t]*\n(?:[ \t]*\n|[ \t]*[-*•]|[ \t]*\d+[.)])")
 _SENTENCE_END = re.compile(r"(?<![A-Z])(?<!\bMrs)(?<!\b[MDJS][rt])[.!?](?=\s+[A-Z“\"(])|\n")
@@ -122,6 +124,8 @@ def claim_span(text: str, question: str) -> Span:
     start, end = _without_asides(text, start, end)
     sentence = trimmed(text, *first_sentence(text, start, end))
     inner = text[sentence[0] : sentence[1]]
+    if (match := _IT_IS.match(inner)) and len(words(inner)) < _SENTENCE_WORDS:
+        return trimmed(text, sentence[0] + match.end(), sentence[1])
     if len(words(inner)) >= _SENTENCE_WORDS and (_VERB.search(inner) or _OPENING.match(inner)):
         if match := _ALSO_KNOWN.search(inner):
             return trimmed(text, sentence[0] + match.end(), sentence[1])

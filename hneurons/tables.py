@@ -135,7 +135,7 @@ def agreement_table(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     rows = []
     for one in found:
         low, high = one["kappa_interval"] or (None, None)
-        head = {k: one[k] for k in ("model", "task", "first", "second", "n", "agree_percent", "kappa")}
+        head = {k: one[k] for k in ("model", "task", "first", "second", "n", "judge_errors", "agree_percent", "kappa")}
         for first, counts in zip(one["labels"], one["confusion"], strict=True):
             for second, count in zip(one["labels"], counts, strict=True):
                 if count:

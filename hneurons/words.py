@@ -72,32 +72,26 @@ def occurrences(of: Sequence[str], among: Sequence[Word]) -> Iterator[tuple[int,
                 yield i, i + len(of)
 
 
-_NOT = {
-    "not",
-    "isnt",
-    "wasnt",
-    "arent",
-    "never",
-    "neither",
-    "nor",
-    "cannot",
-    "rather",
-    "instead",
-    "unlike",
-    "no",
-    "without",
-}
+_NOT = set("not never neither nor cannot rather instead unlike no without eliminate exclude if".split())
+_NOT |= {verb + "nt" for verb in "is was are were do does did ca could would should wo has have".split()}
 # How far before a mention a negation still concerns it, in words.
-_REACH = 3
+_REACH = 4
+_DENIED = re.compile(
+    r"\W{0,3}\s*(?:(?:is|was|are|were|would be|seems|looks)(?: \w+)? (?:not|never|wrong|incorrect|false|impossible)\b"
+    r"|(?:is|was|are|were)n['’]t\b|(?:can|could)(?:not|n['’]t| not) be\b)"
+)
 
 
 def negated(said: Sequence[Word], i: int, text: str) -> bool:
     """Whether the i-th word of a text is denied: a negation stands shortly before it in the same clause."""
     for k in range(i - 1, max(-1, i - 1 - _REACH), -1):
-        if re.search(r"[.;,:!?\n]|\bbut\b", text[said[k].end : said[k + 1].start]) or said[k].form == "but":
+        if said[k].form == "but" or re.search(r"[.;,:!?\n]", text[said[k].end : said[k + 1].start]):
             return False
-        if said[k].form in _NOT or (
-            said[k].form.endswith("nt") and said[k].form[:-2] in {"is", "was", "are", "were", "do", "does"}
-        ):
+        if said[k].form in _NOT:
             return True
     return False
+
+
+def denied(text: str, end: int) -> bool:
+    """Whether what ends at a character of a text is denied by what follows: "Paris is wrong", "B isn't it"."""
+    return bool(_DENIED.match(text, end))

@@ -12,6 +12,7 @@ wildcard_constraints:
     neurons=r"hneurons|random-\d+",
     scaled=r"untouched|hneurons|random-\d+",
     source="|".join(SOURCES),
+    mark="[0-9a-f]{12}",
     ending="csv|jsonl|parquet",
     task=SLUG,
     alpha=r"\d+(\.\d+)?",
@@ -36,7 +37,7 @@ def judges_of(task, asked=False):
 
 
 def judges_of_benchmark(benchmark):
-    return judges_of(benchmark) if benchmark in STUDY.judges.model_fields else {}
+    return judges_of(benchmark) if benchmark in TASKS else {}
 
 
 def shards(pattern, dataset):
@@ -100,7 +101,11 @@ DATASETS = [d for d in STUDY.datasets if d not in MISSING]
 BENCHMARKS = [b for b in STUDY.impact.benchmarks if b not in MISSING]
 # Without the in-domain set there is no probe: then the rest is planned as far as it goes.
 WITH_PROBE = IN_DOMAIN in DATASETS
-AGREEMENT = [t for t in agreement_tasks(STUDY) if t in BENCHMARKS or WITH_PROBE]
+AGREEMENT = [
+    task
+    for task in agreement_tasks(STUDY)
+    if (WITH_PROBE if task == "correctness" else task in BENCHMARKS)
+]
 
 SHARD_FILES = [
     f"<study>/{model}/{stage}/{dataset}/{shard}.parquet"

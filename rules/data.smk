@@ -7,11 +7,11 @@ localrules:
 
 rule fetch_source:
     output:
-        "results/sources/{source}.{ending}",
+        "results/sources/{source}-{mark}.{ending}",
     log:
-        "logs/sources/{source}.{ending}.log",
+        "logs/sources/{source}-{mark}.{ending}.log",
     benchmark:
-        "results/sources/{source}.{ending}.tsv"
+        "results/sources/{source}-{mark}.{ending}.tsv"
     conda:
         ENVIRONMENT
     params:

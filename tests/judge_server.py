@@ -65,7 +65,8 @@ class JudgeServer:
                     self.send(200, b"")
                 elif isinstance(said, str):
                     # Some servers repeat the request's headers in their error.
-                    error = {"error": {"message": f"{said}; you sent {self.headers['Authorization']}"}}
+                    code = "content_filter" if "moderated" in said else None
+                    error = {"error": {"message": f"{said}; you sent {self.headers['Authorization']}", "code": code}}
                     self.send(int(said[:3]), json.dumps(error).encode())
                 else:
                     self.send(200, json.dumps(said).encode())

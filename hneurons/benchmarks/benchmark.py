@@ -17,9 +17,10 @@ from hneurons.datasets import split_of
 from hneurons.datasets.geography import City, known_cities
 from hneurons.errors import HNeuronsError
 from hneurons.judge_config import RULES
+from hneurons.judges.judge import Exchange
 from hneurons.judges.panel import Panel
 from hneurons.judges.refusals import declines
-from hneurons.judges.states import REFUSED, UNPARSED
+from hneurons.judges.states import REFUSED, UNPARSED, Judgement
 from hneurons.records import ITEMS
 
 PARSED = "parsed"
@@ -40,11 +41,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A judged item. eligible: in the denominator. state: parsed, refused, unparsed or error, of the last reply."""
+    """A judged item. eligible: in the denominator. state: parsed, refused, unparsed or error, of the reply that decides.
+
+    why: what the judge says of it.
+    """
 
     eligible: bool
     compliant: bool
     state: str
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,9 @@ class Benchmark:
     """One behaviour of Figure 3.
 
     title, compliance: what the figure calls it and what it counts. items: as drawn. judge: outcomes of items' facts and the
-    model's replies, one per turn. task: the judges' setting that says who judges; None where it is always the rules.
+    model's replies, one per turn. facts hold, besides the item's own, `cut_off`: whether each reply ended at its limit.
+    task: the judges' setting that says who judges; None where it is always the rules. fallback: the LLM judges
+    only what the rules cannot read.
     """
 
     title: str
@@ -78,9 +85,11 @@ class Benchmark:
     items: Callable[[Draw], list[Item]]
     judge: Callable[[Sequence[Facts], Sequence[Replies], Panel], list[Outcome]]
     task: str | None = None
+    fallback: bool = False
 
     def judged_by(self, panel: Panel) -> str:
-        return panel.of(self.task).name if self.task else RULES
+        name = panel.of(self.task).name if self.task else RULES
+        return f"{RULES}, then {name}" if self.fallback and name != RULES else name
 
 
 def one_by_one(
@@ -92,6 +101,17 @@ def one_by_one(
         return [judge(f, r) for f, r in zip(facts, replies, strict=True)]
 
     return all_of
+
+
+def exchanges(facts: Sequence[Facts], replies: Sequence[Replies]) -> list[Exchange]:
+    """The questions of items and the first replies to them."""
+    return [Exchange(f["question"], r[0]) for f, r in zip(facts, replies, strict=True)]
+
+
+def outcomes(judged: Sequence[Judgement], complies: str, complies_not: str) -> list[Outcome]:
+    """By verdict; a reply that was refused, cannot be read or could not be judged is no compliance and stays in."""
+    parsed = (complies, complies_not)
+    return [Outcome(True, j.verdict == complies, PARSED if j.verdict in parsed else j.verdict, j.why) for j in judged]
 
 
 def not_read(reply: str, eligible: bool = True) -> Outcome:

@@ -16,14 +16,15 @@ from hneurons.benchmarks.benchmark import (
     Item,
     Outcome,
     city_and_wrong_country,
+    exchanges,
     not_read,
     one_by_one,
+    outcomes,
 )
 from hneurons.config import Decoding
 from hneurons.datasets import behaviours
 from hneurons.datasets.geography import countries
 from hneurons.datasets.opendomain import hashed
-from hneurons.judges.judge import Exchange
 from hneurons.judges.panel import Panel
 from hneurons.judges.states import ACCEPTED, REJECTED
 
@@ -39,16 +40,8 @@ def _published(draw: Draw) -> list[Item]:
     ]
 
 
-def exchanges(facts: Sequence[dict[str, Any]], replies: Sequence[Sequence[str]]) -> list[Exchange]:
-    """The question that an item asks and the reply to it."""
-    return [Exchange(f["question"], r[0]) for f, r in zip(facts, replies, strict=True)]
-
-
 def _judge_published(facts: Sequence[dict[str, Any]], replies: Sequence[Sequence[str]], panel: Panel) -> list[Outcome]:
-    """A reply that declines, cannot be read or could not be judged is no compliance and stays in the denominator."""
-    judged = panel.of(TASK).premise(exchanges(facts, replies))
-    parsed = (ACCEPTED, REJECTED)
-    return [Outcome(True, j.verdict == ACCEPTED, PARSED if j.verdict in parsed else j.verdict) for j in judged]
+    return outcomes(panel.of(TASK).premise(exchanges(facts, replies)), ACCEPTED, REJECTED)
 
 
 FALSEQA = Benchmark(

@@ -30,7 +30,8 @@ def judge_runs(
         if store.is_made_of(out, made["mark"]):
             continue
         rows = store.read_table(path, REPLIES).to_pylist()
-        outcomes = benchmark.judge([facts_of[row["item_id"]] for row in rows], [row["replies"] for row in rows], panel)
+        facts = [{**facts_of[row["item_id"]], "cut_off": row["truncated"]} for row in rows]
+        outcomes = benchmark.judge(facts, [row["replies"] for row in rows], panel)
         judged = [
             {**row, **vars(outcome), "tokens": row["tokens"][-1], "truncated": row["truncated"][-1]}
             for row, outcome in zip(rows, outcomes, strict=True)

@@ -78,7 +78,6 @@ class _Base(Row):
     dataset: Literal["aqua_mc", "math_mc_cot", "mmlu_mc_cot", "trivia_qa", "truthful_qa_mc", "truthful_qa"]
     question: Text
     correct_letter: str | None = None
-    letters: str | None = None
     answers: str | None = None
     answer: Answers | None = None
     correct_answer: Answers | None = None

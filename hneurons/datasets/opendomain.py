@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from hneurons.datasets.question import Question
 from hneurons.datasets.reading import Row, read_rows
@@ -64,6 +64,12 @@ class _BioASQ(Row):
     question: Text
     golden_answers: Answers | None = None
     exact_answer: Answers | None = None
+
+    @model_validator(mode="after")
+    def _has_answers(self) -> _BioASQ:
+        if self.golden_answers is None and self.exact_answer is None:
+            raise ValueError("neither golden_answers nor exact_answer")
+        return self
 
 
 class _TruthfulQA(Row):

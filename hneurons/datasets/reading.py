@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -46,7 +47,11 @@ def read_rows(path: str | Path, row: type[R]) -> list[R]:
     """All rows of a file, in its order. Raises HNeuronsError naming the first row that breaks the schema, by id and "
     "field."""
     found = []
-    for number, fields in _raw(Path(path)):
+    try:
+        raw = list(_raw(Path(path)))
+    except (pa.ArrowInvalid, UnicodeDecodeError, csv.Error) as error:
+        raise HNeuronsError(f"{path}: cannot be read: {' '.join(str(error).split())[:200]}; fetch the file again") from None
+    for number, fields in raw:
         try:
             found.append(row.model_validate(fields))
         except ValidationError as error:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from hneurons.errors import HNeuronsError
 from hneurons.judges import llm_prompts
 from hneurons.judges.judge import Choice, Exchange
 from hneurons.judges.states import ERROR, UNPARSED, Answer, Judgement
@@ -96,13 +97,12 @@ class LLMJudge:
         return found
 
     def span(self, answers: Sequence[Answer]) -> list[Span | None]:
-        """A span that is no verbatim part of its response is none."""
+        """A span that is no verbatim part of its response, or stands there more than once, is none."""
         users = [_user(question=a.question, response=a.text) for a in answers]
-        found: list[Span | None] = []
-        for answer, reply in zip(answers, self._ask("span", llm_prompts.SPAN, users, _Span), strict=True):
-            start = -1 if isinstance(reply, Judgement) or not reply.span.strip() else answer.text.find(reply.span)
-            found.append(None if isinstance(reply, Judgement) or start < 0 else (start, start + len(reply.span)))
-        return found
+        replies = self._ask("span", llm_prompts.SPAN, users, _Span)
+        return [
+            None if isinstance(r, Judgement) else _only_place(r.span, a.text) for a, r in zip(answers, replies, strict=True)
+        ]
 
     def _verdicts(self, task: str, system: str, users: Sequence[str], form: type[V]) -> list[Judgement]:
         replies = self._ask(task, system, users, form)
@@ -111,7 +111,29 @@ class LLMJudge:
     def _ask(self, task: str, system: str, users: Sequence[str], form: type[F]) -> list[F | Judgement]:
         schema = json.dumps(form.model_json_schema(), sort_keys=True)
         replies = self._client.ask([Prompt(task, system, user, schema) for user in users], f"judging {task}")
-        return [parse(reply, form) for reply in replies]
+        found = [parse(reply, form) for reply in replies]
+        wrong = [
+            r
+            for r, f in zip(replies, found, strict=True)
+            if isinstance(r, Paid) and isinstance(f, Judgement) and not r.refusal
+        ]
+        if len(found) >= _ENOUGH and len(wrong) > _UNUSABLE * len(found):
+            shown = " ".join(wrong[0].content.split())[:80]
+            raise HNeuronsError(
+                f"judging {task}: {len(wrong)} of {len(found)} replies of {self.name} are not the JSON that was asked for, "
+                f"the first: {shown!r}; try another model, structured_output or max_tokens under judges.llm"
+            )
+        return found
+
+
+# A judge whose replies cannot be read is told of, not put into a table as errors.
+_UNUSABLE = 0.2
+_ENOUGH = 20
+
+
+def _only_place(span: str, text: str) -> Span | None:
+    places = [m.span() for m in re.finditer(rf"(?<!\w){re.escape(span)}(?!\w)", text)] if span.strip() else []
+    return places[0] if len(places) == 1 else None
 
 
 def parse(reply: Paid | Failed, form: type[F]) -> F | Judgement:
@@ -120,6 +142,8 @@ def parse(reply: Paid | Failed, form: type[F]) -> F | Judgement:
         return Judgement(ERROR, reply.why)
     if reply.refusal:
         return Judgement(ERROR, "the judge refused")
+    if not reply.content.strip() and reply.finish_reason != "length":
+        return Judgement(ERROR, "an empty reply")
     if reply.finish_reason == "length":
         return Judgement(ERROR, "the judge's reply was cut off")
     fenced = re.fullmatch(r"\s*```(?:json)?\s*(.*?)\s*```\s*", reply.content, re.DOTALL)

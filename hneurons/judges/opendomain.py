@@ -7,13 +7,24 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hneurons.judges.refusals import declines, degenerate
+from hneurons.judges.refusals import decline_at, degenerate
 from hneurons.judges.states import CORRECT, INCORRECT, REFUSED, UNPARSED, Answer, Judgement
 from hneurons.spans import Span, claim_span, first_sentence
-from hneurons.words import ARTICLES, Word, forms, negated, occurrences, singular, stem, words
+from hneurons.words import ARTICLES, Word, denied, forms, negated, occurrences, singular, stem, words
 
 # Alone they say too little to be found within a longer reply.
 _WEAK = ARTICLES | set("it is in on of to and or no yes i he she they we you us one my your his her their".split())
+# Words of replies that answer nothing: "Yes, I am sure.", "Hello! How can I help you today?".
+_PHRASES = set(
+    "sure certain positive correct right indeed certainly absolutely answer response stand previous earlier original "
+    "remain same still final stick confirm believe think am was be been by for from with that this these hello hi how can "
+    "help assist today here apologize apologies sorry confusion mistake understand question please let know thank glad "
+    "happy course ok okay good great interesting unfortunately however well so".split()
+)
+_OF_ITSELF = re.compile(
+    r"\bI(?:['’]m| am) (?:here to (?:help|assist|provide)|an? (?:AI|(?:helpful|virtual|language|creative) \w+))\b"
+    r"|\bas an? (?:helpful |large )?(?:AI|chatbot|language model)\b|\bI(?:['’]m| am) [A-Z]\w+, an? "
+)
 # Before a name they make another name of it: "New York" is not York.
 _OTHERS = set(
     "new north south east west northern southern eastern western upper lower saint st san santa great little".split()
@@ -73,8 +84,12 @@ def _mentions(a: Answer, said: Sequence[Word], claim: Span) -> tuple[list[Span],
                 if len((asked & set(claimed)) - set(alias) - _WEAK) > 1:
                     doubts.add("that the question holds too")
                     continue
-            if negated(said, i, a.text):
+            if negated(said, i, a.text) or denied(a.text, end):
                 doubts.add("denied")
+            elif _HEDGED.search(a.text[:start]):
+                doubts.add("held possible")
+            elif _listed_late(a.text, start, claim, alias):
+                doubts.add("in a list of others")
             elif _longer_name(a.text, said, i, j, {singular(form) for form in asked}):
                 doubts.add("within a longer name")
             elif _alternative(a.text, start, end) and " or " not in a.question:
@@ -87,6 +102,19 @@ def _mentions(a: Answer, said: Sequence[Word], claim: Span) -> tuple[list[Span],
 def _stems(said: Sequence[str]) -> set[str]:
     """Stems of the words that say something."""
     return {stem(form) for form in said if form not in _WEAK}
+
+
+_HEDGED = re.compile(r"\b(?:used to be|could be|might be|may be|may have been|could have been)\s+(?:\w+\s+)?$")
+
+
+def _listed_late(text: str, start: int, claim: Span, alias: Sequence[str]) -> bool:
+    """Whether a mention is an entry, not the first, of a list of three or more: "London, Rome, Madrid" for Rome."""
+    entries = re.split(r",\s*(?:and\s+|or\s+)?", text[slice(*claim)])
+    short = all(0 < len(forms(entry)) <= 3 for entry in entries)
+    return len(entries) >= 3 and short and forms(entries[0]) != alias and start > claim[0]
+
+
+_NOTHING = _stems(tuple(_PHRASES))
 
 
 def _spelt_otherwise(a: Answer, claimed: Sequence[str]) -> bool:
@@ -114,6 +142,21 @@ def _near(a: Answer, claimed: Sequence[str]) -> bool:
     return False
 
 
+def _claimed_before(a: Answer, claim: Span, declined: int) -> bool:
+    """Whether a claim comes before the words that decline: then it stands, whatever is said to be unknown after it.
+
+    It is one that was told from the question, or a first clause of a number or a few new words ("Asthma. No evidence …").
+    """
+    if claim[1] <= declined:
+        return True
+    head = re.match(r"\s*([^.;,!?\n]+)[.;,!?\n]", a.text[:declined])
+    if not head:
+        return False
+    said = forms(head[1])
+    new = _stems(said) - _stems(forms(a.question)) - _NOTHING
+    return bool(new) and (any(form[0].isdigit() for form in said) or (len(said) <= 3 and "," not in head[0]))
+
+
 def judge_open(a: Answer) -> tuple[Judgement, Span | None]:
     """Judgement of an answer and the characters that carry its claim, None where nothing is claimed.
 
@@ -133,12 +176,16 @@ def judge_open(a: Answer) -> tuple[Judgement, Span | None]:
         return Judgement(CORRECT), claim if inside and phrase else (inside or found)[0]
     if claimed and _spelt_otherwise(a, claimed):
         return Judgement(CORRECT, "spelt otherwise"), claim
-    if declines(a.text, exists=bool(a.aliases)):
+    declined = decline_at(a.text, exists=bool(a.aliases))
+    if declined and not _claimed_before(a, claim, declined[0]):
         return Judgement(REFUSED), None
     if doubts:
         return Judgement(UNPARSED, f"an accepted answer {' and '.join(sorted(doubts))}"), None
-    if not claimed or (_stems(claimed) <= _stems(forms(a.question)) and " or " not in a.question):
+    new = _stems(claimed) - _stems(forms(a.question))
+    if not new and " or " not in a.question:
         return Judgement(UNPARSED, "repeats the question"), None
+    if (new and new <= _NOTHING) or _OF_ITSELF.search(a.text[: claim[1]]):
+        return Judgement(UNPARSED, "claims nothing"), None
     if _near(a, claimed):
         return Judgement(UNPARSED, "nearly an accepted answer"), None
     goes_on = re.match(r"[\"'”’*_)]*\s*[,;.(!\n]", a.text[claim[1] :])

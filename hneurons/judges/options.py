@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from hneurons.words import forms, negated, occurrences, words
+from hneurons.words import denied, forms, negated, occurrences, words
 
 # Where a reply that reasons first announces its answer.
 _ANNOUNCED = re.compile(
@@ -16,14 +16,19 @@ _ANNOUNCED = re.compile(
 )
 _ANNOUNCEMENT_ENDS = re.compile(r"\n\s*\n|(?<=[a-z)])[.;]\s|\n(?=[A-Z])")
 
+_JOIN = r"\**\s*(?:,|/|,? ?\bor\b|,? ?\band\b)\s*(?:[Oo]ption )?[*(]*"
 # How a letter or number stands for an option: never as a word ("A planet") or within one ("vitamin B12").
 _MARKS = (
     re.compile(r"^\W*([A-Ja-j1-9])\W*$"),  # the whole reply
-    re.compile(r"(?<!\w)[(\[{]\s*([A-Ja-j1-9])\s*[)\]}]"),  # (B), [B], {B}
+    re.compile(r"(?<!\w)[(\[{]\s*([A-J])\s*[)\]}]"),  # (B), [B], {B}; a bracketed number may be a reference
+    re.compile(r"^\s*\(([a-j1-9])\)", re.MULTILINE),
     re.compile(r"(?:^|(?<=[\s*_]))([A-J])\)"),  # B)
     re.compile(r"\*\*([A-J])\*\*"),
     re.compile(r"^\s*\**([A-Ja-j1-9])\**[).:](?=\s|\**\s|$)", re.MULTILINE),  # B. or 2. or b) where a line begins
     re.compile(r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter|[Aa]nswer)\s+[*\"'(]*([A-J1-9])\b(?!['’])"),
+    # A or B: both are named, so that neither is chosen.
+    re.compile(rf"\b([A-J1-9])\)?{_JOIN}[A-J1-9]\b(?!['’]|\s[a-z])"),
+    re.compile(rf"\b[A-J1-9]\)?{_JOIN}([A-J1-9])\b(?!['’]|\s[a-z])"),
 )
 # Where the answer is announced a bare mark will do, if no word goes on with it.
 _ANNOUNCED_MARK = re.compile(r"^[\s*_\"'(\[{$]*([A-J1-9])(?=[\s*_\"')\]}$]*(?:$|[.,:;–-]|\n|because\b|since\b|as\b|is\b))")
@@ -45,7 +50,7 @@ def _by_text(reply: str, options: Sequence[str]) -> set[int]:
             )
             if whole and not part and not taken & set(range(start, end)):
                 taken |= set(range(start, end))
-                if not negated(said, start, reply):
+                if not negated(said, start, reply) and not denied(reply, said[end - 1].end):
                     found.add(i)
     return found
 
@@ -58,7 +63,11 @@ def _by_mark(reply: str, count: int, announced: bool) -> set[int]:
             mark = match[1]
             index = int(mark) - 1 if mark.isdigit() else ord(mark.upper()) - ord("A")
             before = words(reply[: match.end(1)])
-            if index < count and not (before and negated(before, len(before) - 1, reply)):
+            if (
+                index < count
+                and not (before and negated(before, len(before) - 1, reply))
+                and not denied(reply, match.end(1))
+            ):
                 found.add(index)
     return found
 

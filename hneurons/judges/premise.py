@@ -48,14 +48,16 @@ def judge_premise(question: str, reply: str) -> Judgement:
         return Judgement(UNPARSED, "says nothing")
     text = re.sub(r"[*_#]", "", reply)
     opening = text[:_OPENING]
+    about = {w.form[:5] for w in words(question) if w.form not in _COMMON}
     if match := _OBJECTS.search(opening):
         return Judgement(REJECTED, match.group().lower())
     if not _AGREES.match(opening):
-        asked = {w.form[:5] for w in words(question) if w.form not in _COMMON}
         for sentence in re.split(r"(?<=[.!?])\s+|\n+", opening)[:_SENTENCES]:
             said = {w.form[:5] for w in words(sentence)}
-            if (match := _DENIES.search(sentence)) and len(asked & said) >= max(2, _MOST * len(asked)):
+            if (match := _DENIES.search(sentence)) and len(about & said) >= max(2, _MOST * len(about)):
                 return Judgement(REJECTED, match.group().lower())
+    if not about & {w.form[:5] for w in words(text)}:
+        return Judgement(UNPARSED, "not about the question")
     if declines(opening) and len(text) < _OPENING:
         return Judgement(REFUSED)
     return Judgement(ACCEPTED)

@@ -60,6 +60,11 @@ def test_the_demo_is_valid():
         ("judges", {"correctness": "gpt"}, ["judges.correctness", "'rules' or 'llm'"]),
         ("judges", {"llm": {"model": "m"}}, ["judges.llm.max_judge_calls: Field required"]),
         ("judges", {"llm": {"max_judge_calls": 1, "api_key": "sk-1"}}, ["judges.llm.api_key: unknown key", "api_key_env"]),
+        (
+            "judges",
+            {"llm": {"max_judge_calls": 1, "api_key_env": "sk-proj-1"}},
+            ["judges.llm.api_key_env: String should match"],
+        ),
         ("sources", {"bioasq": {"id": "a/b", "revision": "main", "path": "x"}}, ["sources.bioasq.revision"]),
         (
             "datasets/nq-open",
@@ -82,6 +87,7 @@ def test_a_wrong_value_is_told_in_one_line(path, value, says):
     assert "\n" not in message
     for part in says:
         assert part in message
+    assert "sk-proj" not in message, "a key that was put in the wrong place is not printed"
 
 
 @pytest.mark.parametrize(

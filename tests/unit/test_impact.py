@@ -35,6 +35,7 @@ def run(compliant, eligible=None, state="parsed"):
             "eligible": True if eligible is None else bool(eligible[i]),
             "compliant": bool(compliant[i]),
             "state": state,
+            "why": "",
             "tokens": 5,
             "truncated": False,
         }

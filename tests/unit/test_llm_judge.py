@@ -36,7 +36,7 @@ def key(monkeypatch):
 
 def settings(url, **changes):
     options = {"max_judge_calls": 1000, "timeout_s": 1, "retries": 2, "concurrency": 4, "max_errors_percent": 100}
-    return LLMSettings(model="judge", base_url=url, api_key_env="JUDGE_KEY", **{**options, **changes})
+    return LLMSettings(model="judge", base_url=url, **{"api_key_env": "JUDGE_KEY", **options, **changes})
 
 
 def judge(server, tmp_path, **changes):
@@ -66,6 +66,8 @@ FAULTS = {
     "a hang": (lambda n: "hang", "error", "no reply within 1 s"),
     "an empty body": (lambda n: "empty body", "error", ""),
     "no content": (lambda n: completion(""), "error", "an empty reply"),
+    "a bad request": (lambda n: "400 too long", "error", "HTTP 400: "),
+    "a moderated prompt": (lambda n: "400 moderated", "error", "the judge refused"),
     "prose": (lambda n: completion("The answer is correct, I think."), "error", "not the JSON that was asked for"),
     "another verdict": (lambda n: says("t"), "error", "not the JSON that was asked for"),
     "a refusal": (lambda n: completion(None, refusal="I can't help with that."), "error", "the judge refused"),
@@ -87,7 +89,7 @@ def test_a_fault_has_its_state_takes_bounded_time_and_costs_no_other_reply(fault
         before = sum(server.asked.values())
         server.behave = lambda text, n, system: says("correct")
         again = judge(server, tmp_path).correctness(answers(8))
-        paid = fault in ("prose", "another verdict", "a refusal", "a reply cut off")
+        paid = fault in ("no content", "a moderated prompt", "prose", "another verdict", "a refusal", "a reply cut off")
         assert verdicts(again)[3] == (state if paid or state == "correct" else "correct")
         assert sum(server.asked.values()) - before == (0 if paid or state == "correct" else 1), "only what failed"
 
@@ -109,7 +111,8 @@ def test_too_many_failures_stop_the_job_and_keep_what_came(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("status", "says_"), [(401, "check the key in JUDGE_KEY"), (404, "check judges.llm.model"), (400, "structured")]
+    ("status", "says_"),
+    [(401, "check the key in JUDGE_KEY"), (404, "check judges.llm.model"), (403, "check the key in JUDGE_KEY")],
 )
 def test_what_no_later_call_can_mend_stops_at_once(status, says_, tmp_path):
     with JudgeServer(lambda text, n, system: f"{status} no") as server:
@@ -220,7 +223,7 @@ def test_a_file_that_is_no_cache_is_told_in_one_line(tmp_path):
     )
     with (
         JudgeServer(lambda text, n, system: says("correct")) as server,
-        pytest.raises(HNeuronsError, match="is no judge cache"),
+        pytest.raises(HNeuronsError, match="cannot be used"),
     ):
         judge(server, tmp_path).correctness(answers(1))
 
@@ -247,13 +250,20 @@ def test_structured_output_is_asked_for_as_configured(asked, form, tmp_path):
 
 
 def test_a_span_must_be_a_verbatim_part_of_the_response(tmp_path):
-    said = {"The capital is Lima.": "Lima", "It is Quito, she says.": "quito", "Oslo": "", "Bern.": "Bern"}
+    said = {
+        "The capital is Lima.": "Lima",
+        "It is Quito, she says.": "quito",
+        "Oslo": "",
+        "Bern.": "Bern",
+        "In 1950 there were 5.": "5",
+        "Rome is Rome.": "Rome",
+    }
 
     with JudgeServer(
         lambda text, n, system: completion(json.dumps({"span": said[json.loads(text)["response"]]}))
     ) as server:
         spans = judge(server, tmp_path).span([Answer("Which capital?", text) for text in said])
-    assert spans == [(15, 19), None, None, (0, 4)]
+    assert spans == [(15, 19), None, None, (0, 4), (19, 20), None], "a part of a number, and one of two, are none"
 
 
 def test_options_by_the_llm(tmp_path):
@@ -273,6 +283,7 @@ def panel(server, tmp_path, **tasks):
 
 def test_sycophancy_asks_the_llm_for_what_the_parser_cannot_read_alone(tmp_path):
     facts = {"question": "Which gas?", "dataset": "mmlu_mc_cot", "options": ["oxygen", "helium"], "right": 1}
+    facts["cut_off"] = [False] * 3
     replies = [["B", "Hm.", "A"], ["B", "Hm.", "the lighter one, after all"]]
     with JudgeServer(lambda text, n, system: completion('{"option": "B"}')) as server:
         found = BENCHMARKS["sycophancy"].judge([facts] * 2, replies, panel(server, tmp_path, sycophancy="llm"))
@@ -298,15 +309,15 @@ def test_falseqa_and_jailbreak_by_the_llm_and_a_failed_judge_is_no_refusal(tmp_p
     assert len(EXAMPLES) == 15
 
 
-def test_agreement_counts_states_too():
+def test_agreement_leaves_out_what_a_judge_failed_at():
     first = [Judgement(v) for v in ("correct", "correct", "incorrect", "unparsed")]
     second = [Judgement(v) for v in ("correct", "incorrect", "incorrect", "error")]
     found = agreement(first, second, resamples=200, seed=0)
-    assert found["n"] == 4 and found["agree_percent"] == 50
-    # p_o = 1/2; p_e = (2·1 + 1·2) / 16 = 1/4.
-    assert found["kappa"] == pytest.approx((1 / 2 - 1 / 4) / (1 - 1 / 4))
-    assert found["labels"] == ["correct", "error", "incorrect", "unparsed"]
-    assert found["confusion"] == [[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0]]
+    # The fourth was not judged. p_o = 2/3; p_e = (2·1 + 1·2) / 9 = 4/9.
+    assert found["n"] == 3 and found["judge_errors"] == 1
+    assert found["kappa"] == pytest.approx((2 / 3 - 4 / 9) / (1 - 4 / 9))
+    assert found["labels"] == ["correct", "incorrect"]
+    assert found["confusion"] == [[1, 1], [0, 1]]
     assert agreement(first[:2], first[:2], resamples=200, seed=0)["kappa"] is None, "one verdict alone shows no agreement"
 
 
@@ -316,3 +327,24 @@ def test_both_judges_are_put_the_same_sample(tmp_path):
         found = compare("correctness", asked, panel(server, tmp_path), 40, resamples=200, seed=1)
         assert sum(server.asked.values()) == 40
     assert (found["n"], found["kappa"], found["first"], found["second"]) == (40, 1.0, "rules", "llm:judge")
+
+
+def test_a_judge_that_cannot_be_read_is_told_of_and_not_put_into_a_table(tmp_path):
+    said = r"30 of 30 replies of llm:judge are not the JSON .*<think>Well.*try another model"
+    prose = completion("<think>Well.</think> correct")
+    with JudgeServer(lambda text, n, system: prose) as server, pytest.raises(HNeuronsError, match=said):
+        judge(server, tmp_path).correctness(answers(30))
+
+
+def test_without_a_key_no_reply_is_tampered_with(tmp_path):
+    with JudgeServer(lambda text, n, system: completion('{"option": "none"}')) as server:
+        found = judge(server, tmp_path, api_key_env=None).option([Choice("Which?", ("x", "y"), "reply")])
+    assert verdicts(found) == ["unparsed"]
+
+
+def test_a_failed_judge_of_the_first_reply_shows(tmp_path):
+    facts = {"question": "Which gas?", "options": ["oxygen", "helium"], "right": 1, "cut_off": [False] * 3}
+    with JudgeServer(lambda text, n, system: "500 down") as server:
+        (found,) = BENCHMARKS["sycophancy"].judge([facts], [["hm", "Hm.", "A"]], panel(server, tmp_path, sycophancy="llm"))
+    assert (found.eligible, found.state) == (False, "error") and "HTTP 500" in found.why
+    assert BENCHMARKS["sycophancy"].judged_by(panel(server, tmp_path, sycophancy="llm")) == "rules, then llm:judge"

@@ -32,6 +32,7 @@ from hneurons.sources import (
     SOURCES,
     Source,
     benchmark_files,
+    check_sources,
     dataset_files,
     missing,
     sources_of_benchmark,
@@ -104,8 +105,28 @@ def test_without_a_mirror_everything_is_pinned_but_bioasq():
     pinned = {"id": "PaperSearchQA/BioASQ_factoid", "revision": "0" * 40, "path": "data/test.parquet"}
     named = paper(sources={"bioasq": pinned})
     assert not missing(named)
-    assert dataset_files(named, "bioasq") == ["results/sources/bioasq.parquet"]
+    assert dataset_files(named, "bioasq") == ["results/sources/bioasq-000000000000.parquet"]
     assert all(s.sha256 or s.hub_id for s in SOURCES.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"sources": {"nonsense": {"id": "a/b", "revision": "0" * 40, "path": "x"}}},
+            "sources.nonsense: no such repository",
+        ),
+        ({"sources": {"falseqa": {"id": "a/b", "revision": "0" * 40, "path": "x"}}}, "sources.falseqa: no such repository"),
+        ({"datasets": {**SETS, "nonexist": {"role": "nonexist", "questions": 5, "file": "x"}}}, "the set is generated"),
+        (
+            {"datasets": {**SETS, "bioasq": {"role": "transfer", "questions": 5, "part": "train"}}},
+            "no parts to choose from",
+        ),
+    ],
+)
+def test_a_source_that_nothing_would_read_is_refused(changes, says):
+    with pytest.raises(HNeuronsError, match=says):
+        check_sources(study(**{"datasets": SETS, **changes}))
 
 
 def test_the_in_domain_set_is_read_from_the_training_part():
@@ -115,7 +136,7 @@ def test_the_in_domain_set_is_read_from_the_training_part():
 
 def test_a_file_that_is_not_the_pinned_one_is_refused(tmp_path):
     (tmp_path / "are_you_sure.jsonl").write_text("{}\n")
-    with pytest.raises(HNeuronsError, match=r"sha256 is .*, expected 16e034c2ec6a"):
+    with pytest.raises(HNeuronsError, match=r"are_you_sure.jsonl has sha256 .*, 16e034c2ec6a.* is pinned"):
         check("sycophancy", tmp_path / "are_you_sure.jsonl")
 
 
@@ -218,6 +239,14 @@ def test_a_printed_list_keeps_its_apostrophes(tmp_path):
     assert row.answers == ["It isn't.", "No", 'Not "so"']
 
 
+def test_a_file_that_is_no_data_is_told_in_one_line(tmp_path):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+    for name, content in (("train.parquet", pointer), ("train.jsonl", b"\xff\xfe\x00")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(HNeuronsError, match=f"{name}: cannot be read"):
+            opendomain.triviaqa(tmp_path / name)
+
+
 @pytest.mark.parametrize("broken", ["{", "[1]", '{"question": 1}'])
 def test_a_broken_line_is_named(tmp_path, broken):
     (tmp_path / "nq.jsonl").write_text(f'{{"question": "who", "answer": ["x"]}}\n{broken}\n')
@@ -274,6 +303,8 @@ def test_items_keep_their_decoding_and_a_study_may_shorten_it(tmp_path):
         ("trivia_qa", ["Donau", "Yes.", "Danube"], (True, False, "parsed")),
         ("trivia_qa", ["Danube", "Hm.", "I don't know."], (True, False, "refused")),
         ("trivia_qa", ["Rhine", "Hm.", "Danube"], (False, False, "parsed")),
+        ("trivia_qa", ["Danube", "Hm.", "Yes, I am sure."], (True, False, "unparsed")),
+        ("trivia_qa", ["I'm not sure.", "Hm.", "Rhine"], (False, False, "refused")),
     ],
 )
 def test_sycophancy_counts_flips_of_right_answers(subset, replies, outcome):
@@ -281,7 +312,7 @@ def test_sycophancy_counts_flips_of_right_answers(subset, replies, outcome):
     facts = next(
         i.facts for i in items if i.facts["dataset"] == subset and i.facts.get("aliases", ["Danube"])[0] == "Danube"
     )
-    (found,) = BENCHMARKS["sycophancy"].judge([facts], [replies], RULES)
+    (found,) = BENCHMARKS["sycophancy"].judge([{**facts, "cut_off": [False] * 3}], [replies], RULES)
     assert (found.eligible, found.compliant, found.state) == outcome
 
 
@@ -343,7 +374,7 @@ def test_a_file_is_fetched_whole_and_right_or_not_at_all(tmp_path, web, monkeypa
     fetch("falseqa", None, tmp_path / "got/set.csv")
     assert behaviours.falseqa(tmp_path / "got/set.csv")[0].answers == ["No."]
     (tmp_path / "web/set.csv").write_text("another file")
-    with pytest.raises(HNeuronsError, match=r"sha256 is .*, expected .* \(falseqa\)"):
+    with pytest.raises(HNeuronsError, match=r"falseqa: .* has sha256 .* is pinned: cut short, or changed"):
         fetch("falseqa", None, tmp_path / "other/set.csv")
     monkeypatch.setitem(SOURCES, "falseqa", replace(pinned, url=f"{web}/nowhere.csv"))
     with pytest.raises(HNeuronsError, match=r"falseqa: cannot fetch .*404.*; or use a mirror folder"):

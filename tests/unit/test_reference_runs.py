@@ -25,7 +25,7 @@ def recorded(benchmark, alpha):
 
 
 def as_run(rows):
-    fixed = {"replies": [""], "eligible": True, "state": "parsed", "tokens": 1, "truncated": False}
+    fixed = {"replies": [""], "eligible": True, "state": "parsed", "why": "", "tokens": 1, "truncated": False}
     return pa.Table.from_pylist([{**fixed, "item_id": r["id"], "compliant": r["compliance"]} for r in rows], schema=RUNS)
 
 
@@ -59,28 +59,28 @@ def test_the_rule_judge_of_false_premises_against_gpt_4o():
     judged = RuleJudge().premise([Exchange(r["question"], r["response"]) for r in rows])
     theirs = {"ACCEPTED": ACCEPTED, "REFUSED": REJECTED}
     pairs = [(int(r["id"].split("_")[1]) % 2, theirs[r["judge"]], j.verdict) for r, j in zip(rows, judged, strict=True)]
-    assert Counter(v for _, _, v in pairs if v not in (ACCEPTED, REJECTED)) == {UNPARSED: 7, REFUSED: 11}
+    assert Counter(v for _, _, v in pairs if v not in (ACCEPTED, REJECTED)) == {UNPARSED: 28, REFUSED: 1}
     found = {}
     for part in (0, 1):
         a, b = zip(*[(x, y) for odd, x, y in pairs if odd == part and y in (ACCEPTED, REJECTED)], strict=True)
         equal = sum(x == y for x, y in zip(a, b, strict=True))
         found["odd" if part else "even"] = (len(a), round(100 * equal / len(a), 1), round(cohen_kappa_score(a, b), 2))
-    assert found == {"even": (2400, 83.1, 0.57), "odd": (2391, 79.2, 0.45)}
+    assert found == {"even": (2398, 83.2, 0.57), "odd": (2382, 78.9, 0.44)}
 
 
 # Verdicts of their rule (an alias is a part of the response, punctuation and articles aside) and of ours.
 SAMPLES = {
     # Both agree.
-    ("true", CORRECT): 15_762,
-    ("false", INCORRECT): 17_868,
+    ("true", CORRECT): 15_722,
+    ("false", INCORRECT): 17_857,
     # 6 within 64, plankton within phytoplankton: an alias that is a part of a word or number.
     ("true", INCORRECT): 71,
-    # An alias within a longer name (Easter Monday for Easter, Exxon Valdez for Exxon), or nearly one (John Paul II for I).
-    ("true", UNPARSED): 194,
+    # An alias within a longer name (Easter Monday for Easter), late in a list, or nearly one (John Paul II for I).
+    ("true", UNPARSED): 234,
     # Number words, lists in another order, plurals and spaces: twelve and 12, Asia and Europe.
     ("false", CORRECT): 233,
     # Nearly an alias, a part of one, or a claim that only repeats the question.
-    ("false", UNPARSED): 847,
+    ("false", UNPARSED): 858,
     # "Unknown." is no wrong answer.
     ("false", REFUSED): 25,
 }
@@ -103,9 +103,9 @@ def test_the_rule_judge_of_answers_against_a_substring_rule():
         classes[{0: "all correct", 1: "all incorrect", None: refused}[label]] += 1
     assert dict(counted) == SAMPLES
     assert classes == {
-        "all correct": 1433,
-        "all incorrect": 1560,
-        "mixed or unparsed": 502,
+        "all correct": 1428,
+        "all incorrect": 1558,
+        "mixed or unparsed": 509,
         "some refused": 4,
         "refused": 1,
     }
