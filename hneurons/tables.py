@@ -98,7 +98,7 @@ def table1_markdown(table: pd.DataFrame) -> str:
         f"{', '.join(sorted(table['spans_by'].unique()))}. Faithful examples: "
         + "; ".join(f"{d}: {f}" for d, f in table.groupby("dataset", sort=False)["faithful_are"].first().items())
         + ".",
-        "Of all responses left out as unparsed (no known answer named, or the right one beside another): "
+        "Of all responses left out as unparsed (the judge cannot tell what is claimed): "
         + "; ".join(f"{d}: {u:.0f} %" for d, u in table.groupby("dataset", sort=False)["unparsed_percent"].first().items())
         + ".",
     ]

@@ -119,14 +119,6 @@ def test_every_reply_of_a_real_server_gets_its_state(server, weights, tmp_path):
     assert server_gone.correctness(ANSWERS) == found, "what is paid for is not asked again"
 
 
-def test_agreement_of_the_rules_with_a_real_server(server, weights, tmp_path):
-    judges = JudgesSettings(
-        llm=settings(server, weights), cache=str(tmp_path / "cache.sqlite"), agreement=AgreementSettings(sample=6)
-    )
-    found = compare("correctness", ANSWERS, Panel(judges, "study"), 6, resamples=200, seed=0)
-    assert found["n"] == 6 and sum(map(sum, found["confusion"])) == 6
-
-
 def test_a_model_that_the_server_does_not_know_is_told_in_one_line(server, tmp_path):
     judge = LLMJudge(
         LLMClient(settings(server, "/nowhere/model", retries=0, max_errors_percent=0), str(tmp_path / "c"), "s")
@@ -169,3 +161,12 @@ def test_verdicts_come_through_a_real_server(server, judge_by_heart, tmp_path, s
     options = settings(server, folder, structured_output=structured_output, max_tokens=32)
     found = LLMJudge(LLMClient(options, str(tmp_path / "cache.sqlite"), "study")).correctness(asked)
     assert [j.verdict for j in found] == ["correct", "incorrect", "refused", "error"]
+
+
+def test_agreement_of_the_rules_with_a_real_server(server, judge_by_heart, tmp_path):
+    folder, asked = judge_by_heart
+    options = settings(server, folder, max_tokens=32)
+    judges = JudgesSettings(llm=options, cache=str(tmp_path / "cache.sqlite"), agreement=AgreementSettings(sample=4))
+    found = compare("correctness", asked, Panel(judges, "study"), 4, resamples=200, seed=0)
+    assert (found["n"], found["judge_errors"], found["kappa"]) == (3, 1, 1.0)
+    assert found["labels"] == ["correct", "incorrect", "refused"]

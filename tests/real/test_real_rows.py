@@ -58,7 +58,7 @@ def test_a_hundred_questions_of_falseqa(workspace):
 
 
 def test_a_changed_judge_reruns_no_generation(workspace):
-    llm = "{llm: {model: m, max_judge_calls: 100000, api_key_env: null}, correctness: llm, spans: llm, falseqa: llm}"
+    llm = "{llm: {model: m, max_judge_calls: 100000}, correctness: llm, spans: llm, falseqa: llm}"
     planned = workspace.planned("--config", f"judges={llm}")
     assert not {"responses", "untouched", "prepare_model"} & set(planned)
     assert {"verdicts", "spans", "judge_untouched"} <= set(planned)
