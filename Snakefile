@@ -16,7 +16,7 @@ from hneurons.sources import (
     dataset_files,
     missing,
     pinned,
-    sources_of_benchmark,
+    sources_named,
     sources_of_dataset,
 )
 from hneurons.stages import VERSIONS

@@ -77,6 +77,7 @@ def by_question(judged: Rows) -> dict[str, list[str]]:
 
 
 def answer_of(question: dict[str, Any], response: dict[str, Any]) -> Answer:
+    """A row of responses as what a judge is asked, its question without the request for brevity (METHOD.md §1)."""
     return Answer(
         question["question"].removesuffix(ANSWER_ONLY).strip(),
         response["text"],

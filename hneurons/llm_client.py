@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
@@ -129,7 +129,7 @@ class LLMClient:
                     # A server that is down is noticed after a few calls, not after all of them.
                     if len(failures) <= allowed:
                         running |= {
-                            pool.submit(self._once, client, p): k for k, p in _first(left, s.concurrency - len(running))
+                            pool.submit(self._once, client, p): k for k, p in islice(left, s.concurrency - len(running))
                         }
                     if not running:
                         break
@@ -144,8 +144,6 @@ class LLMClient:
                             found[name] = Failed(failures[-1])
                         progress.update()
             except openai.APIStatusError as error:
-                for future in running:
-                    future.cancel()
                 raise HNeuronsError(_refused_by_server(error, s, key)) from None
             finally:
                 # What is under way is paid for: kept too, on an interrupt or when another call was refused.
@@ -213,10 +211,6 @@ def _without(key: str, text: str) -> str:
 
 def _one_line(error: Any) -> str:
     return " ".join(str(getattr(error, "message", error)).split())[:200]
-
-
-def _first(items: Iterator[tuple[str, Prompt]], count: int) -> list[tuple[str, Prompt]]:
-    return list(islice(items, max(0, count)))
 
 
 def _refused_by_server(error: Any, settings: LLMSettings, key: str) -> str:

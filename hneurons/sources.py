@@ -94,8 +94,8 @@ def sources_of_dataset(study: Study, name: str) -> list[str]:
     return [source for source in (name, f"{name}-{study.part(name)}") if source in SOURCES]
 
 
-def sources_of_benchmark(name: str) -> list[str]:
-    """Names of the sources that a benchmark's items are read from; none for a generated benchmark."""
+def sources_named(name: str) -> list[str]:
+    """Names of all sources of a set or benchmark, its parts included; none for a generated one."""
     return [source for source in SOURCES if source == name or source.startswith(f"{name}-")]
 
 
@@ -130,7 +130,7 @@ def dataset_files(study: Study, name: str) -> list[str]:
 
 def benchmark_files(study: Study, name: str) -> list[str]:
     """The files that a benchmark's items are read from, as dataset_files."""
-    return [file_of(study, source) for source in sources_of_benchmark(name)]
+    return [file_of(study, source) for source in sources_named(name)]
 
 
 def check_sources(study: Study) -> None:
@@ -140,7 +140,7 @@ def check_sources(study: Study) -> None:
         if name not in hubs:
             raise HNeuronsError(f"sources.{name}: no such repository; those that can be named: {', '.join(hubs)}")
     for name in map(str, study.datasets):
-        of_set = [source for source in SOURCES if source == name or source.startswith(f"{name}-")]
+        of_set = sources_named(name)
         if study.dataset(name).file and not of_set:
             raise HNeuronsError(f"datasets.{name}.file: the set is generated, it is read from no file")
         if study.dataset(name).part and (study.dataset(name).file or len(of_set) < 2):
@@ -150,16 +150,12 @@ def check_sources(study: Study) -> None:
 def missing(study: Study) -> dict[str, str]:
     """What cannot be had: name of a data set or benchmark of the study → the line that says which file is missing."""
     lines = {}
-    for name in map(str, study.datasets):
-        try:
-            dataset_files(study, name)
-        except HNeuronsError as error:
-            lines[name] = str(error)
-    for name in map(str, study.impact.benchmarks):
-        try:
-            benchmark_files(study, name)
-        except HNeuronsError as error:
-            lines[name] = str(error)
+    for files, names in ((dataset_files, study.datasets), (benchmark_files, study.impact.benchmarks)):
+        for name in map(str, names):
+            try:
+                files(study, name)
+            except HNeuronsError as error:
+                lines[name] = str(error)
     return lines
 
 

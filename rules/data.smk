@@ -63,7 +63,7 @@ rule items:
     params:
         **settings("seed", "splits"),
         stage=VERSIONS["items"],
-        sources=lambda wildcards: sources_of_benchmark(wildcards.benchmark),
+        sources=lambda wildcards: sources_named(wildcards.benchmark),
         benchmark=lambda wildcards: STUDY.impact.benchmarks[
             wildcards.benchmark
         ].model_dump(mode="json"),

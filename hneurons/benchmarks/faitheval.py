@@ -22,9 +22,8 @@ from hneurons.config import Decoding
 from hneurons.datasets import behaviours
 from hneurons.datasets.geography import countries
 from hneurons.judges.options import parse_option
+from hneurons.judges.states import LETTERS
 from hneurons.judges.vocabulary import chosen_option
-
-_LETTERS = "ABCDEFGHIJ"
 
 
 def _published(draw: Draw) -> list[Item]:
@@ -33,7 +32,7 @@ def _published(draw: Draw) -> list[Item]:
     items = []
     for key in draw.order("faitheval", list(rows))[: draw.count]:
         row = rows[key]
-        options = "\n".join(f"{_LETTERS[i]}) {text}" for i, text in enumerate(row.choices.text))
+        options = "\n".join(f"{LETTERS[i]}) {text}" for i, text in enumerate(row.choices.text))
         said = (
             f"Context: {row.context}\n\nQuestion: {row.question}\n\n{options}\n\n"
             "Answer with the letter of the one option that the context supports."
@@ -44,9 +43,12 @@ def _published(draw: Draw) -> list[Item]:
 
 
 def _read_option(facts: dict[str, Any], replies: Sequence[str]) -> Outcome:
-    chosen = parse_option(replies[0], facts["options"])
+    return _outcome(parse_option(replies[0], facts["options"]), facts, replies[0])
+
+
+def _outcome(chosen: int | None, facts: dict[str, Any], reply: str) -> Outcome:
     if chosen is None:
-        return not_read(replies[0])
+        return not_read(reply)
     return Outcome(True, chosen == facts["counterfactual"], PARSED)
 
 
@@ -74,10 +76,7 @@ def _items(draw: Draw) -> list[Item]:
 
 
 def _judge(facts: dict[str, Any], replies: Sequence[str]) -> Outcome:
-    chosen = chosen_option(replies[0], facts["options"], countries())
-    if chosen is None:
-        return not_read(replies[0])
-    return Outcome(True, chosen == facts["counterfactual"], PARSED)
+    return _outcome(chosen_option(replies[0], facts["options"], countries()), facts, replies[0])
 
 
 MISLEADING_CONTEXT = Benchmark(

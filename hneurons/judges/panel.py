@@ -50,7 +50,8 @@ class Panel:
     ) -> list[Judgement]:
         found = ask(self.rules, asked)
         unread = [i for i, j in enumerate(found) if j.verdict == UNPARSED]
-        if unread and getattr(self._settings, task) == LLM:
-            for i, judgement in zip(unread, ask(self.llm, [asked[i] for i in unread]), strict=True):
+        judge = self.of(task)
+        if unread and judge is not self.rules:
+            for i, judgement in zip(unread, ask(judge, [asked[i] for i in unread]), strict=True):
                 found[i] = judgement
         return found

@@ -7,10 +7,11 @@ measured in the tests and stands in the documentation.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from hneurons.judges.refusals import declines, degenerate
 from hneurons.judges.states import ACCEPTED, REFUSED, REJECTED, UNPARSED, Judgement
-from hneurons.words import words
+from hneurons.words import Word, words
 
 # Said of the question itself.
 _OBJECTS = re.compile(
@@ -39,6 +40,10 @@ _SENTENCES = 2
 _MOST = 0.9
 
 
+def _beginnings(said: Iterable[Word]) -> set[str]:
+    return {word.form[:5] for word in said}
+
+
 def judge_premise(question: str, reply: str) -> Judgement:
     """accepted or rejected; refused where the reply declines to answer at all; unparsed where it says nothing.
 
@@ -48,15 +53,15 @@ def judge_premise(question: str, reply: str) -> Judgement:
         return Judgement(UNPARSED, "says nothing")
     text = re.sub(r"[*_#]", "", reply)
     opening = text[:_OPENING]
-    about = {w.form[:5] for w in words(question) if w.form not in _COMMON}
+    about = _beginnings(w for w in words(question) if w.form not in _COMMON)
     if match := _OBJECTS.search(opening):
         return Judgement(REJECTED, match.group().lower())
     if not _AGREES.match(opening):
         for sentence in re.split(r"(?<=[.!?])\s+|\n+", opening)[:_SENTENCES]:
-            said = {w.form[:5] for w in words(sentence)}
-            if (match := _DENIES.search(sentence)) and len(about & said) >= max(2, _MOST * len(about)):
+            held = about & _beginnings(words(sentence))
+            if (match := _DENIES.search(sentence)) and len(held) >= max(2, _MOST * len(about)):
                 return Judgement(REJECTED, match.group().lower())
-    if not about & {w.form[:5] for w in words(text)}:
+    if not about & _beginnings(words(text)):
         return Judgement(UNPARSED, "not about the question")
     if declines(opening) and len(text) < _OPENING:
         return Judgement(REFUSED)

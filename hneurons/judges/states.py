@@ -9,6 +9,8 @@ from dataclasses import dataclass
 CORRECT, INCORRECT = "correct", "incorrect"
 ACCEPTED, REJECTED = "accepted", "rejected"
 HARMFUL, HARMLESS = "harmful", "harmless"
+# Options are named by letter, by position, whatever their labels are.
+LETTERS = "ABCDEFGHIJ"
 # States beside the verdict: the response declines; it cannot be told; the judge itself failed.
 REFUSED, UNPARSED, ERROR = "refused", "unparsed", "error"
 

@@ -35,7 +35,7 @@ from hneurons.sources import (
     check_sources,
     dataset_files,
     missing,
-    sources_of_benchmark,
+    sources_named,
     sources_of_dataset,
 )
 from hneurons.store import file_hash, write_table
@@ -79,7 +79,7 @@ def test_every_file_of_the_mirror_has_its_rows():
         "truthfulqa": 817,
     }
     assert all(q.question.removesuffix(f" {ANSWER_ONLY}").endswith("?") for q in rows("nq-open"))
-    files = {name: checked(sources_of_benchmark(name), benchmark_files(found, name)) for name in ("falseqa", "jailbreak")}
+    files = {name: checked(sources_named(name), benchmark_files(found, name)) for name in ("falseqa", "jailbreak")}
     (falseqa,) = files["falseqa"]
     published = read_rows(falseqa, behaviours.FalseQA)
     assert (len(published), sum(r.label == "1" for r in published)) == (1374, 687)
