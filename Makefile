@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 SNAKEMAKE := $(BIN)/snakemake --configfile $(CONFIG) --rerun-triggers mtime params input software-env \
 	--rerun-incomplete --cores all
 
-.PHONY: demo report plan test lint clean
+.PHONY: demo report plan test lint perf clean
 
 demo: $(INSTALLED)
 	$(SNAKEMAKE) $(ARGS)
@@ -16,7 +16,7 @@ report: $(INSTALLED)
 	$(SNAKEMAKE) --report results/$$($(BIN)/python -c "import yaml; print(yaml.safe_load(open('$(CONFIG)'))['study'])")/report.html
 
 plan: $(INSTALLED)
-	$(SNAKEMAKE) --dry-run $(ARGS)
+	$(BIN)/hneurons plan --configfile $(CONFIG) $(ARGS)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(ARGS)
@@ -27,6 +27,9 @@ lint: $(INSTALLED)
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 	$(BIN)/mypy
+
+perf: $(INSTALLED)
+	$(BIN)/python perf/dry_run.py
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,11 +1,14 @@
 """H-Neurons, from questions to Table 1 and Figure 3, for every model, data set, benchmark and α of a study."""
 
+import os
 import sys
 
 from snakemake.utils import min_version
 
+from hneurons import estimates
 from hneurons.budget import agreement_tasks, budget_line
-from hneurons.config import format_alpha, parse_study
+from hneurons.cluster import same_python, stay_offline, wait_for_earlier_jobs
+from hneurons.config import format_alpha
 from hneurons.errors import HNeuronsError
 from hneurons.judge_config import TASKS
 from hneurons.settings import SLUG
@@ -16,25 +19,44 @@ from hneurons.sources import (
     dataset_files,
     missing,
     pinned,
+    questions_identity,
     sources_named,
     sources_of_dataset,
 )
 from hneurons.stages import VERSIONS
+from hneurons.study import parse_study
 
 min_version("9.27")
 
-if not config:
+# `smoke` is a study of its own, whatever else the checkout is used for; its jobs must read the same file.
+SMOKE = "config/smoke.yaml"
+if not workflow.overwrite_configfiles:
+    if workflow.is_main_process and "smoke" in sys.argv[1:]:
+        workflow.overwrite_configfiles.append(os.path.abspath(SMOKE))
 
-    configfile: "config/demo.yaml"
+        configfile: SMOKE
+
+    else:
+
+        configfile: "config/config.yaml"
 
 
 try:
-    STUDY, MODELS = parse_study(config)
-    BUDGET = budget_line(STUDY)
+    SETUP = parse_study(config)
+    STUDY = SETUP.study
+    BUDGET = budget_line(SETUP)
     check_sources(STUDY)
+    if "smoke" in sys.argv[1:] and workflow.is_main_process and STUDY.study != "smoke":
+        sys.exit(
+            f"error: smoke is a study of its own: without --configfile it is {SMOKE}"
+        )
     MISSING = missing(STUDY)
+    same_python(workflow.is_main_process)
 except HNeuronsError as error:
     sys.exit(f"error: {error}")
+
+if workflow.remote_exec:
+    stay_offline()
 
 if workflow.is_main_process:
     for name, line in MISSING.items():
@@ -48,6 +70,7 @@ onstart:
         )
     if BUDGET:
         print(BUDGET, file=sys.stderr)
+    wait_for_earlier_jobs()
 
 
 pathvars:
@@ -65,10 +88,13 @@ include: "rules/probe.smk"
 include: "rules/detection.smk"
 include: "rules/impact.smk"
 include: "rules/judges.smk"
+include: "rules/origin.smk"
 
 
 localrules:
     all,
+    fetch,
+    smoke,
 
 
 rule all:
@@ -79,3 +105,15 @@ rule all:
         SHARD_FILES,
         MODEL_FILES,
         RUN_FILES,
+
+
+rule fetch:
+    """Everything that comes from outside, onto the shared disk: afterwards no job needs the internet, judges aside."""
+    input:
+        FETCHED,
+
+
+rule smoke:
+    """One small model through every stage: is this cluster set up right?"""
+    input:
+        rules.all.input,

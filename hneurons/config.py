@@ -5,16 +5,14 @@ Imported by the Snakefile, so nothing heavy may be imported here.
 
 from __future__ import annotations
 
+import datetime
 import re
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from hneurons.errors import HNeuronsError
 from hneurons.judge_config import JudgesSettings
-from hneurons.model_config import ModelSettings, load_models
-from hneurons.settings import HubSource, Settings, Slug, one_line
+from hneurons.settings import HubSource, Settings, Slug
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -140,6 +138,47 @@ class ImpactSettings(Settings):
         return sorted(alphas)
 
 
+class OriginSettings(Settings):
+    """Backward transfer (METHOD.md §3): the probe, unchanged, on the answers of the model that each was tuned from."""
+
+    datasets: list[DatasetName] = Field(min_length=1, description="of the study's; asked of the base models once each")
+
+
+class ReplyEstimate(Settings):
+    """What one item of a benchmark is expected to cost at each α: tokens read and sampled, all turns together."""
+
+    read: float = Field(gt=0)
+    new: float = Field(gt=0)
+
+
+_GEOGRAPHY = ReplyEstimate(read=60, new=20)
+
+
+class Estimates(Settings):
+    """What a plan assumes of a study until finished jobs tell it better."""
+
+    prompt_tokens: float = Field(60, gt=0, description="of a question with its chat template")
+    response_tokens: float = Field(10, gt=0, description="new tokens of a sampled answer")
+    consistent: float = Field(
+        0.15, gt=0, le=0.5, description="of all training questions: always right or always wrong, whichever are fewer"
+    )
+    decided: float = Field(
+        0.3, gt=0, le=0.5, description="the same of questions that are asked once: right or wrong, whichever are fewer"
+    )
+    replies: dict[BenchmarkName, ReplyEstimate] = Field(
+        {
+            "falseqa": ReplyEstimate(read=60, new=100),
+            "faitheval": ReplyEstimate(read=400, new=60),
+            "sycophancy": ReplyEstimate(read=1500, new=350),
+            "jailbreak": ReplyEstimate(read=700, new=200),
+            "false-premise": _GEOGRAPHY,
+            "misleading-context": _GEOGRAPHY,
+            "are-you-sure": ReplyEstimate(read=240, new=50),
+            "mild-requests": _GEOGRAPHY,
+        }
+    )
+
+
 class HubFile(HubSource):
     """A file of a dataset repository."""
 
@@ -159,6 +198,7 @@ class Study(Settings):
     study: Slug
     seed: int = Field(0, ge=0)
     models_file: str = "config/models.yaml"
+    cluster_file: str = "config/cluster.yaml"
     models: list[Slug] = Field(min_length=1)
     datasets: dict[DatasetName, DatasetSettings]
     splits: SplitSettings = SplitSettings()
@@ -167,12 +207,17 @@ class Study(Settings):
     cett: CettSettings = CettSettings()
     probe: ProbeSettings = ProbeSettings()
     impact: ImpactSettings
+    origin: OriginSettings | None = None
     judges: JudgesSettings = JudgesSettings()
     mirror: str | None = Field(None, description="folder that holds the published files: nothing is downloaded then")
     sources: dict[str, HubFile] = Field(
         {}, description="where to take a published file from, in place of its pinned source"
     )
+    prompt_date: datetime.date = Field(
+        datetime.date(2024, 7, 26), description="what a chat template prints for today: a prompt is the same on any day"
+    )
     runtime: RuntimeSettings = RuntimeSettings()
+    estimates: Estimates = Estimates()
 
     @model_validator(mode="after")
     def _one_in_domain(self) -> Study:
@@ -180,6 +225,9 @@ class Study(Settings):
             raise ValueError("datasets: exactly one must have role in_domain")
         if len(set(self.models)) < len(self.models):
             raise ValueError("models: each model may stand once")
+        for name in self.origin.datasets if self.origin else ():
+            if name not in self.datasets or self.datasets[name].role == "nonexist":
+                raise ValueError(f"origin.datasets: {name} is no in-domain or transfer set of the study")
         return self
 
     @property
@@ -216,20 +264,3 @@ class Study(Settings):
 def format_alpha(alpha: float) -> str:
     """An α as it stands in file names: 0, 0.5, 1, …"""
     return f"{alpha:g}"
-
-
-def parse_study(config: dict[str, Any], where: str = "config") -> tuple[Study, dict[str, ModelSettings]]:
-    """The checked study and the settings of its models.
-
-    Raises HNeuronsError, one line, for an unknown key, a wrong value, an unknown model or a models file that is missing.
-    """
-    try:
-        study = Study.model_validate(config)
-    except ValidationError as error:
-        raise HNeuronsError(one_line(Study, error, where)) from None
-    catalogue = load_models(Path(study.models_file))
-    for name in study.models:
-        if name not in catalogue:
-            known = ", ".join(sorted(catalogue))
-            raise HNeuronsError(f"{where}: models: unknown model {name!r}; {study.models_file} has: {known}")
-    return study, {name: catalogue[name] for name in study.models}

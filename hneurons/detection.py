@@ -144,10 +144,10 @@ def read_examples(
 
 
 def detect(
-    dataset: str,
+    scored: pd.DataFrame,
+    trained: pd.DataFrame,
     in_domain: str,
     faithful: str,
-    frames: Mapping[str, pd.DataFrame],
     classifiers: Mapping[str, Classifier],
     shards: Sequence[str],
     settings: ProbeSettings,
@@ -155,14 +155,14 @@ def detect(
 ) -> dict[str, Any]:
     """Detection on the test split of a data set, by the single-sample protocol of METHOD.md §1.
 
-    frames: read_examples of the data set and of the in-domain set. shards: CETT of the data set, and of the in-domain
-    set where the faithful side is borrowed from there (faithful = "correct_answers"): then as many of its faithful test
-    examples are taken as there are hallucinated ones, or all.
+    scored, trained: read_examples of the data set and of the in-domain set, on which the baselines are trained.
+    shards: CETT of the data set, and of the in-domain set where the faithful side is borrowed from there (faithful =
+    "correct_answers"): then as many of its faithful test examples are taken as there are hallucinated ones, or all.
     """
-    scored = frames[dataset].query("split == 'test'")
+    scored = scored.query("split == 'test'")
     faithful_are = "correct answers of the set"
     if faithful == "correct_answers":
-        borrowed = frames[in_domain].query("split == 'test' and label == 0")
+        borrowed = trained.query("split == 'test' and label == 0")
         n = min(len(borrowed), len(scored))
         scored = pd.concat([scored.sample(n, random_state=seed), borrowed.sample(n, random_state=seed)])
         faithful_are = f"correct answers of {in_domain}"
@@ -178,7 +178,7 @@ def detect(
     ends = np.cumsum([len(c.weights) for c in classifiers.values()])
     columns = np.split(X, ends[:-1], axis=1)
     logits = {name: c.logits(of_name) for (name, c), of_name in zip(classifiers.items(), columns, strict=True)}
-    logits |= baseline_logits(frames[in_domain], scored, settings.C)
+    logits |= baseline_logits(trained, scored, settings.C)
     methods = evaluate(scored["label"].to_numpy(), logits, scored["gold"].tolist(), settings, seed)
     for row in methods:
         used = [c for name, c in classifiers.items() if method_of(name) == row["method"]]

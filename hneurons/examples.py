@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -120,6 +119,8 @@ def examples(
     a side has fewer than min_per_class.
     """
     sampled = by_question(judged)
+    if lost := [q["question_id"] for q in questions if q["question_id"] not in sampled]:
+        raise HNeuronsError(f"{name}: {len(lost)} questions have no verdict, {lost[0]} is one; delete the set's verdicts")
     with_span = {s["question_id"] for s in placed}
     pools: dict[tuple[str, str], dict[int, list[dict[str, Any]]]] = defaultdict(lambda: {0: [], 1: []})
     counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -135,12 +136,13 @@ def examples(
     rows = []
     for split in sorted(counts):
         chosen: dict[int, list[dict[str, Any]]] = {0: [], 1: []}
-        for (of_split, kind), pool in sorted(pools.items()):
+        for (of_split, _), pool in sorted(pools.items()):
             if of_split == split:
-                rng = random.Random(seed_of(seed, "examples", name, split, kind))
                 n = len(pool[1]) if one_sided else min(len(pool[0]), len(pool[1]))
                 for label in (1,) if one_sided else (0, 1):
-                    chosen[label] += rng.sample(pool[label], n)
+                    # By a draw of each question's own: with more questions most of the earlier ones stay.
+                    drawn = sorted(pool[label], key=lambda q: seed_of(seed, "examples", name, q["question_id"]))
+                    chosen[label] += drawn[:n]
         for label in (1,) if one_sided else (0, 1):
             kept = _evenly(chosen[label], settings.per_class)
             if len(kept) < settings.min_per_class:

@@ -2,51 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 from tqdm import tqdm
-from transformers import PreTrainedModel
 
-from hneurons.cett import cett, regions_of, shard_table
+from hneurons import store
+from hneurons.cett import Measured, cett, read_layer, regions_of, shard_table
 from hneurons.config import CettSettings
 from hneurons.errors import HNeuronsError
-from hneurons.models import decoder_mlps
+from hneurons.models import Prepared
+from hneurons.records import CETT_ROW
 
 REGIONS = ("answer", "other")
 
+Key = tuple[str, int]
+Rows = Sequence[dict[str, Any]]
+
 
 def cett_shard(
-    model: PreTrainedModel,
-    examples: Sequence[dict[str, Any]],
-    responses: Sequence[dict[str, Any]],
-    spans: Sequence[dict[str, Any]],
+    prepared: Prepared,
+    examples: Rows,
+    responses: Rows,
+    spans: Rows,
+    out: str | Path,
     settings: CettSettings,
+    made_by: Mapping[str, Any],
     *,
     token_budget: int,
-) -> pa.Table:
+) -> float:
     """One row per example and region: both regions of training examples, the answer alone of the scored ones.
 
     examples: those of all shards; the ones with a response in this shard are measured. The token ids are the sampler's
-    own. Raises HNeuronsError naming an example without a span: no row is skipped silently.
+    own. A row that the file has already, of the same model, tokens and settings, is kept. Returns the share of the examples
+    that was measured. Raises HNeuronsError naming an example without a span: no row is skipped silently.
     """
-    span_of = {(s["question_id"], s["sample"]): s for s in spans}
-    response_of = {(r["question_id"], r["sample"]): r for r in responses}
-    mine = [e for e in examples if (e["question_id"], e["sample"]) in response_of]
-    sequences = []
+    sequences = _sequences(examples, responses, spans, settings)
+    facts = {**prepared.identity, **made_by}
+    mine = [e for e in examples if _key(e) in sequences]
+    regions_of_key = {_key(e): REGIONS if e["split"] == "train" else REGIONS[:1] for e in mine}
+    marks = {key: store.fingerprint([facts, s.ids, s.regions, regions_of_key[key]]) for key, s in sequences.items()}
+    made = {**facts, "rows": {"/".join(map(str, key)): mark for key, mark in marks.items()}}
+    # Labels and splits may change where no token does.
+    mark = store.fingerprint([made, [[*_key(e), e["split"], e["label"]] for e in mine]])
+    if store.is_made_of(out, mark):
+        return 0.0
+    features = _kept(out, marks)
+    left = [key for key in sequences if key not in features]
+    if left:
+        progress = tqdm(total=len(sequences), initial=len(features), desc="CETT", unit="response")
+        for index, values in cett(prepared.model, [sequences[key] for key in left], token_budget):
+            # What is above float16 becomes infinite here, and is refused with its example below.
+            with np.errstate(over="ignore"):
+                kept = {r: values[i].astype(np.float16) for i, r in enumerate(regions_of_key[left[index]])}
+            features[left[index]] = kept
+            progress.update()
+        progress.close()
+    rows, cells = [], []
     for example in mine:
-        key = example["question_id"], example["sample"]
+        for region in regions_of_key[_key(example)]:
+            rows.append({**{k: example[k] for k in ("question_id", "sample", "split", "label")}, "region": region})
+            cells.append(features[_key(example)][region])
+    table = shard_table(rows, cells, prepared.identity["layers"], prepared.identity["d_ff"])
+    # Smallest and largest values of columns this wide would be four rows more in every file.
+    options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    store.write_table(out, table, {**made, "mark": mark}, **options)
+    return len(left) / len(sequences) if sequences else 0.0
+
+
+def _key(row: Mapping[str, Any]) -> Key:
+    return row["question_id"], row["sample"]
+
+
+def _sequences(examples: Rows, responses: Rows, spans: Rows, settings: CettSettings) -> dict[Key, Measured]:
+    span_of = {_key(s): s for s in spans}
+    response_of = {_key(r): r for r in responses}
+    found = {}
+    for example in examples:
+        key = _key(example)
+        if key not in response_of:
+            continue
         if key not in span_of:
             raise HNeuronsError(f"{key[0]}, sample {key[1]}: an example without an answer span")
         response = response_of[key]
-        sequences.append(regions_of(response["prompt_ids"], response["response_ids"], span_of[key]["token_mask"], settings))
-    mlps: Any = decoder_mlps(model)
-    measured = dict(tqdm(cett(model, sequences, token_budget), total=len(sequences), desc="CETT", unit="response"))
-    rows, features = [], []
-    for i, example in enumerate(mine):
-        for region, values in zip(REGIONS, measured[i], strict=True):
-            if region == "answer" or example["split"] == "train":
-                rows.append({**{k: example[k] for k in ("question_id", "sample", "split", "label")}, "region": region})
-                features.append(values)
-    return shard_table(rows, features, len(mlps), mlps[0].down_proj.in_features)
+        found[key] = regions_of(response["prompt_ids"], response["response_ids"], span_of[key]["token_mask"], settings)
+    return found
+
+
+def _kept(path: str | Path, marks: Mapping[Key, str]) -> dict[Key, dict[str, np.ndarray]]:
+    """Features [layers, d_ff] by region of the examples that a file has, measured as their marks say."""
+    if not Path(path).exists():
+        return {}
+    had = store.made_by(path).get("rows", {})
+    table = store.read_table(path, CETT_ROW)
+    layers = [read_layer(table, layer) for layer in range(len(table.schema) - len(CETT_ROW))]
+    found: dict[Key, dict[str, np.ndarray]] = {}
+    for i, row in enumerate(table.select(CETT_ROW.names).to_pylist()):
+        if (key := _key(row)) in marks and had.get("/".join(map(str, key))) == marks[key]:
+            found.setdefault(key, {})[row["region"]] = np.stack([values[i] for values in layers])
+    return found

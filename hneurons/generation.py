@@ -200,7 +200,8 @@ def generate_batch(
         if ended.float().mean() >= DROP_SHARE:
             keep = (~ended).nonzero()[:, 0]
             on_device = keep.to(device)
-            cache.batch_select_indices(on_device)
+            # From the CPU: the layers of a model that is spread over several GPUs lie on different ones.
+            cache.batch_select_indices(keep)
             mask, token, next_position = mask[on_device], token[on_device], next_position[on_device]
             alive, ended = alive[keep], ended[keep]
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=-1)

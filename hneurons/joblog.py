@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from hneurons import store
 from hneurons.errors import HNeuronsError
 
 
@@ -31,11 +32,12 @@ class _Tee(io.TextIOBase):
 
 
 @contextmanager
-def job(log: str | Path, threads: int = 1) -> Iterator[None]:
+def job(log: str | Path, threads: int = 1) -> Iterator[dict[str, float]]:
     """Run a job: stderr, progress bars included, goes to the terminal and the log.
 
-    threads: CPU threads for torch. An HNeuronsError ends the process with status 1 and its one line; any other exception
-    leaves its traceback in the log and goes on.
+    threads: CPU threads for torch. Yields a place for what the job says of itself, kept beside the log as JSON: `share`, of
+    its work, that was not there already. An HNeuronsError ends the process with status 1 and its one line; any other
+    exception leaves its traceback in the log and goes on.
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     stderr = sys.stderr
@@ -43,7 +45,10 @@ def job(log: str | Path, threads: int = 1) -> Iterator[None]:
         sys.stderr = _Tee(stderr, file)
         try:
             _limit_threads(threads)
-            yield
+            record: dict[str, float] = {}
+            yield record
+            if record:
+                store.write_json(Path(log).with_suffix(".json"), record)
         except HNeuronsError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             raise SystemExit(1) from None

@@ -5,6 +5,7 @@ Imported by the Snakefile, so nothing heavy may be imported here.
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,15 +26,49 @@ class WheelSource(Settings):
     gguf: str
 
 
+class Shape(Settings):
+    """How large a model is: what its jobs need follows from this, so that nothing is downloaded to plan them."""
+
+    layers: int = Field(ge=1)
+    d_ff: int = Field(ge=1, description="neurons of a layer's MLP")
+    d_model: int = Field(ge=1)
+    vocabulary: int = Field(ge=1)
+    parameters: int = Field(ge=1, description="all weights of the checkpoint, a vision tower included")
+    kv_width: int | None = Field(
+        None, ge=1, description="key-value heads x head size, for the cache of a batch; null takes d_model"
+    )
+
+    @property
+    def neurons(self) -> int:
+        return self.layers * self.d_ff
+
+
+_LARGEST_VOCABULARY = 262_208
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
 class ModelSettings(Settings):
-    """Where a model comes from (exactly one of hub, folder, wheel) and how it is loaded."""
+    """Where a model comes from (exactly one of hub, folder, wheel), how large it is, and how it is loaded."""
 
     hub: HubSource | None = None
     folder: str | None = None
     wheel: WheelSource | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
-    device_map: str | None = Field(None, description="as in transformers; null loads on the GPU if there is one")
+    shape: Shape | None = Field(None, description="may be left out for a folder, whose config.json tells it")
+    gpus: int | None = Field(None, ge=0, description="per job; null is as many as the weights need; 0 runs on the CPU")
+    base: Slug | None = Field(None, description="name of the model that this one was tuned from")
+    device_map: str | None = Field(
+        None, description="as in transformers; null loads on the GPU if there is one, spread over several if it must be"
+    )
     trust_remote_code: bool = False
+
+    def loading(self) -> dict[str, Any]:
+        """What of these settings makes the loaded model: the others only say what its jobs need."""
+        return self.model_dump(mode="json", include={"hub", "folder", "wheel", "dtype", "device_map", "trust_remote_code"})
+
+    @property
+    def bytes_per_weight(self) -> int:
+        return _BYTES[self.dtype]
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelSettings:
@@ -59,6 +94,45 @@ def load_models(path: Path) -> dict[str, ModelSettings]:
         except ValidationError as error:
             raise HNeuronsError(one_line(ModelSettings, error, f"{path}: {name}")) from None
     return models
+
+
+def shape_of_model(name: str, model: ModelSettings) -> Shape:
+    """The size of a model: as the models file says, or else as the checkpoint's folder does.
+
+    Raises HNeuronsError, one line, if neither tells it.
+    """
+    if model.shape is not None:
+        return model.shape
+    keys = ", ".join(Shape.model_fields)
+    if model.folder is None:
+        raise HNeuronsError(f"models: {name}: shape is missing ({keys}): its jobs cannot be planned without")
+    folder = Path(model.folder).expanduser()
+    stored = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    if not stored:
+        raise HNeuronsError(f"models: {name}: {folder} holds no *.safetensors")
+    try:
+        whole = json.loads((folder / "config.json").read_text())
+        text = whole.get("text_config", whole)
+        return Shape(
+            layers=text["num_hidden_layers"],
+            d_ff=text["intermediate_size"],
+            d_model=text["hidden_size"],
+            # Gemma 3's configuration leaves out what is as in the code.
+            vocabulary=text.get("vocab_size", whole.get("vocab_size", _LARGEST_VOCABULARY)),
+            kv_width=_kv_width(text),
+            parameters=stored // _BYTES.get(whole.get("dtype") or whole.get("torch_dtype"), 2),
+        )
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise HNeuronsError(
+            f"models: {name}: {folder}/config.json does not tell the model's size ({type(error).__name__}: {error}); "
+            f"write it under shape ({keys})"
+        ) from None
+
+
+def _kv_width(config: dict[str, Any]) -> int | None:
+    heads, all_heads = config.get("num_key_value_heads"), config.get("num_attention_heads")
+    size = config.get("head_dim") or (config["hidden_size"] // all_heads if all_heads else None)
+    return heads * size if heads and size else None
 
 
 def _checked_slug(name: Any, path: Path) -> str:

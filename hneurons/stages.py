@@ -6,7 +6,7 @@ VERSIONS = {
     "responses": 1,
     "verdicts": 2,
     "spans": 2,
-    "examples": 2,
+    "examples": 3,
     "cett": 1,
     "probe": 1,
     "detection": 2,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,11 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
     return table
 
 
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of tables of one schema, one after the other."""
+    return pa.concat_tables([table.replace_schema_metadata() for table in tables])
+
+
 def made_by(path: str | Path) -> dict[str, Any]:
     """What made a Parquet file: the metadata that write_table put there."""
     metadata = pq.read_schema(path).metadata or {}
@@ -76,15 +81,18 @@ def made_by(path: str | Path) -> dict[str, Any]:
     return result
 
 
-def is_made_of(path: str | Path, mark: str) -> bool:
-    """Whether a file is there and its `made_by` has this mark; it is then made as new as its inputs.
+def is_made_of(path: str | Path, mark: str, **more: Any) -> bool:
+    """Whether a file is there and its `made_by` has this mark, and `more` facts; it is then made as new as its inputs.
 
     Otherwise the workflow would ask for it again.
     """
-    made = Path(path).exists() and made_by(path).get("mark") == mark
-    if made:
-        Path(path).touch()
-    return made
+    if not Path(path).exists():
+        return False
+    made = made_by(path)
+    if any(made.get(name) != value for name, value in {"mark": mark, **more}.items()):
+        return False
+    Path(path).touch()
+    return True
 
 
 def fingerprint(data: Any) -> str:

@@ -57,6 +57,29 @@ def table1(probes: Mapping[str, Mapping[str, Any]], detections: Sequence[Mapping
     return pd.DataFrame(rows).round(4).astype({"neurons_used": "Int64", "random_seeds": "Int64"})
 
 
+def transfer_table(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Backward transfer, one row per model, data set and method: the model's probe on the answers of its base."""
+    rows = []
+    for one in found:
+        for row in one["methods"]:
+            low, high = row.get("lead_interval", (None, None))
+            rows.append(
+                {
+                    **{k: one[k] for k in ("model", "base", "dataset", "judge")},
+                    "method": METHODS[row["method"]],
+                    "n_hallucinated": row["n_hallucinated"],
+                    "n_faithful": row["n_faithful"],
+                    "auroc": row["auroc"],
+                    "auroc_low": row["auroc_interval"][0],
+                    "auroc_high": row["auroc_interval"][1],
+                    "probe_minus_method_auroc": row.get("lead"),
+                    "difference_low": low,
+                    "difference_high": high,
+                }
+            )
+    return pd.DataFrame(rows).round(4)
+
+
 def _says(row: Mapping[str, Any]) -> str | None:
     if "lead" not in row:
         return None

@@ -8,7 +8,8 @@ rule cett:
         spans="<study>/{model}/spans/{dataset}/{shard}.parquet",
         model="<study>/{model}/checkpoint/manifest.json",
     output:
-        "<study>/{model}/cett/{dataset}/{shard}.parquet",
+        # What is there of the same responses is kept: a job measures the examples that came new.
+        update("<study>/{model}/cett/{dataset}/{shard}.parquet"),
     log:
         "<logs>/{model}/cett/{dataset}/{shard}.log",
     benchmark:
@@ -17,9 +18,7 @@ rule cett:
         ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
-        token_budget=STUDY.runtime.token_budget,
-        mem_mb=8000,  # the demo's model, one batch, and a shard's features in float16
-        runtime=120,
+        **needs("cett"),
     params:
         **settings("cett"),
         stage=VERSIONS["cett"],

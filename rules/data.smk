@@ -3,6 +3,9 @@
 
 localrules:
     fetch_source,
+    questions,
+    question_set,
+    items,
 
 
 rule fetch_source:
@@ -20,9 +23,32 @@ rule fetch_source:
         "../workflow_scripts/fetch_source.py"
 
 
+# Shard by shard, so that more questions make new shards and leave the others as they are.
 rule questions:
     input:
         published=lambda wildcards: dataset_files(STUDY, wildcards.dataset),
+    output:
+        "<study>/questions/{dataset}/{shard}.parquet",
+    log:
+        "<logs>/questions/{dataset}/{shard}.log",
+    benchmark:
+        "<timings>/questions/{dataset}/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        **modest(4000, 10),  # the word lists that NonExist names are checked against
+    params:
+        asked=asked,
+        rows=rows_of,
+    script:
+        "../workflow_scripts/questions.py"
+
+
+rule question_set:
+    input:
+        lambda wildcards: shards(
+            "<study>/questions/{dataset}/{shard}.parquet", wildcards.dataset
+        ),
     output:
         "<study>/questions/{dataset}.parquet",
     log:
@@ -32,18 +58,11 @@ rule questions:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,  # the word lists that NonExist names are checked against
-        runtime=10,
+        **modest(2000, 10),
     params:
-        **settings("seed"),
         stage=VERSIONS["questions"],
-        sources=lambda wildcards: sources_of_dataset(STUDY, wildcards.dataset),
-        n_questions=lambda wildcards: STUDY.datasets[wildcards.dataset].questions,
-        splits=lambda wildcards: (
-            settings("splits")["splits"] if wildcards.dataset == IN_DOMAIN else None
-        ),
     script:
-        "../workflow_scripts/questions.py"
+        "../workflow_scripts/question_set.py"
 
 
 rule items:
@@ -58,8 +77,7 @@ rule items:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **modest(2000, 10),
     params:
         **settings("seed", "splits"),
         stage=VERSIONS["items"],

@@ -1,6 +1,10 @@
 """Table 1: the probe against its baselines on every data set."""
 
 
+localrules:
+    table1,
+
+
 rule detection:
     input:
         cett=lambda wildcards: shards(
@@ -36,11 +40,12 @@ rule detection:
         "<logs>/{model}/detection/{dataset}.log",
     benchmark:
         "<timings>/{model}/detection/{dataset}.tsv"
+    group:
+        "scores-{model}"
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=60,
+        **modest(4000, 60),
     params:
         **settings("seed", "probe"),
         stage=VERSIONS["detection"],
@@ -73,8 +78,7 @@ rule folds:
         ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
-        mem_mb=16000,  # as the probe
-        runtime=240,
+        **probing(240),
     params:
         **settings("seed", "probe"),
         stage=VERSIONS["detection"],
@@ -112,8 +116,7 @@ rule table1:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **modest(2000, 10),
     params:
         stage=VERSIONS["figures"],
     script:

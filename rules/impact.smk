@@ -11,7 +11,7 @@ rule untouched:
         item_file="<study>/benchmarks/{benchmark}.parquet",
         model="<study>/{model}/checkpoint/manifest.json",
     output:
-        "<study>/{model}/replies/{benchmark}/untouched/alpha=1.parquet",
+        update("<study>/{model}/replies/{benchmark}/untouched/alpha=1.parquet"),
     log:
         "<logs>/{model}/replies/{benchmark}/untouched.log",
     benchmark:
@@ -20,11 +20,9 @@ rule untouched:
         ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
-        token_budget=STUDY.runtime.token_budget,
-        mem_mb=8000,
-        runtime=240,
+        **needs("replies"),
     params:
-        **settings("seed"),
+        **settings("seed", "prompt_date"),
         stage=VERSIONS["replies"],
         alphas=[1.0],
     script:
@@ -58,11 +56,9 @@ for number, first in enumerate(range(0, len(SCALED), PER_JOB)):
             ENVIRONMENT
         threads: STUDY.runtime.threads
         resources:
-            token_budget=STUDY.runtime.token_budget,
-            mem_mb=8000,
-            runtime=480,
+            **needs("replies", alphas=len(ALPHAS)),
         params:
-            **settings("seed"),
+            **settings("seed", "prompt_date"),
             stage=VERSIONS["replies"],
             alphas=ALPHAS,
         script:
@@ -84,17 +80,22 @@ rule impact_curve:
         "<logs>/{model}/impact/{benchmark}/curve.log",
     benchmark:
         "<timings>/{model}/impact/{benchmark}/curve.tsv"
+    group:
+        "curves-{model}"
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **modest(2000, 30),
     params:
         **settings("seed", "impact"),
         judges=lambda wildcards: judges_of_benchmark(wildcards.benchmark),
         stage=VERSIONS["figures"],
     script:
         "../workflow_scripts/impact_curve.py"
+
+
+localrules:
+    figure3,
 
 
 rule figure3:
@@ -124,8 +125,7 @@ rule figure3:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **modest(2000, 10),
     params:
         stage=VERSIONS["figures"],
     script:

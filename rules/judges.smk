@@ -1,6 +1,13 @@
 """Verdicts on the replies of the benchmarks, apart from their generation; and how far two judges agree."""
 
 
+localrules:
+    judge_untouched,
+    judge_scaled,
+    agreement,
+    agreement_table,
+
+
 rule judge_untouched:
     input:
         item_file="<study>/benchmarks/{benchmark}.parquet",
@@ -14,8 +21,7 @@ rule judge_untouched:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=240,  # an LLM judge at its rate limit
+        **modest(4000, 240),  # an LLM judge at its rate limit
     params:
         judges=lambda wildcards: judges_of_benchmark(wildcards.benchmark),
         study=STUDY.study,
@@ -43,8 +49,7 @@ rule judge_scaled:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=480,
+        **modest(4000, 480),
     params:
         judges=lambda wildcards: judges_of_benchmark(wildcards.benchmark),
         study=STUDY.study,
@@ -65,8 +70,7 @@ rule agreement:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=240,
+        **modest(4000, 240),
     params:
         **settings("seed"),
         sample=STUDY.judges.agreement.sample if STUDY.judges.agreement else 0,
@@ -96,8 +100,7 @@ rule agreement_table:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **modest(2000, 10),
     params:
         stage=VERSIONS["figures"],
     script:

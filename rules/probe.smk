@@ -18,8 +18,7 @@ rule probe:
         ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
-        mem_mb=16000,  # the training matrix in float64, twice
-        runtime=240,
+        **probing(240),
     params:
         **settings("seed"),
         # The fit does not depend on how intervals are made.

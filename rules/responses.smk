@@ -1,12 +1,19 @@
 """Samples, verdicts, answer spans, and the balanced examples made of them."""
 
 
+# Judging needs the internet where an LLM judges, and seconds where rules do: it runs where snakemake does.
+localrules:
+    verdicts,
+    spans,
+    examples,
+
+
 rule responses:
     input:
-        questions="<study>/questions/{dataset}.parquet",
+        questions="<study>/questions/{dataset}/{shard}.parquet",
         model="<study>/{model}/checkpoint/manifest.json",
     output:
-        "<study>/{model}/responses/{dataset}/{shard}.parquet",
+        update("<study>/{model}/responses/{dataset}/{shard}.parquet"),
     log:
         "<logs>/{model}/responses/{dataset}/{shard}.log",
     benchmark:
@@ -15,23 +22,19 @@ rule responses:
         ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
-        token_budget=STUDY.runtime.token_budget,
-        mem_mb=8000,  # the demo's model and a batch of tokens in float32
-        runtime=240,
+        **needs("responses"),
     params:
-        **settings("seed", "sampling"),
+        **settings("seed", "sampling", "prompt_date"),
         stage=VERSIONS["responses"],
-        rows=lambda wildcards: [
-            STUDY.shard_rows(wildcards.shard).start,
-            STUDY.shard_rows(wildcards.shard).stop,
-        ],
+        asked=asked,
+        prompting=prompting,
     script:
         "../workflow_scripts/responses.py"
 
 
 rule verdicts:
     input:
-        questions="<study>/questions/{dataset}.parquet",
+        questions="<study>/questions/{dataset}/{shard}.parquet",
         responses="<study>/{model}/responses/{dataset}/{shard}.parquet",
     output:
         "<study>/{model}/verdicts/{dataset}/{shard}.parquet",
@@ -42,8 +45,7 @@ rule verdicts:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=240,  # an LLM judge at its rate limit
+        **modest(4000, 240),  # an LLM judge at its rate limit
     params:
         judges=judges_of("correctness"),
         study=STUDY.study,
@@ -54,7 +56,7 @@ rule verdicts:
 
 rule spans:
     input:
-        questions="<study>/questions/{dataset}.parquet",
+        questions="<study>/questions/{dataset}/{shard}.parquet",
         responses="<study>/{model}/responses/{dataset}/{shard}.parquet",
         verdicts="<study>/{model}/verdicts/{dataset}/{shard}.parquet",
         model="<study>/{model}/checkpoint/manifest.json",
@@ -67,8 +69,7 @@ rule spans:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=240,
+        **modest(4000, 240),
     params:
         judges=judges_of("spans"),
         study=STUDY.study,
@@ -96,11 +97,11 @@ rule examples:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=30,
+        **modest(4000, 30),
     params:
         **settings("seed", "examples"),
         stage=VERSIONS["examples"],
+        prompting=prompting,
         dataset=lambda wildcards: STUDY.datasets[wildcards.dataset].model_dump(
             mode="json"
         ),

@@ -94,19 +94,28 @@ def byte_level_tokenizer(texts: list[str], vocab_size: int = 400) -> PreTrainedT
     return fast
 
 
+HEART = {
+    "hidden_size": 96,
+    "intermediate_size": 160,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+
+
 def learn_by_heart(
-    folder: Path, tokenizer: PreTrainedTokenizerFast, pairs: Sequence[tuple[list[int], str]], most_steps: int = 400
+    folder: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    pairs: Sequence[tuple[list[int], str]],
+    most_steps: int = 400,
+    seed: int = 0,
 ) -> None:
     """Train a tiny Llama until it answers each prompt (token ids) as told; save it and its tokenizer as a checkpoint."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=96,
-            intermediate_size=160,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
+            **HEART,
             bos_token_id=1,
             eos_token_id=2,
             pad_token_id=0,

@@ -21,14 +21,21 @@ class Workspace:
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.folder = folder
-        for name in ("Snakefile", "rules", "workflow_scripts", "report", "environment.yml"):
+        for name in ("Snakefile", "rules", "workflow_scripts", "report", "environment.yml", "slurm"):
             (folder / name).symlink_to(ROOT / name)
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        (folder / "config").mkdir(exist_ok=True)
+        (folder / "config/cluster.yaml").touch()
         self.config = config
         self.results = folder / "results" / config["study"]
 
+    def set_models(self, models: dict[str, Any]) -> None:
+        (self.folder / "models.yaml").write_text(yaml.safe_dump(models))
+
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "snakemake", "--configfile", "config.yaml", "--cores", "2", *arguments]
+        # As in the Makefile and in the cluster's profile: an edited script reruns nothing.
+        triggers = ["--rerun-triggers", "mtime", "params", "input", "software-env"]
+        return [sys.executable, "-m", "snakemake", "--configfile", "config.yaml", *triggers, "--cores", "2", *arguments]
 
     def run(self, *arguments: str) -> str:
         """Run snakemake to its end; its output. Fails the test if it fails."""
@@ -45,7 +52,9 @@ class Workspace:
     def planned(self, *arguments: str) -> list[str]:
         """Rules of the jobs that a dry run plans, `all` aside."""
         said = self.run("--dry-run", *arguments)
-        rules = [line.split()[-1].rstrip(":") for line in said.splitlines() if line.startswith(("rule ", "localrule "))]
+        # The jobs of a group are indented.
+        lines = [line.strip() for line in said.splitlines()]
+        rules = [line.split()[-1].rstrip(":") for line in lines if line.startswith(("rule ", "localrule "))]
         assert rules or "Nothing to be done" in said, said
         return sorted(rule for rule in rules if rule != "all")
 

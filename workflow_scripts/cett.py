@@ -2,18 +2,17 @@ from hneurons import store
 from hneurons.config import CettSettings
 from hneurons.extraction import cett_shard
 from hneurons.joblog import job
-from hneurons.models import identity, load_from_manifest
+from hneurons.models import Prepared
 from hneurons.records import EXAMPLES, RESPONSES, SPANS
 
-with job(snakemake.log[0], snakemake.threads):
-    model, _, manifest = load_from_manifest(snakemake.input.model)
-    table = cett_shard(
-        model,
+with job(snakemake.log[0], snakemake.threads) as record:
+    record["share"] = cett_shard(
+        Prepared(snakemake.input.model, snakemake.resources.gpu),
         store.read_table(snakemake.input.examples, EXAMPLES).to_pylist(),
         store.read_table(snakemake.input.responses, RESPONSES).to_pylist(),
         store.read_table(snakemake.input.spans, SPANS).to_pylist(),
+        snakemake.output[0],
         CettSettings(**snakemake.params.cett),
+        dict(snakemake.params.items()),
         token_budget=snakemake.resources.token_budget,
     )
-    made_by = {**identity(manifest), **dict(snakemake.params.items())}
-    store.write_table(snakemake.output[0], table, made_by, compression="none", use_dictionary=False)

@@ -6,14 +6,15 @@ from hneurons.probe import read_classifiers
 
 with job(snakemake.log[0]):
     given, params, dataset = snakemake.input, snakemake.params, snakemake.wildcards.dataset
+    scored, trained = (
+        read_examples(name, given.questions, given.examples, given.responses, given.spans)
+        for name in (dataset, params.in_domain)
+    )
     found = detect(
-        dataset,
+        scored,
+        trained,
         params.in_domain,
         params.dataset["faithful"] if params.dataset["role"] == "nonexist" else "",
-        {
-            name: read_examples(name, given.questions, given.examples, given.responses, given.spans)
-            for name in {dataset, params.in_domain}
-        },
         read_classifiers(given.classifiers),
         [*given.cett, *given.faithful],
         ProbeSettings(**params.probe),

@@ -1,7 +1,7 @@
 from hneurons.joblog import job
-from hneurons.model_config import ModelSettings
 from hneurons.models import prepare
+from hneurons.study import parse_study
 
 with job(snakemake.log[0]):
-    settings = ModelSettings(**snakemake.params.model)
-    prepare(snakemake.wildcards.model, settings, snakemake.output[0], next(iter(snakemake.input), None))
+    setup, name = parse_study(snakemake.config), snakemake.wildcards.model
+    prepare(name, setup.models[name], snakemake.output[0], next(iter(snakemake.input.wheel), None))

@@ -3,12 +3,11 @@ import pandas as pd
 from hneurons import store
 from hneurons.config import ProbeSettings
 from hneurons.joblog import job
-from hneurons.models import identity
+from hneurons.models import Prepared
 from hneurons.probe import classifiers_table, fit_probe
 
 with job(snakemake.log[0]):
-    manifest = store.read_json(snakemake.input.model)
-    made_by = {**identity(manifest), **dict(snakemake.params.items())}
+    made_by = {**Prepared(snakemake.input.model).identity, **dict(snakemake.params.items())}
     settings = ProbeSettings(**snakemake.params.probe)
     probe = fit_probe(snakemake.input.cett, settings, snakemake.params.seed, made_by)
     probe.neurons.save(snakemake.output.neurons)

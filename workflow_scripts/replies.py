@@ -1,20 +1,18 @@
 from hneurons.benchmarks.runner import run_alphas
 from hneurons.joblog import job
-from hneurons.models import identity, load_from_manifest
+from hneurons.models import Prepared
 from hneurons.neurons import NeuronSet
 
-with job(snakemake.log[0], snakemake.threads):
-    model, tokenizer, manifest = load_from_manifest(snakemake.input.model)
+with job(snakemake.log[0], snakemake.threads) as record:
+    params = snakemake.params
     name = snakemake.wildcards.get("neurons", "untouched")
     path = snakemake.input.get("neurons")
-    run_alphas(
-        model,
-        tokenizer,
+    record["share"] = run_alphas(
+        Prepared(snakemake.input.model, snakemake.resources.gpu),
         snakemake.wildcards.benchmark,
         NeuronSet.load(path).named(name) if path else None,
-        dict(zip(snakemake.params.alphas, snakemake.output, strict=True)),
+        dict(zip(params.alphas, snakemake.output, strict=True)),
         snakemake.input.item_file,
-        seed=snakemake.params.seed,
         token_budget=snakemake.resources.token_budget,
-        made_by={**identity(manifest), "neurons": name, "stage": snakemake.params.stage},
+        made_by={"neurons": name, **{k: params[k] for k in ("seed", "prompt_date", "stage")}},
     )

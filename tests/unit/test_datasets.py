@@ -17,7 +17,7 @@ COUNTS = {"cities": 1500, "us-cities": 300, "elements": 236, "invented-cities": 
 
 
 def rows(name, count=None, seed=1, splits=None):
-    return questions_table(name, count or COUNTS[name], seed, splits).to_pylist()
+    return questions_table(name, slice(count or COUNTS[name]), seed, splits).to_pylist()
 
 
 @pytest.mark.parametrize("name", COUNTS)

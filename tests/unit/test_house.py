@@ -12,11 +12,12 @@ FLOORS = [
     {
         *("errors", "settings", "config", "model_config", "judge_config", "budget", "sources", "stages", "seeds"),
         *("store", "records", "downloads", "metrics", "joblog", "models", "prompts", "scaling", "words"),
-        *("llm_client", "llm_cache"),
+        *("llm_client", "llm_cache", "study", "cluster", "cluster_config", "estimates", "hub"),
     },
     {"generation", "neurons", "answers", "spans", "cett", "datasets"},
     {"judges", "sampling", "examples", "extraction"},
-    {"benchmarks", "probe", "detection", "folds", "impact", "agreement", "tables", "figures"},
+    {"benchmarks", "probe", "detection", "folds", "impact", "agreement", "tables", "figures", "planning"},
+    {"cli"},
 ]
 FILES = sorted((ROOT / "hneurons").rglob("*.py"))
 
@@ -49,7 +50,8 @@ def test_planning_imports_nothing_heavy():
     import sys
 
     code = (
-        "import sys, hneurons.config, hneurons.stages, hneurons.sources, hneurons.budget\n"
+        "import sys, hneurons.study, hneurons.stages, hneurons.sources, hneurons.budget, hneurons.cluster\n"
+        "import hneurons.estimates\n"
         "heavy = ('torch', 'transformers', 'sklearn', 'pandas', 'pyarrow', 'openai', 'matplotlib')\n"
         "print([m for m in heavy if m in sys.modules])"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -139,11 +141,11 @@ class Sweep:
         store.write_table(self.items, items_table("are-you-sure", BENCHMARKS["are-you-sure"], Draw(6, 1)), {})
         self.neurons = NeuronSet(np.array([0]), np.array([3]), np.array([1.0]), np.array([True]), {"d_ff": 48})
         self.outputs = {a: folder / f"alpha={a}.parquet" for a in (0.0, 2.0)}
-        self.models = llama, tokenizer
+        self.prepared = SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"})
 
     def run(self, seed=1):
-        options = {"seed": seed, "token_budget": 4096, "made_by": {"model": "tiny"}}
-        run_alphas(*self.models, "are-you-sure", self.neurons, self.outputs, self.items, **options)
+        options = {"token_budget": 4096, "made_by": {"seed": seed, "prompt_date": "2024-07-26"}}
+        run_alphas(self.prepared, "are-you-sure", self.neurons, self.outputs, self.items, **options)
         return {a: (path.stat().st_ino, store.read_table(path, REPLIES)) for a, path in self.outputs.items()}
 
 

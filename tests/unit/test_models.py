@@ -8,7 +8,7 @@ import torch
 from hneurons import store
 from hneurons.errors import HNeuronsError
 from hneurons.model_config import ModelSettings
-from hneurons.models import decoder_mlps, load_from_manifest, load_model, prepare, stop_token_ids
+from hneurons.models import Prepared, decoder_mlps, load_model, prepare, stop_token_ids
 from tests.tiny import tiny_model
 
 
@@ -19,15 +19,15 @@ def test_a_folder_is_pinned_and_loaded(tmp_path, llama, tokenizer):
     prepare("tiny", ModelSettings(folder=str(tmp_path / "model"), dtype="float32"), manifest)
     pinned = store.read_json(manifest)
     assert (pinned["layers"], pinned["d_ff"], len(pinned["revision"])) == (3, 48, 16)
-    model, loaded, _ = load_from_manifest(manifest)
-    assert torch.equal(model.lm_head.weight, llama.lm_head.weight)
-    assert stop_token_ids(model, loaded) == [2]
+    prepared = Prepared(manifest)
+    assert torch.equal(prepared.model.lm_head.weight, llama.lm_head.weight)
+    assert stop_token_ids(prepared.model, prepared.tokenizer) == [2]
 
 
 def test_pickled_weights_are_not_read(tmp_path, llama):
     llama.config.save_pretrained(tmp_path)
     torch.save(llama.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(HNeuronsError, match="holds no safetensors checkpoint"):
+    with pytest.raises(HNeuronsError, match="holds no whole safetensors checkpoint"):
         prepare("tiny", ModelSettings(folder=str(tmp_path)), tmp_path / "manifest.json")
     with pytest.raises(OSError, match="safetensors"):
         load_model(tmp_path)

@@ -19,7 +19,7 @@ import yaml
 
 from hneurons.benchmarks import BENCHMARKS
 from hneurons.benchmarks.benchmark import Draw, items_table, read_items
-from hneurons.config import SplitSettings, parse_study
+from hneurons.config import SplitSettings
 from hneurons.datasets import PUBLISHED, behaviours, opendomain, questions_table
 from hneurons.datasets.nonexist import is_known
 from hneurons.datasets.opendomain import ANSWER_ONLY
@@ -39,6 +39,7 @@ from hneurons.sources import (
     sources_of_dataset,
 )
 from hneurons.store import file_hash, write_table
+from hneurons.study import parse_study
 from tests.paths import FIXTURES, ROOT, shared
 
 OURS = FIXTURES / "published"
@@ -47,7 +48,7 @@ OURS = FIXTURES / "published"
 def study(mirror=None, **changes):
     config = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
     config |= {"models_file": str(ROOT / "config/models.yaml"), "mirror": mirror and str(mirror), **changes}
-    return parse_study(config)[0]
+    return parse_study(config).study
 
 
 SETS = {
@@ -256,11 +257,11 @@ def test_a_broken_line_is_named(tmp_path, broken):
 
 def test_a_larger_draw_begins_with_the_smaller_one_and_follows_the_seed():
     def ids(count, seed, splits=None):
-        table = questions_table("nq-open", count, seed, splits, [shared("datasets/nq_open_dev.jsonl")])
+        table = questions_table("nq-open", slice(count), seed, splits, [shared("datasets/nq_open_dev.jsonl")])
         return table["question_id"].to_pylist()
 
     assert ids(100, 1) == ids(300, 1)[:100] != ids(100, 2)
-    rows = questions_table("nq-open", 300, 1, SplitSettings(), [shared("datasets/nq_open_dev.jsonl")]).to_pylist()
+    rows = questions_table("nq-open", slice(300), 1, SplitSettings(), [shared("datasets/nq_open_dev.jsonl")]).to_pylist()
     gold = {s: {r["aliases"][0] for r in rows if r["split"] == s} for s in ("train", "selection", "test")}
     assert all(gold.values()) and not gold["train"] & gold["test"]
 
@@ -333,12 +334,12 @@ def test_faitheval_counts_the_counterfactual_option(reply, outcome):
 
 
 def test_nonexist_names_are_unknown_and_real_ones_are_not():
-    rows = questions_table("nonexist", 100, 1, None).to_pylist()
+    rows = questions_table("nonexist", slice(100), 1, None).to_pylist()
     assert Counter(r["kind"] for r in rows) == dict.fromkeys(("medicine", "species", "company", "event", "product"), 20)
     assert all(r["aliases"] == [] and r["question"].endswith(f"? {ANSWER_ONLY}") for r in rows)
     assert len({r["question"] for r in rows}) == 100
-    assert rows[:40] == questions_table("nonexist", 40, 1, None).to_pylist()
-    assert rows[:40] != questions_table("nonexist", 40, 2, None).to_pylist()
+    assert rows[:40] == questions_table("nonexist", slice(40), 1, None).to_pylist()
+    assert rows[:40] != questions_table("nonexist", slice(40), 2, None).to_pylist()
     for real in ("ibuprofen", "Ibuprofin", "paracetamol", "Toulouse", "kangaroo", "Siemens", "Blitzkrieg", "Fernweh"):
         assert is_known(real), real
     assert not is_known("Zorbruvand")

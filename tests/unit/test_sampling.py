@@ -1,39 +1,101 @@
-"""Sampling goes on from its journal: what is there is not sampled again, and what was cut short is."""
+"""Sampling goes on from what is there, a shard or a journal: nothing is sampled twice, and what was cut short is."""
 
 from __future__ import annotations
 
-from hneurons import store
-from hneurons.config import Decoding, SamplingSettings
-from hneurons.sampling import sample_questions
+from types import SimpleNamespace
 
-QUESTIONS = [
-    {"question_id": f"q{i}", "question": f"Where is Lyon, {i}?", "split": "train" if i < 3 else "test"} for i in range(5)
-]
+import pyarrow as pa
+import pytest
+
+from hneurons import sampling, store
+from hneurons.config import Decoding, SamplingSettings
+from hneurons.records import QUESTIONS, RESPONSES
+from hneurons.sampling import responses_shard
+
 SETTINGS = SamplingSettings(samples=4, decoding=Decoding(max_new_tokens=6, temperature=1.0))
 
 
-def sample(llama, tokenizer, path):
-    return sample_questions(llama, tokenizer, QUESTIONS, SETTINGS, seed=0, token_budget=200, journal=path, mark="same")
+class Shard:
+    """A shard of questions of the tiny model, of which the first three are training questions."""
+
+    def __init__(self, folder, llama, tokenizer):
+        self.prepared = SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"})
+        self.questions, self.out = folder / "questions.parquet", folder / "0000.parquet"
+        rows = [
+            {"question_id": f"q{i}", "question": f"Where is Lyon, {i}?", "split": "train" if i < 3 else "test"}
+            for i in range(8)
+        ]
+        self.rows = rows
+        self.ask(5)
+
+    def ask(self, count):
+        store.write_table(self.questions, pa.Table.from_pylist(self.rows[:count], schema=QUESTIONS), {})
+
+    def sample(self, **changes):
+        made_by = {"prompting": "chat", "prompt_date": "2024-07-26", "seed": 0, **changes}
+        responses_shard(self.prepared, self.questions, self.out, SETTINGS, made_by, token_budget=200)
+        return store.read_table(self.out, RESPONSES)
 
 
-def test_training_questions_get_all_samples_and_the_others_one(llama, tokenizer, tmp_path):
-    table, journal = sample(llama, tokenizer, tmp_path / "j")
+@pytest.fixture
+def shard(tmp_path, llama, tokenizer):
+    return Shard(tmp_path, llama, tokenizer)
+
+
+@pytest.fixture
+def sampled(monkeypatch):
+    """How many prompts were sampled."""
+    counted = []
+    real = sampling.generate
+
+    def counting(model, prompts, *arguments, **options):
+        counted.extend(prompts)
+        return real(model, prompts, *arguments, **options)
+
+    monkeypatch.setattr(sampling, "generate", counting)
+    return counted
+
+
+def test_training_questions_get_all_samples_and_the_others_one(shard):
+    table = shard.sample()
     per_question = table.to_pandas().groupby("question_id", sort=False).size().to_dict()
     assert per_question == {"q0": 4, "q1": 4, "q2": 4, "q3": 1, "q4": 1}
     assert len({tuple(ids) for ids in table["response_ids"].to_pylist()[:4]}) > 1, "samples differ"
-    journal.remove()
-    assert not (tmp_path / "j").exists()
+    assert not shard.out.with_name("0000.parquet.journal").exists()
 
 
-def test_a_cut_journal_is_continued(llama, tokenizer, tmp_path):
-    path = tmp_path / "j"
-    whole, journal = sample(llama, tokenizer, path)
-    lines = path.read_bytes().split(b"\n")
-    kept = lines[1].replace(b'"text": "', b'"text": "kept ')
-    path.write_bytes(b"\n".join([lines[0], kept, lines[2][: len(lines[2]) // 2]]))
-    again, _ = sample(llama, tokenizer, path)
-    texts = again["text"].to_pylist()
-    assert sum(text.startswith("kept ") for text in texts) == kept.count(b"kept ") > 0
-    assert [t.removeprefix("kept ") for t in texts] == whole["text"].to_pylist()
-    assert store.Journal(path, "same").rows
-    journal.remove()
+def test_a_cut_journal_is_continued(shard, sampled):
+    whole = shard.sample()
+    mark = store.made_by(shard.out)["mark"]
+    journal = store.Journal(f"{shard.out}.journal", mark)
+    journal.add([{"question_id": "q0", "responses": [{**row, "text": "kept"} for row in whole.to_pylist()[:4]]}])
+    with open(journal.path, "ab") as file:
+        file.write(b'{"question_id": "q1", "responses": [{"question_id"')
+    shard.out.unlink()
+    sampled.clear()
+    again = shard.sample()
+    assert len(sampled) == 4, "the question that was cut short is sampled again, the whole one is not"
+    assert again["text"].to_pylist() == ["kept"] * 4 + whole["text"].to_pylist()[4:]
+
+
+def test_a_shard_that_is_there_is_only_added_to(shard, sampled):
+    first = shard.sample()
+    sampled.clear()
+    assert shard.sample().equals(first) and not sampled, "a job that was finished loads no model"
+    shard.ask(8)
+    longer = shard.sample()
+    assert len(sampled) == 3 and longer.slice(0, len(first)).equals(first)
+    sampled.clear()
+    shard.sample(seed=1)
+    assert len(sampled) == 8, "other settings are sampled anew"
+
+
+def test_a_base_model_completes_the_test_questions_up_to_a_line_break(shard, tokenizer):
+    table = shard.sample(prompting="base")
+    assert table["question_id"].to_pylist() == ["q3", "q4"]
+    prompt = tokenizer.decode(table["prompt_ids"][0].as_py())
+    assert prompt.endswith("Where is Lyon, 3?\nAnswer:") and "assistant" not in prompt
+    broken = [i for i in range(len(tokenizer)) if "\n" in tokenizer.decode([i])]
+    for row in table.to_pylist():
+        assert not set(row["response_ids"][:-1]) & set(broken)
+        assert row["finish_reason"] == ("stop" if row["response_ids"][-1] in {2, *broken} else "length")

@@ -10,9 +10,9 @@ import yaml
 
 from hneurons.benchmarks import BENCHMARKS
 from hneurons.benchmarks.benchmark import Draw
-from hneurons.config import parse_study
+from hneurons.config import Study
 from hneurons.datasets import VOCABULARIES, questions_table, vocabulary
-from hneurons.prompts import chat_ids
+from hneurons.prompts import base_ids, chat_ids
 from hneurons.seeds import seed_of
 from hneurons.sources import benchmark_files, dataset_files
 from tests.tiny import byte_level_tokenizer, learn_by_heart
@@ -58,15 +58,19 @@ def learnt_answer(question: dict[str, Any], golds: Sequence[str]) -> str:
     return f"It is {question['aliases'][0] if right else wrong[seed_of(0, question['question_id']) % len(wrong)]}."
 
 
-def tiny_study(folder: Path, config: dict[str, Any] = CONFIG) -> Workspace:
-    """A workspace with a study and a tiny model that has the answers to all of its questions by heart."""
-    models = {MODEL: {"folder": str(folder / "model"), "dtype": "float32"}}
-    (folder / "models.yaml").write_text(yaml.safe_dump(models))
-    study, _ = parse_study({**config, "models_file": str(folder / "models.yaml")})
+def tiny_study(folder: Path, config: dict[str, Any] = CONFIG, models: dict[str, dict[str, Any]] | None = None) -> Workspace:
+    """A workspace with a study and tiny models that have the answers to all of its questions by heart.
+
+    models: name → further keys of the models file; one that another names as its base has learnt to complete answers.
+    """
+    models = models or {MODEL: {}}
+    entries = {name: {"folder": str(folder / name), "dtype": "float32", **more} for name, more in models.items()}
+    (folder / "models.yaml").write_text(yaml.safe_dump(entries))
+    study = Study.model_validate(config)
     questions = []
     for name, d in study.datasets.items():
         splits = study.splits if name == study.in_domain else None
-        questions += questions_table(name, d.questions, study.seed, splits, dataset_files(study, name)).to_pylist()
+        questions += questions_table(name, slice(d.questions), study.seed, splits, dataset_files(study, name)).to_pylist()
     said = []
     for name, b in study.impact.benchmarks.items():
         draw = Draw(b.items, study.seed, study.splits, tuple(map(Path, benchmark_files(study, name))))
@@ -74,6 +78,12 @@ def tiny_study(folder: Path, config: dict[str, Any] = CONFIG) -> Workspace:
     golds = sorted({q["aliases"][0] for q in questions if q["answer_type"] == "open"})
     answers = [learnt_answer(q, golds) for q in questions]
     tokenizer = byte_level_tokenizer([q["question"] for q in questions] + answers + said, vocab_size=1500)
-    prompts = [chat_ids(tokenizer, [q["question"]]) for q in questions]
-    learn_by_heart(folder / "model", tokenizer, list(zip(prompts, answers, strict=True)))
+    for seed, name in enumerate(models):
+        if name in {more.get("base") for more in models.values()}:
+            prompts = [base_ids(tokenizer, q["question"]) for q in questions]
+            pairs = [(prompt, f" {answer}\n") for prompt, answer in zip(prompts, answers, strict=True)]
+        else:
+            prompts = [chat_ids(tokenizer, [q["question"]], study.prompt_date) for q in questions]
+            pairs = list(zip(prompts, answers, strict=True))
+        learn_by_heart(folder / name, tokenizer, pairs, seed=seed)
     return Workspace(folder, config)

@@ -1,0 +1,286 @@
+"""The workflow on a real SLURM: a sweep with the resources that its models need, and every fault of a cluster."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from hneurons import store
+from hneurons.records import RESPONSES
+from tests.slurm.cluster import Cluster, kill_group, missing, run, wait_until
+from tests.workflow.study import CONFIG, tiny_study
+
+SMALL, LARGE, BASE = "tiny-llama", "tiny-large", "tiny-base"
+SWEEP = {
+    **CONFIG,
+    "study": "two",
+    "models": [SMALL, LARGE],
+    "datasets": {
+        "cities": {"role": "in_domain", "questions": 120},
+        "invented-cities": {"role": "nonexist", "questions": 20, "faithful": "correct_answers"},
+    },
+    "impact": {**CONFIG["impact"], "benchmarks": {"false-premise": {"items": 12}}, "alphas": [0, 1, 3]},
+    "origin": {"datasets": ["cities"]},
+}
+# One question at a time, so that a job can be caught in the middle.
+QUESTIONS = 1000
+SLOW = [
+    "--config",
+    "study=slow",
+    f"sampling={{samples: 2, questions_per_shard: {QUESTIONS}, decoding: {{max_new_tokens: 40}}}}",
+]
+SLOW += ["runtime={threads: 1, token_budget: 8}", f"datasets={{cities: {{role: in_domain, questions: {QUESTIONS}}}}}"]
+TARGET = f"results/slow/{SMALL}/responses/cities/0000.parquet"
+PROFILE = ["--profile", "slurm", "--slurm-init-seconds-before-status-checks", "3", "--slurm-status-command", "squeue"]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    if reason := missing():
+        pytest.skip(reason)
+    cluster = Cluster()
+    cluster.start()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def workspace(cluster, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slurm")
+    workspace = tiny_study(folder, SWEEP, {SMALL: {"base": BASE}, BASE: {}})
+    # The same weights, as a model that asks for more.
+    shutil.copytree(folder / SMALL, folder / LARGE)
+    models = yaml.safe_load((folder / "models.yaml").read_text())
+    workspace.set_models({**models, LARGE: {"folder": str(folder / LARGE), "dtype": "float32", "gpus": 4}})
+    (workspace.folder / "config/cluster.yaml").write_text("{partition: cpu, gpu_partition: gpu}")
+    return workspace
+
+
+class Run:
+    """snakemake --profile slurm, in the background."""
+
+    def __init__(self, workspace, *arguments):
+        command = [sys.executable, "-m", "snakemake", "--configfile", "config.yaml", *PROFILE, *arguments]
+        self.log = workspace.folder / "snakemake.log"
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen(
+                command, cwd=workspace.folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def finish(self, seconds=300, succeeds=True):
+        code = self.process.wait(seconds)
+        said = self.log.read_text()
+        assert (code == 0) == succeeds, said[-4000:]
+        return said
+
+
+@pytest.fixture(scope="module")
+def swept(cluster, workspace):
+    """What snakemake said, and every job as SLURM knows it."""
+    said = Run(workspace).finish(1200)
+    return said, [cluster.show(j["id"]) for j in cluster.jobs()]
+
+
+def field(job, name):
+    return re.search(rf"\b{name}=(\S+)", job)[1]
+
+
+def test_a_sweep_of_two_models_makes_every_table_and_figure(workspace, swept):
+    for name in (
+        "tables/table1.csv",
+        "tables/transfer.csv",
+        "figures/table1.png",
+        "figures/figure3.png",
+        "tables/slopes.csv",
+    ):
+        assert (workspace.results / name).stat().st_size > 200, name
+    table = pd.read_csv(workspace.results / "tables/table1.csv")
+    assert set(table["model"]) == {SMALL, LARGE}
+    transfer = pd.read_csv(workspace.results / "tables/transfer.csv")
+    assert set(transfer["base"]) == {BASE} and set(transfer["model"]) == {SMALL} and (transfer["n_faithful"] >= 4).all()
+    assert workspace.planned() == []
+
+
+def test_jobs_ask_slurm_for_what_their_model_needs(workspace, swept):
+    from hneurons import estimates
+    from hneurons.study import parse_study
+
+    _, jobs = swept
+    config = {**SWEEP, "models_file": str(workspace.folder / "models.yaml")}
+    setup = parse_study({**config, "cluster_file": str(workspace.folder / "config/cluster.yaml")})
+    gpu_jobs = [job for job in jobs if "TresPerJob=gres:gpu" in job]
+    for model, gpus in ((SMALL, 1), (LARGE, 4), (BASE, 1)):
+        mine = [job for job in gpu_jobs if re.search(rf"Comment=rule_responses_wildcards_{model}", job)]
+        assert mine, model
+        needed = estimates.gpu_job(setup, model, "responses", "cities")
+        for job in mine:
+            assert field(job, "TresPerJob") == f"gres:gpu:{gpus}" and field(job, "Partition") == "gpu"
+            assert field(job, "NumNodes") == "1", "GPUs on two nodes share no model"
+            assert field(job, "MinMemoryNode") in (f"{needed['mem_mb']}M", f"{needed['mem_mb'] / 1024:g}G")
+            assert field(job, "TimeLimit") == f"00:{needed['runtime']:02d}:00"
+    others = [job for job in jobs if job not in gpu_jobs]
+    assert {field(job, "Partition") for job in others} == {"cpu"}
+    rules = Counter(
+        re.search(r"Comment=(?:rule|group)_([a-z_0-9]+?)(?:_wildcards|-|$)", job)[1] for job in jobs if "Comment=" in job
+    )
+    assert {"responses", "cett", "probe", "folds", "untouched", "replies_0"} <= set(rules)
+    # Judging, downloads and tables run where snakemake does.
+    assert not {"verdicts", "spans", "examples", "judge_scaled", "prepare_model", "table1", "questions"} & set(rules)
+    # Both sets of a model are scored in one allocation.
+    scores = [job for job in jobs if field(job, "Comment").startswith("rule_scores-")]
+    assert len(scores) == 2, [field(job, "Comment") for job in jobs]
+    times = {
+        n: [(field(j, "StartTime"), field(j, "EndTime")) for j in gpu_jobs if field(j, "TresPerJob").endswith(f":{n}")]
+        for n in (1, 4)
+    }
+    assert any(a < d and c < b for a, b in times[1] for c, d in times[4]), "side by side"
+
+
+def sampled_before(workspace):
+    """How many questions the last job of the slow shard found done when it began."""
+    log = (workspace.folder / f"logs/slow/{SMALL}/responses/cities/0000.log").read_text()
+    return int(re.search(rf"sampling:\s+\d+%\|.*?\| (\d+)/{QUESTIONS}", log)[1])
+
+
+def lines(path):
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def slow(workspace):
+    """The slow shard's responses, made without a fault."""
+    Run(workspace, TARGET, *SLOW).finish()
+    return store.read_table(workspace.folder / TARGET, RESPONSES)
+
+
+class Caught:
+    """The slow shard once more, caught in the middle of its job."""
+
+    def __init__(self, cluster, workspace):
+        self.path = workspace.folder / TARGET
+        self.path.unlink(missing_ok=True)
+        self.cluster, self.workspace = cluster, workspace
+        self.journal = self.path.with_name(f"{self.path.name}.journal")
+        self.run = Run(workspace, TARGET, *SLOW)
+        wait_until(lambda: lines(self.journal) > 10, 120, "some questions are sampled")
+        assert lines(self.journal) < QUESTIONS / 2, "it was not caught in the middle"
+        self.job = cluster.job("responses")
+
+    def is_whole(self, slow):
+        assert store.read_table(self.path, RESPONSES).equals(slow)
+        assert not self.journal.exists()
+        return True
+
+
+@pytest.fixture
+def caught(cluster, workspace, slow):
+    caught = Caught(cluster, workspace)
+    yield caught
+    # A test that failed leaves nothing to the next one.
+    if caught.run.process.poll() is None:
+        kill_group(caught.run.process)
+        workspace.run("--unlock")
+    cluster.calm()
+    caught.journal.unlink(missing_ok=True)
+
+
+def test_a_cancelled_job_goes_on_where_it_was(caught, cluster, workspace, slow):
+    run("scancel", caught.job)
+    said = caught.run.finish()
+    assert "CANCELLED" in said and caught.is_whole(slow)
+    assert sampled_before(workspace) >= 10
+
+
+def test_a_job_over_its_memory_is_given_more(cluster, workspace, slow):
+    path = workspace.folder / TARGET
+    path.unlink(missing_ok=True)
+    said = Run(workspace, TARGET, *SLOW, "--set-resources", "responses:mem_mb=300 * attempt ** 3").finish()
+    asked = [int(m) for m in re.findall(r"mem_mb=(\d+)", said)]
+    assert 300 in asked and 2400 in asked, said[-3000:]
+    assert "exceeded memory limit" in cluster.node_log()
+    assert store.read_table(path, RESPONSES).equals(slow)
+
+
+def test_a_node_that_dies_and_is_drained_loses_no_question(caught, cluster, workspace, slow):
+    cluster.kill("slurmd")
+    wait_until(lambda: "DOWN" in cluster.node_state(), 60, "the controller misses the node")
+    run("scontrol", "update", f"nodename={cluster.host}", "state=drain", "reason=test")
+    subprocess.run(["pkill", "-KILL", "slurmstepd"])
+    done = lines(caught.journal) - 1
+    cluster.start_node()
+    time.sleep(3)
+    assert cluster.job("responses") is None, "nothing starts on a drained node"
+    run("scontrol", "update", f"nodename={cluster.host}", "state=resume")
+    caught.run.finish()
+    assert caught.is_whole(slow)
+    assert sampled_before(workspace) >= min(done, 10)
+
+
+def test_a_controller_that_is_restarted_is_waited_for(caught, cluster, workspace, slow):
+    cluster.kill("slurmctld")
+    time.sleep(5)
+    cluster.start_controller()
+    caught.run.finish()
+    assert caught.is_whole(slow)
+    assert sampled_before(workspace) == 0, "the job itself went on"
+
+
+def test_a_killed_snakemake_uses_what_its_jobs_make_meanwhile(caught, cluster, workspace, slow):
+    kill_group(caught.run.process)
+    assert cluster.job("responses") == caught.job, "the job goes on without it"
+    workspace.run("--unlock")
+    said = Run(workspace, TARGET, *SLOW).finish()
+    assert f"waiting for 1 jobs of an earlier run in this folder; to give them up: scancel {caught.job}" in said
+    assert caught.is_whole(slow)
+    log = (workspace.folder / f"logs/slow/{SMALL}/responses/cities/0000.log").read_text()
+    assert "sampling" not in log, "the second job found all of it done and loaded nothing"
+
+
+def test_a_preempted_job_goes_on_when_it_is_requeued(caught, cluster, workspace, slow):
+    run(
+        "sbatch",
+        "--partition",
+        "urgent",
+        "--cpus-per-task",
+        "8",
+        "--mem",
+        "100",
+        "--wrap",
+        "sleep 4",
+        "--output",
+        "/dev/null",
+    )
+    wait_until(lambda: cluster.job("responses", "PENDING") or cluster.job("responses", "REQUEUED"), 60, "it is preempted")
+    # SLURM lets a requeued job wait for two minutes.
+    wait_until(lambda: "BeginTime" in cluster.show(caught.job), 60, "it is requeued")
+    run("scontrol", "update", f"jobid={caught.job}", "starttime=now")
+    caught.run.finish()
+    assert caught.is_whole(slow)
+    assert sampled_before(workspace) >= 10
+    assert field(cluster.show(caught.job), "Restarts") == "1"
+
+
+def test_a_node_with_another_python_is_told_of(cluster, workspace, slow, tmp_path):
+    path = workspace.folder / TARGET
+    path.unlink(missing_ok=True)
+    prolog = tmp_path / "prolog"
+    prolog.write_text("#!/bin/sh\necho 'export HNEURONS_STARTED_WITH=Python 3.9.1 (hneurons 0.0)'\n")
+    prolog.chmod(0o755)
+    cluster.configure(f"TaskProlog={prolog}")
+    try:
+        said = Run(workspace, TARGET, *SLOW, "--retries", "0").finish(succeeds=False)
+    finally:
+        cluster.configure()
+    logs = "".join(p.read_text() for p in Path(workspace.folder / ".snakemake/slurm_logs/rule_responses").rglob("*.log"))
+    line = next(line for line in logs.splitlines() if line.startswith("error: "))
+    assert f"{cluster.host} runs Python 3.11" in line and "was started with Python 3.9.1 (hneurons 0.0)" in line
+    assert "slurm_logs" in said

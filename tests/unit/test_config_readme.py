@@ -1,0 +1,72 @@
+"""config/README.md names every key, and its worked examples work."""
+
+from __future__ import annotations
+
+import re
+from typing import get_args
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from hneurons.benchmarks.benchmark import Draw
+from hneurons.cluster_config import ClusterSettings
+from hneurons.config import Study
+from hneurons.judges.panel import Panel
+from hneurons.model_config import ModelSettings
+from hneurons.study import parse_study
+from tests.paths import ROOT
+
+TEXT = (ROOT / "config/README.md").read_text()
+
+
+def keys(model, seen=()):
+    for name, field in model.model_fields.items():
+        yield name
+        for part in (
+            field.annotation,
+            *get_args(field.annotation),
+            *(a for p in get_args(field.annotation) for a in get_args(p)),
+        ):
+            if isinstance(part, type) and issubclass(part, BaseModel) and part not in seen:
+                yield from keys(part, (*seen, part))
+
+
+@pytest.mark.parametrize("model", [Study, ModelSettings, ClusterSettings])
+def test_every_key_is_named(model):
+    named = {word for code in re.findall(r"`([^`\n]+)`", TEXT) for word in re.findall(r"\w+", code)}
+    assert not set(keys(model)) - named
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+def test_the_model_and_the_study_of_ones_own_are_valid(tmp_path):
+    model, study = blocks("yaml")
+    (tmp_path / "models.yaml").write_text(model.replace("<40 hex digits>", "a" * 40))
+    files = {"models_file": str(tmp_path / "models.yaml"), "cluster_file": str(ROOT / "config/cluster.yaml")}
+    setup = parse_study({**yaml.safe_load(study), **files})
+    assert setup.shapes["qwen3-8b"].neurons == 36 * 12288 and setup.study.in_domain == "triviaqa"
+
+
+def test_the_questions_of_ones_own_are_read(tmp_path):
+    from hneurons.datasets.opendomain import triviaqa
+
+    line = " ".join(re.search(r"`(\{\"question_id\".*?\})`", TEXT, flags=re.DOTALL)[1].split())
+    (tmp_path / "q.jsonl").write_text(line + "\n")
+    assert triviaqa(tmp_path / "q.jsonl")[0].aliases == ("Picasso", "Pablo Picasso")
+
+
+def test_the_behaviour_of_ones_own_runs():
+    module = {}
+    exec(blocks("python")[0], module)
+    flattery = module["FLATTERY"]
+    items = flattery.items(Draw(3, 1))
+    panel = Panel.__new__(Panel)
+    judged = flattery.judge([{}] * 3, [["Yes, I do."], ["No."], ["Perhaps."]], panel)
+    assert len(items) == 3 and [(o.compliant, o.state) for o in judged] == [
+        (True, "parsed"),
+        (False, "parsed"),
+        (False, "unparsed"),
+    ]

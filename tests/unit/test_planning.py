@@ -1,0 +1,169 @@
+"""The plan's arithmetic on jobs written down by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from hneurons import estimates, store
+from hneurons.cli import app
+from hneurons.planning import Job, plan, read_jobs, timing_of, work_of
+from tests.unit.test_estimates import setup_of
+
+SAID = """
+[Tue Nov 24 21:39:50 2026]
+rule responses:
+    input: results/paper/questions/triviaqa.parquet
+    output: results/paper/gemma-3-4b-it/responses/triviaqa/0001.parquet (update)
+    wildcards: model=gemma-3-4b-it, dataset=triviaqa, shard=0001
+    threads: 8
+    resources: tmpdir=/tmp, token_budget=16384, mem_mb=12601, mem=12.6 GB, runtime=21, gpu=1, slurm_partition=gpu
+[Tue Nov 24 21:39:51 2026] Group job scores-gemma-3-4b-it (jobs in lexicogr. order):
+
+    [Tue Nov 24 21:39:51 2026]
+    rule detection:
+        output: results/paper/gemma-3-4b-it/detection/triviaqa.json
+        wildcards: model=gemma-3-4b-it, dataset=triviaqa
+        resources: tmpdir=/tmp, mem_mb=4000
+localrule table1:
+    output: results/paper/tables/table1.csv
+rule all:
+    input: results/paper/tables/table1.csv
+"""
+
+GEMMA = "gemma-3-4b-it"
+
+
+def test_a_dry_run_is_read_job_by_job():
+    jobs = read_jobs(SAID)
+    assert [(j.rule, j.stage, j.model, j.of) for j in jobs] == [
+        ("responses", "responses", GEMMA, "triviaqa"),
+        ("detection", "detection", GEMMA, "triviaqa"),
+        ("table1", "tables", "(all models)", ""),
+    ]
+    assert jobs[0].resources == {"token_budget": 16384, "mem_mb": 12601, "runtime": 21, "gpu": 1}
+    assert jobs[0].wildcards["shard"] == "0001"
+
+
+@pytest.fixture
+def paper():
+    return setup_of("config")
+
+
+def shard(i, rule="responses"):
+    return Job(rule, {"model": GEMMA, "dataset": "triviaqa", "shard": f"{i:04d}"}, {"mem_mb": 12_000})
+
+
+def line(found, stage):
+    return next(x for x in found.lines if (x.model, x.stage) == (GEMMA, stage))
+
+
+def test_what_is_left_is_counted_in_gpu_hours(paper, tmp_path):
+    jobs = [shard(i) for i in range(6)]
+    responses = line(plan(paper, jobs, jobs[2:], tmp_path), "responses")
+    # A sixth of 12,000 questions and of 76,800 responses a shard, by a model of 4.3 billion parameters on an H100.
+    hours = (20 + 8.600 / 0.5 + 4.300 * (2000 * 60 / 200_000 + 12_800 * 10 / 20_000)) / 3600
+    assert (responses.jobs, responses.jobs_left, responses.gpus_per_job) == (6, 4, 1)
+    assert responses.gpu_hours_left == responses.hours_left == pytest.approx(4 * hours, rel=1e-3)
+    assert responses.host_memory_gb == 12 and responses.measured_jobs == 0
+
+
+def test_a_job_on_four_gpus_costs_four_times_its_hours(paper, tmp_path):
+    job = Job("cett", {"model": "llama-3.3-70b-instruct", "dataset": "nq-open", "shard": "0000"}, {})
+    found = plan(paper, [job], [job], tmp_path).lines[0]
+    assert found.gpu_hours_left == pytest.approx(4 * found.hours_left) and found.gpus_per_job == 4
+
+
+def test_finished_jobs_correct_the_hours_of_the_others(paper, tmp_path):
+    jobs = [shard(i) for i in range(6)]
+    expected = line(plan(paper, jobs, jobs[2:], tmp_path), "responses").hours_left
+    per_job = expected / 4 * 3600
+    for job, seconds in zip(jobs[:2], (3 * per_job, 5 * per_job), strict=True):
+        path = timing_of(job, tmp_path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:00\t9\n")
+    corrected = line(plan(paper, jobs, jobs[2:], tmp_path), "responses")
+    assert corrected.measured_jobs == 2 and corrected.hours_left == pytest.approx(4 * expected)
+    other = plan(paper, [*jobs, shard(0, "cett")], [shard(0, "cett")], tmp_path)
+    assert line(other, "cett").measured_jobs == 0, "another stage is not corrected by it"
+
+
+def test_a_job_that_found_its_work_done_corrects_nothing(paper, tmp_path):
+    results = tmp_path / "results/paper"
+    jobs = [shard(i) for i in range(6)]
+    expected = line(plan(paper, jobs, jobs[2:], results), "responses").hours_left
+    load = estimates.load_seconds(paper, GEMMA)
+    rest = expected / 4 * 3600 - load
+    # One that did a quarter of its work, as fast as expected, and one that had nothing to do.
+    for job, seconds, share in zip(jobs[:2], (load + rest / 4, 3), (0.25, 0), strict=True):
+        timing_of(job, results).parent.mkdir(parents=True, exist_ok=True)
+        timing_of(job, results).write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:00\t9\n")
+        store.write_json(work_of(job, results), {"share": share})
+    corrected = line(plan(paper, jobs, jobs[2:], results), "responses")
+    assert corrected.measured_jobs == 1 and corrected.hours_left == pytest.approx(expected)
+
+
+def test_replies_count_the_alphas_of_their_job(paper, tmp_path):
+    wildcards = {"model": GEMMA, "benchmark": "faitheval", "neurons": "hneurons"}
+    swept, untouched = Job("replies_0", wildcards, {}), Job("untouched", {**wildcards}, {})
+    hours = {job.rule: plan(paper, [job], [job], tmp_path).totals["hours_left"] for job in (swept, untouched)}
+    load = estimates.load_seconds(paper, GEMMA) / 3600
+    assert hours["replies_0"] - load == pytest.approx(6 * (hours["untouched"] - load))
+    assert timing_of(swept, tmp_path).name == "hneurons-0.tsv" and timing_of(untouched, tmp_path).name == "untouched.tsv"
+
+
+def test_judge_calls_and_their_price_are_those_of_the_jobs_left(paper, tmp_path):
+    jobs = [shard(i, "verdicts") for i in range(4)] + [shard(i, "spans") for i in range(4)]
+    # Agreement on what the LLM judges anyway asks nothing.
+    jobs.append(Job("agreement", {"model": GEMMA, "task": "correctness"}, {}))
+    whole = line(plan(paper, jobs, jobs, tmp_path), "judging")
+    # 16,500 questions once and, of training, up to 0.7 of 12,000 nine times more; as many spans as questions.
+    assert whole.judge_calls_left == 16_500 + 9 * 8400 + 16_500
+    tokens = 92_100 * 330, 16_500 * 220
+    assert whole.dollars_left == pytest.approx((sum(tokens) * 2.5 + (92_100 + 16_500) * 15 * 10) / 1e6)
+    assert line(plan(paper, jobs, jobs[4:], tmp_path), "judging").judge_calls_left == 16_500, "the spans alone are left"
+    assert line(plan(paper, jobs, jobs[2:], tmp_path), "judging").judge_calls_left == 92_100 / 2 + 16_500
+    assert line(plan(paper, jobs, jobs[8:], tmp_path), "judging").dollars_left == 0
+
+
+def test_disk_of_weights_and_cett(paper, tmp_path):
+    name = "llama-3.3-70b-instruct"
+    jobs = [
+        Job("prepare_model", {"model": name}, {}),
+        Job("cett", {"model": name, "dataset": "triviaqa", "shard": "0000"}, {}),
+    ]
+    found = {x.stage: x.disk_gb for x in plan(paper, jobs, jobs, tmp_path).lines}
+    assert found["fetch"] == pytest.approx(141.107, abs=0.001)
+    # Of TriviaQA 4,000 + 1,080 + 1,800 rows, of NQ-Open 1,200, of BioASQ 900, of NonExist 600; 4.59 MB each.
+    assert found["cett"] == pytest.approx((6880 + 1200 + 900 + 600) * 2_293_760 * 2 / 1e9, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "no.yaml does not exist"),
+        ("study: x\n", "error: no.yaml: models: Field required"),
+        ("a: b: c", "error: mapping values"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, monkeypatch, text, says):
+    monkeypatch.chdir(tmp_path)
+    if text:
+        (tmp_path / "no.yaml").write_text(text)
+    done = CliRunner().invoke(app, ["plan", "--configfile", "no.yaml"])
+    assert done.exit_code == 1 and says in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_without_a_workflow_there_is_nothing_to_plan(tmp_path, monkeypatch):
+    import yaml
+
+    from tests.paths import ROOT
+
+    config = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    config |= {"models_file": str(ROOT / "config/models.yaml"), "cluster_file": str(ROOT / "config/cluster.yaml")}
+    (tmp_path / "c.yaml").write_text(json.dumps(config))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["plan", "--configfile", "c.yaml"])
+    assert done.exit_code == 1 and "no Snakefile here" in done.stderr

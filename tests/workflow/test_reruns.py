@@ -1,0 +1,209 @@
+"""What a change reruns, to the rule: nothing else may run, and nothing that depends on the change may be left out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+
+import pytest
+import yaml
+
+from hneurons import store
+from hneurons.records import RESPONSES
+from tests.judge_server import JudgeServer, completion
+from tests.paths import ROOT
+from tests.workflow.study import CONFIG, MODEL, tiny_study
+
+TABLES = {"table1", "figure3"}
+SCORES = {"detection", "folds"}
+# What the probe decides: with two α a job, three scaled α are two rules.
+SWEEP = {"replies_0", "replies_1", "judge_scaled", "impact_curve"}
+AFTER_PROBE = SCORES | SWEEP | TABLES
+BEFORE_PROBE = {"verdicts", "spans", "examples", "cett", "probe"}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    workspace = tiny_study(tmp_path_factory.mktemp("reruns"))
+    workspace.run()
+    return workspace
+
+
+def counts(workspace, *arguments):
+    return Counter(workspace.planned(*arguments))
+
+
+def config(**changes):
+    return ["--config", *(f"{key}={json.dumps(value)}" for key, value in changes.items())]
+
+
+@pytest.mark.parametrize(
+    ("path", "rules"),
+    [
+        ("responses/cities/0001.parquet", {"responses", *BEFORE_PROBE, *AFTER_PROBE}),
+        ("responses/elements/0000.parquet", {"responses", "verdicts", "spans", "examples", "cett", "detection", "table1"}),
+        ("cett/cities/0001.parquet", {"cett", "probe", *AFTER_PROBE}),
+        ("verdicts/elements/0000.parquet", {"verdicts", "spans", "examples", "cett", "detection", "table1"}),
+        ("probe/neurons.parquet", {"probe", *AFTER_PROBE}),
+        ("probe/path.csv", {"probe", *AFTER_PROBE}),
+        ("detection/elements.json", {"detection", "table1"}),
+        ("impact/false-premise/curve.json", {"impact_curve", "figure3"}),
+        ("replies/are-you-sure/hneurons/alpha=3.parquet", {"replies_1", "judge_scaled", "impact_curve", "figure3"}),
+        (
+            "replies/are-you-sure/untouched/alpha=1.parquet",
+            {"untouched", "judge_untouched", "impact_curve", "figure3"},
+        ),
+    ],
+)
+def test_a_deleted_file_is_missed_and_nothing_else_runs(workspace, path, rules):
+    kept = workspace.results / MODEL / path
+    aside = kept.with_suffix(".aside")
+    kept.rename(aside)
+    planned = counts(workspace)
+    aside.rename(kept)
+    assert set(planned) == rules
+    # One shard, one α, one model: the others stay.
+    assert planned["responses"] <= 1 and planned["untouched"] <= 1
+    if "alpha=3" in path:
+        assert planned == dict.fromkeys(rules, 1)
+
+
+def test_one_more_alpha(workspace):
+    more = config(impact={**CONFIG["impact"], "alphas": [0, 1, 1.5, 2, 3]})
+    planned = counts(workspace, *more)
+    # Two benchmarks and two neuron sets; the α that are there are kept by their jobs.
+    assert planned == {"replies_0": 4, "replies_1": 4, "judge_scaled": 4, "impact_curve": 2, "figure3": 1}
+    folder = workspace.results / MODEL / "replies/false-premise/hneurons"
+    before = {p.name: p.stat().st_ino for p in folder.glob("*.parquet")}
+    targets = [str(folder.relative_to(workspace.folder) / f"alpha={a}.parquet") for a in ("1.5", "3")]
+    workspace.run(*targets, *more)
+    after = {p.name: p.stat().st_ino for p in folder.glob("*.parquet")}
+    assert {n for n in after if before.get(n) != after[n]} == {"alpha=1.5.parquet"}
+
+
+def test_one_more_model(workspace):
+    models = yaml.safe_load((workspace.folder / "models.yaml").read_text())
+    workspace.set_models({**models, "twin": models[MODEL]})
+    planned = counts(workspace, *config(models=[MODEL, "twin"]))
+    workspace.set_models(models)
+    first = counts(workspace, "--forceall")
+    # Everything of the new model and the tables; of the first model, its data and its curves nothing.
+    once = {"table1": 1, "figure3": 1}
+    of_a_model = Counter(
+        {rule: n for rule, n in first.items() if rule not in ("questions", "question_set", "items", *once)}
+    )
+    # The α that test_one_more_alpha left in place are the first model's.
+    assert planned == of_a_model + Counter(once)
+
+
+def test_more_questions_sample_new_shards_only(workspace):
+    # From two full shards of 60 to a third that is half full, and on to a full one.
+    def cities(count):
+        return config(datasets={**CONFIG["datasets"], "cities": {"role": "in_domain", "questions": count}})
+
+    planned = counts(workspace, *cities(150))
+    by_shard = ("questions", "responses", "verdicts", "spans")
+    assert {rule: planned[rule] for rule in by_shard} == dict.fromkeys(by_shard, 1)
+    # The examples are drawn from more: every shard of the set is looked at, and measures only what came new.
+    assert planned["cett"] == 3 and planned["examples"] == planned["question_set"] == planned["probe"] == 1
+    assert set(planned) == {*by_shard, "question_set", "examples", "cett", "probe", *AFTER_PROBE}
+    first, third = (f"results/tiny/{MODEL}/cett/cities/000{i}.parquet" for i in (0, 2))
+    before = store.made_by(workspace.folder / first)["rows"]
+    workspace.run(first, third, *cities(150))
+    after = store.made_by(workspace.folder / first)["rows"]
+    log = (workspace.folder / "logs/tiny" / MODEL / "cett/cities/0000.log").read_text()
+    kept = [key for key in after if before.get(key) == after[key]]
+    assert kept and (f"{len(kept)}/{len(after)}" in log or len(kept) == len(after)), log
+    responses = f"results/tiny/{MODEL}/responses/cities/0002.parquet"
+    half = store.read_table(workspace.folder / responses, RESPONSES)
+    assert counts(workspace, *cities(180))["responses"] == 1
+    workspace.run(responses, *cities(180))
+    whole = store.read_table(workspace.folder / responses, RESPONSES)
+    assert whole.slice(0, len(half)).equals(half) and len(set(whole["question_id"].to_pylist())) == 60
+    assert "30/60" in (workspace.folder / "logs/tiny" / MODEL / "responses/cities/0002.log").read_text()
+    # Back to the study as it was, for the tests that follow.
+    workspace.run()
+    assert workspace.planned() == []
+
+
+def test_another_grid_of_C(workspace):
+    planned = counts(workspace, *config(probe={**CONFIG["probe"], "C": [10, 100]}))
+    assert set(planned) == {"probe", *AFTER_PROBE}
+    assert planned["probe"] == planned["folds"] == 1 and planned["detection"] == 4
+
+
+def test_other_intervals_fit_no_probe(workspace):
+    planned = counts(workspace, *config(probe={**CONFIG["probe"], "bootstrap": 300}))
+    assert set(planned) == {*SCORES, "table1"}
+
+
+def test_another_judge_of_answers_samples_nothing(workspace):
+    def verdict(text, count, system):
+        return completion(json.dumps({"verdict": "correct"}))
+
+    with JudgeServer(verdict) as server:
+        llm = {"model": "judge", "base_url": server.url, "api_key_env": "NO_KEY", "max_judge_calls": 5000}
+        planned = counts(workspace, *config(judges={"correctness": "llm", "llm": llm}))
+    assert set(planned) == {*BEFORE_PROBE, *AFTER_PROBE}
+    assert planned["verdicts"] == planned["spans"] == planned["cett"] == 5
+
+
+def test_another_place_in_the_cluster_reruns_nothing(workspace):
+    path = workspace.folder / "config/cluster.yaml"
+    path.write_text("{account: other, partition: long, max_runtime_h: 2, gpu_memory_gb: 40}")
+    planned = workspace.planned(*config(runtime={"threads": 2, "token_budget": 4096}))
+    path.write_text("")
+    assert planned == []
+
+
+def test_a_fresh_checkout_over_finished_results_reruns_nothing(workspace, tmp_path):
+    for name in ("Snakefile", "rules", "workflow_scripts", "report", "environment.yml", "slurm", "config"):
+        source = workspace.folder / name
+        # As a clone: every file is new today.
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, tmp_path / name)
+    for name in ("config.yaml", "models.yaml"):
+        shutil.copyfile(workspace.folder / name, tmp_path / name)
+    for name in ("results", ".snakemake"):
+        shutil.copytree(workspace.folder / name, tmp_path / name, copy_function=shutil.copy2)
+    for path in [*tmp_path.rglob("workflow_scripts/*"), *tmp_path.rglob("rules/*")]:
+        os.utime(path)
+    assert workspace.planned("--directory", str(tmp_path), "--snakefile", str(tmp_path / "Snakefile")) == []
+
+
+def test_another_seed_makes_all_of_it_again(workspace):
+    assert counts(workspace, "--config", "seed=2") == {
+        rule: n for rule, n in counts(workspace, "--forceall").items() if rule != "prepare_model"
+    }
+
+
+def test_raising_the_version_of_a_stage_reruns_it_and_what_follows(workspace, tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "hneurons", tmp_path / "hneurons", ignore=shutil.ignore_patterns("__pycache__"))
+    stages = tmp_path / "hneurons/stages.py"
+    text = stages.read_text()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    sampled = {"responses", *BEFORE_PROBE, *AFTER_PROBE}
+    expected = {
+        "questions": {"questions", "question_set", *sampled},
+        "model": {"prepare_model", *sampled, "untouched", "judge_untouched"},
+        "responses": sampled,
+        "cett": {"cett", "probe", *AFTER_PROBE},
+        "probe": {"probe", *AFTER_PROBE},
+        "detection": {*SCORES, "table1"},
+        "replies": {"untouched", "judge_untouched", *SWEEP, "figure3"},
+        "judged": {"judge_untouched", "judge_scaled", "impact_curve", "figure3"},
+    }
+    for stage, rules in expected.items():
+        stages.write_text(text.replace(f'"{stage}": ', f'"{stage}": 9'))
+        assert set(counts(workspace)) == rules, stage
+    stages.write_text(text)
+    assert workspace.planned() == []
+
+
+def test_what_was_sampled_stands_in_the_order_of_the_questions(workspace):
+    rows = store.read_table(workspace.results / MODEL / "responses/cities/0000.parquet", RESPONSES)[
+        "question_id"
+    ].to_pylist()
+    questions = store.read_table(workspace.results / "questions/cities.parquet")["question_id"].to_pylist()
+    assert list(dict.fromkeys(rows)) == questions[:60]

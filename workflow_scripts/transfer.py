@@ -1,0 +1,29 @@
+from hneurons import store
+from hneurons.config import ProbeSettings
+from hneurons.detection import detect, read_examples
+from hneurons.joblog import job
+from hneurons.probe import read_classifiers
+
+with job(snakemake.log[0]):
+    given, params, dataset = snakemake.input, snakemake.params, snakemake.wildcards.dataset
+    scored = read_examples(dataset, [given.questions], given.examples, given.responses, given.spans)
+    trained = read_examples(
+        params.in_domain,
+        [given.trained_questions],
+        [given.trained_examples],
+        given.trained_responses,
+        given.trained_spans,
+    )
+    found = detect(
+        scored,
+        trained,
+        params.in_domain,
+        "",
+        read_classifiers(given.classifiers),
+        given.cett,
+        ProbeSettings(**params.probe),
+        params.seed,
+    )
+    counts = store.read_json(given.counts[0])
+    head = {"model": snakemake.wildcards.model, "base": params.base, "dataset": dataset, "judge": counts["judge"]}
+    store.write_json(snakemake.output[0], {**head, "verdicts": counts["verdicts"], **found})

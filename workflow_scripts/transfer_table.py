@@ -1,0 +1,7 @@
+from hneurons import store
+from hneurons.joblog import job
+from hneurons.tables import transfer_table
+
+with job(snakemake.log[0]):
+    table = transfer_table([store.read_json(path) for path in snakemake.input])
+    store.write_text(snakemake.output[0], table.to_csv(index=False))
