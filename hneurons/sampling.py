@@ -39,6 +39,7 @@ def responses_shard(
     facts = {**prepared.identity, **made_by, "chat_template": template_hash(prepared.tokenizer)}
     mark = store.fingerprint(facts)
     if store.is_made_of(out, mark, questions=len(asked)):
+        Path(f"{out}.journal").unlink(missing_ok=True)
         return 0.0
     journal = store.Journal(f"{out}.journal", mark)
     if Path(out).exists() and store.made_by(out).get("mark") == mark:
