@@ -116,6 +116,9 @@ class Cluster:
         for name in ("slurmd", "slurmctld", "munged"):
             subprocess.run(["pkill", "-KILL", "-x", name])
             wait_until(lambda n=name: subprocess.run(["pgrep", "-x", n], capture_output=True).returncode, 10, f"no {name}")
+        # With a configuration and no controller every start of snakemake would ask in vain for nine seconds.
+        CONF.unlink(missing_ok=True)
+        GRES.unlink(missing_ok=True)
 
     def start_controller(self) -> None:
         run("slurmctld")
