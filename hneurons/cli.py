@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hneurons.errors import HNeuronsError
-from hneurons.planning import Plan, dry_run, plan
+from hneurons.jobs import dry_run
+from hneurons.planning import Plan, plan
 from hneurons.study import parse_study
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)

@@ -46,20 +46,16 @@ def wait_for_earlier_jobs(seconds: float = 10) -> None:
     A snakemake that was killed leaves its jobs running; what they sample and measure is used.
     """
     folder = Path.cwd()
-    said = ""
-    while jobs := earlier_jobs(folder):
-        if not said:
-            said = (
-                f"waiting for {len(jobs)} jobs of an earlier run in this folder; to give them up: scancel {' '.join(jobs)}"
-            )
-            print(said, file=sys.stderr, flush=True)
-        time.sleep(seconds)
+    jobs = earlier_jobs(folder)
     if jobs is None:
-        if said:
-            time.sleep(seconds)
-            return wait_for_earlier_jobs(seconds)
         print("squeue does not answer: whether jobs of an earlier run are still at work is not known", file=sys.stderr)
-    return None
+    elif jobs:
+        given_up = f"scancel {' '.join(jobs)}"
+        said = f"waiting for {len(jobs)} jobs of an earlier run in this folder; to give them up: {given_up}"
+        print(said, file=sys.stderr, flush=True)
+        # Once there were some, a controller that does not answer is waited for as well.
+        while earlier_jobs(folder) != []:
+            time.sleep(seconds)
 
 
 def _python() -> str:

@@ -7,72 +7,23 @@ Jobs and what is left of them come from a dry run of the workflow. Hours are est
 from __future__ import annotations
 
 import csv
-import re
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hneurons import estimates, store
 from hneurons.budget import expected_calls
-from hneurons.errors import HNeuronsError
 from hneurons.estimates import Work
+from hneurons.jobs import SHARED, STAGES, Job, timing_of, work_of
 from hneurons.judge_config import LLM, TASKS
 from hneurons.records import EXAMPLES
 from hneurons.study import Setup
 
-SHARED = "(all models)"
-GPU_STAGES = ("responses", "cett", "replies")
-
-# Rules by stage, in the order in which a study goes; replies are several rules, one per bundle of α.
-_STAGES = {
-    "fetch": ("check_access", "fetch_source", "fetch_wheel", "questions", "question_set", "items", "prepare_model"),
-    "responses": ("responses",),
-    "judging": ("verdicts", "spans", "agreement"),
-    "cett": ("examples", "cett"),
-    "probe": ("probe", "folds"),
-    "detection": ("detection", "transfer"),
-    "replies": ("untouched",),
-    "judge replies": ("judge_untouched", "judge_scaled"),
-    "tables": (),
-}
-_STAGE_OF = {rule: stage for stage, rules in _STAGES.items() for rule in rules}
-
 # Roughly, in a compressed file: a row of responses, and an item's replies with each of their tokens.
 _RESPONSE_BYTES, _ITEM_BYTES, _REPLY_TOKEN_BYTES = 120, 50, 1.5
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job of a dry run. runtime in minutes."""
-
-    rule: str
-    wildcards: dict[str, str]
-    resources: dict[str, float]
-
-    @property
-    def stage(self) -> str:
-        return "replies" if self.rule.startswith("replies_") else _STAGE_OF.get(self.rule, "tables")
-
-    @property
-    def model(self) -> str:
-        return self.wildcards.get("model", SHARED)
-
-    @property
-    def of(self) -> str:
-        """The data set or benchmark that the job works on."""
-        return self.wildcards.get("dataset") or self.wildcards.get("benchmark") or self.wildcards.get("task") or ""
-
-    @property
-    def loads_model(self) -> bool:
-        return self.rule in GPU_STAGES or self.stage == "replies"
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        return (self.rule, *(f"{k}={v}" for k, v in sorted(self.wildcards.items())))
 
 
 @dataclass
@@ -109,38 +60,6 @@ class Plan:
         return asdict(self)
 
 
-def read_jobs(said: str) -> list[Job]:
-    """The jobs of a dry run's output, without the target itself."""
-    found = []
-    # The jobs of a group are indented.
-    for block in re.split(r"^(?= *(?:local)?rule \w+:$)", said, flags=re.MULTILINE):
-        if head := re.match(r" *(?:local)?rule (\w+):\n", block):
-            lines = dict(re.findall(r"^ +(wildcards|resources): (.*)$", block, flags=re.MULTILINE))
-            wildcards = dict(pair.split("=", 1) for pair in lines.get("wildcards", "").split(", ") if "=" in pair)
-            resources = re.findall(r"(\w+)=(\d+(?:\.\d+)?)(?=,|$)", lines.get("resources", ""))
-            found.append(Job(head[1], wildcards, {k: float(v) for k, v in resources}))
-    return [job for job in found if job.rule not in ("all", "fetch", "smoke")]
-
-
-def dry_run(configfile: str, *arguments: str) -> tuple[list[Job], list[str]]:
-    """The jobs that snakemake would run now, and what is missing so that it was not planned.
-
-    Raises HNeuronsError with what snakemake says if it refuses.
-    """
-    if not Path("Snakefile").is_file():
-        raise HNeuronsError("no Snakefile here: run `hneurons plan` in the checkout that the study runs in")
-    command = [sys.executable, "-m", "snakemake", "--configfile", configfile, "--dry-run", "--nocolor", "--cores", "1"]
-    command += ["--rerun-triggers", "mtime", "params", "input", "software-env", "--rerun-incomplete", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        reason = next((line for line in said if line.startswith("error: ")), f"the dry run failed: {' '.join(said)[-300:]}")
-        raise HNeuronsError(reason.removeprefix("error: "))
-    return read_jobs(done.stdout + done.stderr), [
-        line for line in done.stderr.splitlines() if line.startswith("missing, so not planned: ")
-    ]
-
-
 def plan(setup: Setup, all_jobs: Sequence[Job], left: Iterable[Job], results: Path, notes: Sequence[str] = ()) -> Plan:
     """The plan of a study. all_jobs: of the whole study. left: those still to run. results: results/{study}."""
     remaining = {job.key for job in left}
@@ -164,7 +83,7 @@ def plan(setup: Setup, all_jobs: Sequence[Job], left: Iterable[Job], results: Pa
         line.disk_gb = _disk_bytes(setup, line, results) / 1e9
     _add_judging(setup, all_jobs, remaining, lines)
     order = [SHARED, *setup.models]
-    chosen = sorted(lines.values(), key=lambda line: (order.index(line.model), list(_STAGES).index(line.stage)))
+    chosen = sorted(lines.values(), key=lambda line: (order.index(line.model), list(STAGES).index(line.stage)))
     summed = ("jobs", "jobs_left", "hours_left", "gpu_hours_left", "disk_gb", "judge_calls_left", "dollars_left")
     totals: dict[str, float] = {name: sum(getattr(line, name) for line in chosen) for name in summed}
     for name in ("gpu_memory_gb", "host_memory_gb"):
@@ -243,31 +162,14 @@ def _measured(setup: Setup, jobs: Iterable[Job], results: Path) -> _Measured:
     return found
 
 
-def _trace(job: Job) -> str:
-    """Where timings and logs of a job that loads its model lie, in their folders."""
-    w = job.wildcards
-    if job.rule == "untouched":
-        return f"{job.model}/replies/{w['benchmark']}/untouched"
-    if job.stage == "replies":
-        return f"{job.model}/replies/{w['benchmark']}/{w['neurons']}-{job.rule.removeprefix('replies_')}"
-    return f"{job.model}/{job.rule}/{w['dataset']}/{w['shard']}"
-
-
-def timing_of(job: Job, results: Path) -> Path:
-    """The benchmark file of a job that loads its model. results: results/{study}."""
-    return results / "timings" / f"{_trace(job)}.tsv"
-
-
-def work_of(job: Job, results: Path) -> Path:
-    """What such a job says of its share of the work, beside its log."""
-    return results.parent.parent / "logs" / results.name / f"{_trace(job)}.json"
-
-
 def _examples(results: Path, model: str, dataset: str) -> dict[str, int]:
     """Examples by split of a set that has been drawn; empty if it has not."""
     path = results / model / f"examples/{dataset}.parquet"
-    if not path.is_file():
-        return {}
+    return _counted(path, path.stat().st_mtime_ns) if path.is_file() else {}
+
+
+@cache
+def _counted(path: Path, _changed: int) -> dict[str, int]:
     splits = store.read_table(path, EXAMPLES)["split"].to_pylist()
     return {split: splits.count(split) for split in set(splits)}
 

@@ -12,7 +12,7 @@ FLOORS = [
     {
         *("errors", "settings", "config", "model_config", "judge_config", "budget", "sources", "stages", "seeds"),
         *("store", "records", "downloads", "metrics", "joblog", "models", "prompts", "scaling", "words"),
-        *("llm_client", "llm_cache", "study", "cluster", "cluster_config", "estimates", "hub"),
+        *("llm_client", "llm_cache", "study", "cluster", "cluster_config", "estimates", "hub", "jobs"),
     },
     {"generation", "neurons", "answers", "spans", "cett", "datasets"},
     {"judges", "sampling", "examples", "extraction"},

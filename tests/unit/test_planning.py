@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from hneurons import estimates, store
 from hneurons.cli import app
-from hneurons.planning import Job, plan, read_jobs, timing_of, work_of
+from hneurons.jobs import Job, read_jobs, timing_of, work_of
+from hneurons.planning import plan
 from tests.unit.test_estimates import setup_of
 
 SAID = """
