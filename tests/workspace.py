@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,12 +23,18 @@ class Workspace:
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.folder = folder
         for name in ("Snakefile", "rules", "workflow_scripts", "report", "environment.yml", "slurm"):
-            (folder / name).symlink_to(ROOT / name)
+            if not (folder / name).exists():
+                (folder / name).symlink_to(ROOT / name)
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
         (folder / "config").mkdir(exist_ok=True)
         (folder / "config/cluster.yaml").touch()
         self.config = config
         self.results = folder / "results" / config["study"]
+
+    def copied_to(self, folder: Path) -> Workspace:
+        """The same study, as far as it has come, where a test may change it."""
+        shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True)
+        return Workspace(folder, self.config)
 
     def set_models(self, models: dict[str, Any]) -> None:
         (self.folder / "models.yaml").write_text(yaml.safe_dump(models))

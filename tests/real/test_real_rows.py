@@ -32,7 +32,7 @@ def test_two_hundred_questions_of_nq_open(workspace):
     results = workspace.results
     questions = store.read_table(results / "questions/nq-open.parquet", QUESTIONS)
     assert questions.num_rows == 200 and set(questions["split"].to_pylist()) == {"test"}
-    assert list(store.made_by(results / "questions/nq-open.parquet")["files"]) == [
+    assert list(store.made_by(results / "questions/nq-open/0000.parquet")["files"]) == [
         str(shared("datasets/nq_open_dev.jsonl"))
     ]
     verdicts = store.read_table(results / NAME / "verdicts/nq-open/0000.parquet", VERDICTS).to_pandas()

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,8 @@ PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP PriorityTie
 PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes={host} MaxTime=INFINITE State=UP PriorityTier=10
 """
+
+PROFILE = ["--profile", "slurm", "--slurm-init-seconds-before-status-checks", "3", "--slurm-status-command", "squeue"]
 
 
 def missing() -> str | None:
@@ -161,3 +164,22 @@ class Cluster:
 def kill_group(process: subprocess.Popen[bytes]) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+class Run:
+    """snakemake --profile slurm, in the background."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        command = [sys.executable, "-m", "snakemake", *PROFILE, *arguments]
+        self.log = folder / "snakemake.log"
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen(
+                command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def finish(self, seconds: float = 300, succeeds: bool = True) -> str:
+        """What it said when it ended. Fails the test if it ended otherwise than expected."""
+        code = self.process.wait(seconds)
+        said = self.log.read_text()
+        assert (code == 0) == succeeds, said[-4000:]
+        return said

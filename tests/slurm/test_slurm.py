@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,7 +15,7 @@ import yaml
 
 from hneurons import store
 from hneurons.records import RESPONSES
-from tests.slurm.cluster import Cluster, kill_group, missing, run, wait_until
+from tests.slurm.cluster import Run, kill_group, run, wait_until
 from tests.workflow.study import CONFIG, tiny_study
 
 SMALL, LARGE, BASE = "tiny-llama", "tiny-large", "tiny-base"
@@ -39,18 +38,8 @@ SLOW = [
     f"sampling={{samples: 2, questions_per_shard: {QUESTIONS}, decoding: {{max_new_tokens: 40}}}}",
 ]
 SLOW += ["runtime={threads: 1, token_budget: 8}", f"datasets={{cities: {{role: in_domain, questions: {QUESTIONS}}}}}"]
+CONFIGFILE = "--configfile=config.yaml"
 TARGET = f"results/slow/{SMALL}/responses/cities/0000.parquet"
-PROFILE = ["--profile", "slurm", "--slurm-init-seconds-before-status-checks", "3", "--slurm-status-command", "squeue"]
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    if reason := missing():
-        pytest.skip(reason)
-    cluster = Cluster()
-    cluster.start()
-    yield cluster
-    cluster.stop()
 
 
 @pytest.fixture(scope="module")
@@ -65,28 +54,10 @@ def workspace(cluster, tmp_path_factory):
     return workspace
 
 
-class Run:
-    """snakemake --profile slurm, in the background."""
-
-    def __init__(self, workspace, *arguments):
-        command = [sys.executable, "-m", "snakemake", "--configfile", "config.yaml", *PROFILE, *arguments]
-        self.log = workspace.folder / "snakemake.log"
-        with open(self.log, "w") as log:
-            self.process = subprocess.Popen(
-                command, cwd=workspace.folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
-
-    def finish(self, seconds=300, succeeds=True):
-        code = self.process.wait(seconds)
-        said = self.log.read_text()
-        assert (code == 0) == succeeds, said[-4000:]
-        return said
-
-
 @pytest.fixture(scope="module")
 def swept(cluster, workspace):
     """What snakemake said, and every job as SLURM knows it."""
-    said = Run(workspace).finish(1200)
+    said = Run(workspace.folder, CONFIGFILE).finish(1200)
     return said, [cluster.show(j["id"]) for j in cluster.jobs()]
 
 
@@ -158,7 +129,7 @@ def lines(path):
 @pytest.fixture(scope="module")
 def slow(workspace):
     """The slow shard's responses, made without a fault."""
-    Run(workspace, TARGET, *SLOW).finish()
+    Run(workspace.folder, CONFIGFILE, TARGET, *SLOW).finish()
     return store.read_table(workspace.folder / TARGET, RESPONSES)
 
 
@@ -170,7 +141,7 @@ class Caught:
         self.path.unlink(missing_ok=True)
         self.cluster, self.workspace = cluster, workspace
         self.journal = self.path.with_name(f"{self.path.name}.journal")
-        self.run = Run(workspace, TARGET, *SLOW)
+        self.run = Run(workspace.folder, CONFIGFILE, TARGET, *SLOW)
         wait_until(lambda: lines(self.journal) > 10, 120, "some questions are sampled")
         assert lines(self.journal) < QUESTIONS / 2, "it was not caught in the middle"
         self.job = cluster.job("responses")
@@ -203,7 +174,9 @@ def test_a_cancelled_job_goes_on_where_it_was(caught, cluster, workspace, slow):
 def test_a_job_over_its_memory_is_given_more(cluster, workspace, slow):
     path = workspace.folder / TARGET
     path.unlink(missing_ok=True)
-    said = Run(workspace, TARGET, *SLOW, "--set-resources", "responses:mem_mb=300 * attempt ** 3").finish()
+    said = Run(
+        workspace.folder, CONFIGFILE, TARGET, *SLOW, "--set-resources", "responses:mem_mb=300 * attempt ** 3"
+    ).finish()
     asked = [int(m) for m in re.findall(r"mem_mb=(\d+)", said)]
     assert 300 in asked and 2400 in asked, said[-3000:]
     assert "exceeded memory limit" in cluster.node_log()
@@ -238,7 +211,7 @@ def test_a_killed_snakemake_uses_what_its_jobs_make_meanwhile(caught, cluster, w
     kill_group(caught.run.process)
     assert cluster.job("responses") == caught.job, "the job goes on without it"
     workspace.run("--unlock")
-    said = Run(workspace, TARGET, *SLOW).finish()
+    said = Run(workspace.folder, CONFIGFILE, TARGET, *SLOW).finish()
     assert f"waiting for 1 jobs of an earlier run in this folder; to give them up: scancel {caught.job}" in said
     assert caught.is_whole(slow)
     log = (workspace.folder / f"logs/slow/{SMALL}/responses/cities/0000.log").read_text()
@@ -277,7 +250,7 @@ def test_a_node_with_another_python_is_told_of(cluster, workspace, slow, tmp_pat
     prolog.chmod(0o755)
     cluster.configure(f"TaskProlog={prolog}")
     try:
-        said = Run(workspace, TARGET, *SLOW, "--retries", "0").finish(succeeds=False)
+        said = Run(workspace.folder, CONFIGFILE, TARGET, *SLOW, "--retries", "0").finish(succeeds=False)
     finally:
         cluster.configure()
     logs = "".join(p.read_text() for p in Path(workspace.folder / ".snakemake/slurm_logs/rule_responses").rglob("*.log"))

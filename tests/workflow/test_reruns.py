@@ -14,7 +14,7 @@ from hneurons import store
 from hneurons.records import RESPONSES
 from tests.judge_server import JudgeServer, completion
 from tests.paths import ROOT
-from tests.workflow.study import CONFIG, MODEL, tiny_study
+from tests.workflow.study import CONFIG, MODEL
 
 TABLES = {"table1", "figure3"}
 SCORES = {"detection", "folds"}
@@ -24,19 +24,18 @@ AFTER_PROBE = SCORES | SWEEP | TABLES
 BEFORE_PROBE = {"verdicts", "spans", "examples", "cett", "probe"}
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    workspace = tiny_study(tmp_path_factory.mktemp("reruns"))
-    workspace.run()
-    return workspace
-
-
 def counts(workspace, *arguments):
     return Counter(workspace.planned(*arguments))
 
 
 def config(**changes):
     return ["--config", *(f"{key}={json.dumps(value)}" for key, value in changes.items())]
+
+
+def restored(workspace):
+    """The study as it was, for the tests that follow."""
+    workspace.run()
+    assert workspace.planned() == []
 
 
 @pytest.mark.parametrize(
@@ -81,6 +80,7 @@ def test_one_more_alpha(workspace):
     workspace.run(*targets, *more)
     after = {p.name: p.stat().st_ino for p in folder.glob("*.parquet")}
     assert {n for n in after if before.get(n) != after[n]} == {"alpha=1.5.parquet"}
+    restored(workspace)
 
 
 def test_one_more_model(workspace):
@@ -94,7 +94,6 @@ def test_one_more_model(workspace):
     of_a_model = Counter(
         {rule: n for rule, n in first.items() if rule not in ("questions", "question_set", "items", *once)}
     )
-    # The α that test_one_more_alpha left in place are the first model's.
     assert planned == of_a_model + Counter(once)
 
 
@@ -123,9 +122,7 @@ def test_more_questions_sample_new_shards_only(workspace):
     whole = store.read_table(workspace.folder / responses, RESPONSES)
     assert whole.slice(0, len(half)).equals(half) and len(set(whole["question_id"].to_pylist())) == 60
     assert "30/60" in (workspace.folder / "logs/tiny" / MODEL / "responses/cities/0002.log").read_text()
-    # Back to the study as it was, for the tests that follow.
-    workspace.run()
-    assert workspace.planned() == []
+    restored(workspace)
 
 
 def test_another_grid_of_C(workspace):
