@@ -67,8 +67,9 @@ def _asked(setup: Setup, model: str) -> dict[str, int]:
     trained = math.ceil(questions[study.in_domain] * min(1, study.splits.train + _LARGER_SHARE))
     runs = 1 + len(study.neuron_sets) * len(study.scaled_alphas)
     items = {str(name): b.items * runs for name, b in study.impact.benchmarks.items()}
+    suppressed = min(study.probe.suppressed_questions, questions[study.in_domain]) * len(study.probe.C)
     asked = {
-        "correctness": sum(questions.values()) + trained * (study.sampling.samples - 1),
+        "correctness": sum(questions.values()) + trained * (study.sampling.samples - 1) + suppressed,
         "spans": sum(questions.values()),
         "falseqa": items.get("falseqa", 0),
         "jailbreak": items.get("jailbreak", 0),

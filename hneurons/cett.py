@@ -132,9 +132,13 @@ def shard_table(rows: Sequence[dict[str, Any]], features: Sequence[np.ndarray], 
     return pa.table(columns, schema=schema)
 
 
-def read_layer(table: pa.Table, layer: int) -> np.ndarray:
-    """One layer of a CETT shard, [rows, d_ff] float16."""
-    column = table.column(layer_names(layer + 1)[layer]).combine_chunks()
+def as_matrix(column: pa.Array) -> np.ndarray:
+    """A layer's cells, fixed-size binary, as [rows, d_ff] float16; a view where pyarrow allows it."""
     d_ff = column.type.byte_width // 2
     raw = np.frombuffer(column.buffers()[1], dtype="<f2", count=len(column) * d_ff, offset=column.offset * 2 * d_ff)
     return raw.reshape(len(column), d_ff)
+
+
+def read_layer(table: pa.Table, layer: int) -> np.ndarray:
+    """One layer of a CETT shard, [rows, d_ff] float16."""
+    return as_matrix(table.column(layer_names(layer + 1)[layer]).combine_chunks())

@@ -103,13 +103,19 @@ class CettSettings(Settings):
 
 
 class ProbeSettings(Settings):
-    """The sparse classifier of eq. 4. C is chosen by accuracy on the selection split."""
+    """The sparse classifier of eq. 4, and how its C is chosen (METHOD.md §1)."""
 
     C: list[Annotated[float, Field(gt=0)]] = Field([0.1, 0.3, 1, 3, 10, 30, 100], min_length=1)
     penalty: Literal["l1", "l2"] = "l1"
     labels: Literal["3-vs-1", "1-vs-1"] = "3-vs-1"
     intercept: Literal["free", "penalised"] = "free"
-    random_seeds: int = Field(5, ge=5, description="random baselines per classifier")
+    suppressed_questions: int = Field(
+        500,
+        ge=0,
+        description="selection questions asked with the H-Neurons of each C at α = 0; 0: not asked, not weighed",
+    )
+    resamples: int = Field(20, ge=0, description="bootstraps, and as many draws of halves: how stable are neurons?")
+    random_seeds: int = Field(10, ge=10, description="random baselines per classifier")
     bootstrap: int = Field(2000, ge=100)
 
 
@@ -190,6 +196,7 @@ class RuntimeSettings(Settings):
 
     threads: int = Field(2, ge=1)
     token_budget: int = Field(8192, ge=1, description="tokens per batch: rows x longest row")
+    probe_memory_gb: float = Field(4.0, gt=0, description="for features, in jobs that fit probes, however large the model")
 
 
 class Study(Settings):

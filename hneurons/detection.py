@@ -17,7 +17,8 @@ from tqdm import tqdm
 from hneurons import store
 from hneurons.config import ProbeSettings
 from hneurons.metrics import auroc, bootstrap_interval, wilson
-from hneurons.probe import CLASSIFIER, REFIT, Classifier, load_features
+from hneurons.probe import CLASSIFIER, REFIT, features_of
+from hneurons.probe_path import Classifier
 from hneurons.records import EXAMPLES, QUESTIONS, RESPONSES, SPANS
 
 # As tables and figures name them.
@@ -172,9 +173,9 @@ def detect(
     # Read once, the columns of one classifier after those of the other.
     layers = np.concatenate([c.layers for c in classifiers.values()])
     neurons = np.concatenate([c.neurons for c in classifiers.values()])
-    features = load_features(shards, (layers, neurons)).where(region="answer")
-    row_of = {(row["question_id"], row["sample"]): i for i, row in enumerate(features.rows)}
-    X = features.X[[row_of[k] for k in key]]
+    features, rows = features_of(shards, layers, neurons)
+    row_of = {(row["question_id"], row["sample"]): i for i, row in enumerate(rows) if row["region"] == "answer"}
+    X = features[[row_of[k] for k in key]]
     ends = np.cumsum([len(c.weights) for c in classifiers.values()])
     columns = np.split(X, ends[:-1], axis=1)
     logits = {name: c.logits(of_name) for (name, c), of_name in zip(classifiers.items(), columns, strict=True)}

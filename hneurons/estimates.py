@@ -17,9 +17,6 @@ from hneurons.study import Setup
 _PROCESS_MB = 4000
 # Of a GPU's memory, the share that weights, cache and activations may fill: the rest goes to the CUDA context and the gaps.
 _USABLE = 0.92
-# Bytes of the probe per feature: all rows in float32; of training rows a copy, and the solver's nodes twice over (16 bytes
-# each); of selection rows a copy and its product in float64.
-_PROBE_BYTES, _PROBE_TRAIN_BYTES, _PROBE_SELECTION_BYTES = 4, 40, 8
 # A request for time: this often the estimate, and this much for start and queueing on shared disks.
 _MARGIN, _START_MIN = 2.0, 20
 
@@ -119,6 +116,10 @@ def cett_bytes(setup: Setup, model: str, rows: float) -> float:
 def work(setup: Setup, model: str, stage: str, of: str, alphas: int = 1) -> Work:
     """What one job of a GPU stage does. of: the data set or benchmark. alphas: how many α the job runs."""
     study, e = setup.study, setup.study.estimates
+    if stage == "suppressed":
+        # As many sets of neurons as values of C, at most.
+        answers = suppressed_questions(study) * len(study.probe.C)
+        return Work(answers * e.prompt_tokens, answers * e.response_tokens)
     if stage == "replies":
         per_item = {str(name): reply for name, reply in e.replies.items()}[of]
         items = alphas * {str(name): b.items for name, b in study.impact.benchmarks.items()}[of]
@@ -158,9 +159,15 @@ def runtime(setup: Setup, minutes: float, attempt: int = 1) -> int:
     return min(math.ceil(60 * setup.cluster.max_runtime_h), attempt * math.ceil(minutes))
 
 
-def probe_mem_mb(setup: Setup, model: str) -> int:
-    """Host memory of the jobs that fit probes: the in-domain matrix and the solver's copies of it."""
-    found = examples(setup, model, setup.study.in_domain)
-    per_neuron = _PROBE_BYTES * cett_rows(found)
-    per_neuron += _PROBE_TRAIN_BYTES * 2 * found["train"] + _PROBE_SELECTION_BYTES * found["selection"]
-    return math.ceil(_PROCESS_MB + setup.shapes[model].neurons * per_neuron / 1e6)
+def suppressed_questions(study: Study) -> int:
+    """Questions of the selection split that are asked once more for every set of neurons."""
+    return min(
+        study.probe.suppressed_questions, math.ceil(study.dataset(study.in_domain).questions * study.splits.selection)
+    )
+
+
+def probe_mem_mb(setup: Setup) -> int:
+    """Host memory of the jobs that fit probes: a setting, whatever the model; an L2 probe multiplies all rows as well."""
+    study = setup.study
+    rows = 4 * study.examples.per_class if study.probe.penalty == "l2" else 0
+    return math.ceil(_PROCESS_MB + 1000 * study.runtime.probe_memory_gb + 5 * 8 * rows**2 / 1e6)

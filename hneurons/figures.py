@@ -145,3 +145,46 @@ def table1_picture(table: pd.DataFrame, paths: Sequence[str | Path]) -> None:
         "AUROC [95 %], hallucinated against faithful; hollow: its difference from the probe may be 0", fontsize=9
     )
     _save(figure, paths)
+
+
+def choice_picture(choice: pd.DataFrame, paths: Sequence[str | Path]) -> None:
+    """The whole C curve, a column of panels per model: both terms with Wilson intervals, and how many neurons C leaves.
+
+    choice: tables/choice.csv. paths: where to write it, the format by the ending.
+    """
+    models = list(dict.fromkeys(choice["model"]))
+    size = 4.2 * len(models) + 0.6, 5.2
+    figure, grid = plt.subplots(
+        2, len(models), figsize=size, sharex="col", squeeze=False, layout="constrained", height_ratios=[1, 2]
+    )
+    for (above, below), model in zip(grid.T, models, strict=True):
+        rows = choice[choice["model"] == model]
+        above.plot(
+            rows["C"], rows["non_zero"], color="#999999", marker="v", markersize=4, label="weights that are not zero"
+        )
+        above.plot(rows["C"], rows["h_neurons"], color="#D55E00", marker="o", markersize=4, label="H-Neurons")
+        above.set_yscale("symlog", linthresh=10)
+        above.set_title(model, fontsize=10)
+        terms = [("selection", "#0072B2", "s", f"probe, {rows['selection_n'].iloc[0]} held-out answers")]
+        if "suppressed_accuracy" in rows:
+            n = int(rows["suppressed_n"].max())
+            terms.append(("suppressed", "#009E73", "^", f"model, {n} held-out questions, H-Neurons at α = 0"))
+            below.axhline(
+                100 * rows["untouched_accuracy"].iloc[0], color="#009E73", linestyle=":", label="the same, untouched"
+            )
+        for name, colour, marker, label in terms:
+            rates, low, high = (100 * rows[f"{name}_{part}"] for part in ("accuracy", "low", "high"))
+            options: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "capsize": 2, "label": label}
+            below.errorbar(rows["C"], rates, [rates - low, high - rates], elinewidth=0.8, **options)
+        for axes in (above, below):
+            axes.axvline(float(rows["C"][rows["chosen"]].iloc[0]), color="#000000", linewidth=0.8, zorder=0, label="chosen")
+        below.set_xscale("log")
+        below.set_ylim(0, 100)
+        below.set_xlabel("C (weaker penalty to the right)")
+    grid[0, 0].set_ylabel("neurons")
+    grid[1, 0].set_ylabel("accuracy (%)")
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    _save(figure, paths)

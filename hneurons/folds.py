@@ -14,10 +14,14 @@ import pandas as pd
 from sklearn.model_selection import GroupKFold
 from tqdm import tqdm
 
+from hneurons.columns import ArrayColumns, ShardColumns
 from hneurons.config import ProbeSettings
 from hneurons.detection import baseline_logits, evaluate, method_of
 from hneurons.errors import HNeuronsError
-from hneurons.probe import CLASSIFIER, Classifier, Features, fit_weights, load_features, training_set
+from hneurons.estimator import training_problem
+from hneurons.l1_path import Fit, Problem
+from hneurons.probe import CLASSIFIER, random_columns
+from hneurons.probe_path import Classifier, fit_paths
 
 FOLDS = 5
 
@@ -28,6 +32,8 @@ def detect_in_folds(
     shards: Sequence[str],
     settings: ProbeSettings,
     seed: int,
+    memory_gb: float,
+    threads: int = 1,
 ) -> list[dict[str, Any]]:
     """The rows of `evaluate` for the training examples, each scored by fits on the other folds.
 
@@ -35,34 +41,51 @@ def detect_in_folds(
     and for as many random neurons in each fold. Raises HNeuronsError if there are fewer gold answers than folds.
     """
     train, selection = (frame.query("split == @split") for split in ("train", "selection"))
-    features = load_features(shards).where(split="train")
+    columns = ShardColumns(shards, memory_gb)
     gold_of = dict(zip(train["question_id"], train["gold"], strict=True))
-    gold = np.array([gold_of[row["question_id"]] for row in features.rows])
+    everyone = np.array([i for i, row in enumerate(columns.rows) if row["split"] == "train"])
+    gold = np.array([gold_of[columns.rows[i]["question_id"]] for i in everyone])
     if len(set(gold)) < FOLDS:
         raise HNeuronsError(f"{len(set(gold))} gold answers in the training split, {FOLDS} needed for folds by answer")
+    parts = [everyone[outside] for _, outside in GroupKFold(FOLDS).split(everyone, groups=gold)]
+    whole = training_problem(columns, settings.labels)
+    problems = [Problem(whole.y, np.where(np.isin(np.arange(columns.n), part), 0, whole.weight)) for part in parts]
+    C = classifiers[CLASSIFIER].C
+    # The folds share the passes over the data, and so the way to this C.
+    path = [c for c in sorted(settings.C) if c < C] + [C]
+    fits = [fold[-1] for fold in fit_paths(columns, problems, path, settings, memory_gb, threads).fits]
     randoms = [name for name in classifiers if method_of(name) == "random"]
+    chosen = {
+        (name, k): random_columns(np.random.default_rng([seed, int(name.rsplit("-", 1)[1])]), columns.p, fit.columns)
+        for k, fit in enumerate(fits)
+        for name in randoms
+    }
+    used, places = np.unique(np.concatenate([*(f.columns for f in fits), *chosen.values()]), return_inverse=True)
+    X = columns.take(used)
+    ends = np.cumsum([*(len(f.columns) for f in fits), *map(len, chosen.values())])
+    of_fits, of_chosen = (split := np.split(places, ends[:-1]))[:FOLDS], split[FOLDS:]
     found: dict[str, dict[str, float]] = {}
 
     def keep(name: str, ids: Sequence[str], logits: np.ndarray) -> None:
         found.setdefault(name, {}).update(zip(ids, logits.tolist(), strict=True))
 
-    for inside, outside in tqdm(list(GroupKFold(FOLDS).split(features.X, groups=gold)), desc="folds by answer"):
-        X, y = training_set(Features(features.X[inside], [features.rows[i] for i in inside]), settings.labels)
-        answers = [i for i in outside if features.rows[i]["region"] == "answer"]
-        ids = [features.rows[i]["question_id"] for i in answers]
-        weights, intercept, _ = fit_weights(X, y, settings, classifiers[CLASSIFIER].C)
-        keep(CLASSIFIER, ids, features.X[answers] @ weights + intercept)
-        used = np.flatnonzero(weights)
-        others = np.setdiff1d(np.arange(X.shape[1]), used)
-        for name in randoms:
-            rng = np.random.default_rng([seed, int(name.rsplit("-", 1)[1])])
-            chosen = rng.choice(others, size=max(1, len(used)), replace=False)
-            weights, intercept, _ = fit_weights(X[:, chosen], y, settings, classifiers[name].C)
-            keep(name, ids, features.X[np.ix_(answers, chosen)] @ weights + intercept)
+    for k, part in enumerate(tqdm(parts, desc="folds by answer")):
+        answers = [i for i in part if columns.rows[i]["region"] == "answer"]
+        ids = [columns.rows[i]["question_id"] for i in answers]
+        keep(CLASSIFIER, ids, _logits(fits[k], X[np.ix_(answers, of_fits[k])]))
+        for (name, fold), at in zip(chosen, of_chosen, strict=True):
+            if fold == k:
+                one = fit_paths(ArrayColumns(X[:, at]), [problems[k]], [classifiers[name].C], settings, progress=False)
+                fit = one.fits[0][0]
+                keep(name, ids, _logits(fit, X[np.ix_(answers, at[fit.columns])]))
         scored = train[train["question_id"].isin(ids)]
         rest = pd.concat([train[~train["question_id"].isin(ids)], selection])
-        for name, logits in baseline_logits(rest, scored, settings.C).items():
-            keep(name, scored["question_id"].tolist(), logits)
-    everyone = train["question_id"].tolist()
-    whole = {name: np.array([of[q] for q in everyone]) for name, of in found.items() if len(of) == len(everyone)}
-    return evaluate(train["label"].to_numpy(), whole, train["gold"].tolist(), settings, seed)
+        for name, values in baseline_logits(rest, scored, settings.C).items():
+            keep(name, scored["question_id"].tolist(), values)
+    asked = train["question_id"].tolist()
+    logits = {name: np.array([of[q] for q in asked]) for name, of in found.items() if len(of) == len(asked)}
+    return evaluate(train["label"].to_numpy(), logits, train["gold"].tolist(), settings, seed)
+
+
+def _logits(fit: Fit, X: np.ndarray) -> np.ndarray:
+    return np.asarray(X.astype(np.float64) @ fit.weights + fit.intercept)

@@ -11,15 +11,16 @@ from pathlib import Path
 from hneurons.errors import HNeuronsError
 
 SHARED = "(all models)"
-GPU_STAGES = ("responses", "cett", "replies")
+GPU_STAGES = ("responses", "cett", "suppressed", "replies")
 
 # Rules by stage, in the order in which a study goes; replies are several rules, one per bundle of α.
 STAGES = {
     "fetch": ("check_access", "fetch_source", "fetch_wheel", "questions", "question_set", "items", "prepare_model"),
     "responses": ("responses",),
-    "judging": ("verdicts", "spans", "agreement"),
+    "judging": ("verdicts", "spans", "judge_suppressed", "agreement"),
     "cett": ("examples", "cett"),
-    "probe": ("probe", "folds"),
+    "suppressed": ("suppressed",),
+    "probe": ("probe_path", "probe", "folds"),
     "detection": ("detection", "transfer"),
     "replies": ("untouched",),
     "judge replies": ("judge_untouched", "judge_scaled"),
@@ -97,6 +98,8 @@ def _trace(job: Job) -> str:
         return f"{job.model}/replies/{w['benchmark']}/untouched"
     if job.stage == "replies":
         return f"{job.model}/replies/{w['benchmark']}/{w['neurons']}-{job.rule.removeprefix('replies_')}"
+    if job.rule == "suppressed":
+        return f"{job.model}/suppressed"
     return f"{job.model}/{job.rule}/{w['dataset']}/{w['shard']}"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import bootstrap, rankdata
+from sklearn.metrics import brier_score_loss
 from statsmodels.stats.proportion import proportion_confint
 
 CONFIDENCE = 0.95
@@ -28,6 +29,25 @@ def wilson(successes: int, total: int) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = proportion_confint(successes, total, alpha=1 - CONFIDENCE, method="wilson")
     return float(low), float(high)
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> dict[str, Any]:
+    """How far predicted probabilities of label 1 can be believed: in bins of equal count, what was predicted and what came.
+
+    Also the Brier score, and the mean difference in the bins weighted by their counts (expected calibration error).
+    """
+    order = np.array_split(np.argsort(probabilities, kind="stable"), min(bins, len(labels)))
+    rows: list[dict[str, Any]] = [
+        {
+            "n": len(part),
+            "predicted": float(probabilities[part].mean()),
+            "observed": float(labels[part].mean()),
+            "interval": wilson(int(labels[part].sum()), len(part)),
+        }
+        for part in order
+    ]
+    error = sum(row["n"] * abs(row["predicted"] - row["observed"]) for row in rows) / len(labels)
+    return {"n": len(labels), "brier": float(brier_score_loss(labels, probabilities)), "error": error, "bins": rows}
 
 
 def slope(x: np.ndarray, y: np.ndarray) -> float:

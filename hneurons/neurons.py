@@ -24,7 +24,8 @@ class NeuronSet:
 
     layers, neurons [n] int: where each neuron is. weights [n] float: θ_j of eq. 4, zero for neurons that were not
     fitted. selected [n] bool: those that `scale` scales, the H-Neurons (θ_j > 0) of a fitted set. made_by: model,
-    revision, layers, d_ff, intercept, C and all settings.
+    revision, layers, d_ff, intercept, C, calibration and all settings. stability [n]: how often resamples of the training
+    questions give the weight the same sign; NaN where that was not asked.
     """
 
     layers: np.ndarray
@@ -32,17 +33,22 @@ class NeuronSet:
     weights: np.ndarray
     selected: np.ndarray
     made_by: Mapping[str, Any] = field(default_factory=dict)
+    stability: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        if len(self.stability) != len(self.weights):
+            object.__setattr__(self, "stability", np.full(len(self.weights), np.nan))
 
     @classmethod
     def load(cls, path: str | Path) -> NeuronSet:
         """Read neurons.parquet. Raises HNeuronsError if a column is missing or of another type."""
         table = store.read_table(path, NEURONS)
-        layers, neurons, weights, selected = (table[name].to_numpy() for name in NEURONS.names)
-        return cls(layers, neurons, weights, selected, store.made_by(path))
+        layers, neurons, weights, selected, stability = (table[name].to_numpy() for name in NEURONS.names)
+        return cls(layers, neurons, weights, selected, store.made_by(path), stability)
 
     def save(self, path: str | Path) -> None:
         """Write neurons.parquet: every neuron with its weight, the selected ones marked as H-Neurons."""
-        columns = [self.layers, self.neurons, self.weights, self.selected]
+        columns = [self.layers, self.neurons, self.weights, self.selected, self.stability]
         arrays = [pa.array(c, f.type) for c, f in zip(columns, NEURONS, strict=True)]
         store.write_table(path, pa.table(arrays, schema=NEURONS), self.made_by)
 

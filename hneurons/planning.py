@@ -199,7 +199,7 @@ def _disk_bytes(setup: Setup, line: Line, results: Path) -> float:
 
 def _task(setup: Setup, job: Job) -> str | None:
     """The judges' task whose calls a job makes; None if it makes none."""
-    judged = {"verdicts": "correctness", "spans": "spans"}.get(job.rule) or job.of
+    judged = {"verdicts": "correctness", "judge_suppressed": "correctness", "spans": "spans"}.get(job.rule) or job.of
     if job.stage not in ("judging", "judge replies") or judged not in TASKS:
         return None
     # Agreement asks what the LLM does not judge anyway.

@@ -27,6 +27,9 @@ RESPONSES = pa.schema(
     ]
 )
 
+# As RESPONSES, one answer a question for each set of neurons.
+SUPPRESSED = pa.schema([("neurons", pa.string()), *RESPONSES])
+
 VERDICTS = pa.schema(
     [
         ("question_id", pa.string()),
@@ -36,6 +39,8 @@ VERDICTS = pa.schema(
         ("judge", pa.string()),
     ]
 )
+
+SUPPRESSED_VERDICTS = pa.schema([("neurons", pa.string()), *VERDICTS])
 
 SPANS = pa.schema(
     [
@@ -76,6 +81,20 @@ NEURONS = pa.schema(
         ("neuron", pa.int32()),
         ("weight", pa.float64()),
         ("is_h_neuron", pa.bool_()),
+        ("stability", pa.float64()),  # share of bootstrap resamples in which its weight has this sign; NaN where none were
+    ]
+)
+
+PATH = pa.schema(
+    [
+        ("C", pa.float64()),
+        ("layer", pa.int32()),
+        ("neuron", pa.int32()),
+        ("weight", pa.float64()),  # not zero
+        # Shares in which the weight has this sign: of all C, of bootstraps and of halves of the training questions.
+        ("over_C", pa.float64()),
+        ("bootstrap", pa.float64()),
+        ("halves", pa.float64()),
     ]
 )
 

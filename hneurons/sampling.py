@@ -47,7 +47,7 @@ def responses_shard(
     done = {row["question_id"]: row["responses"] for row in journal.rows}
     left = [q for q in asked if q["question_id"] not in done]
     with tqdm(total=len(asked), initial=len(asked) - len(left), desc="sampling", unit="question") as bar:
-        for question_id, responses in _sampled(prepared, left, settings, made_by, token_budget):
+        for question_id, responses in sampled(prepared, left, settings, made_by, token_budget):
             # One line, so that a question whose line was cut short is not taken for one with fewer samples.
             journal.add([{"question_id": question_id, "responses": responses}])
             done[question_id] = responses
@@ -66,7 +66,7 @@ def _by_question(rows: list[dict[str, Any]], but: set[str]) -> list[dict[str, An
     return [{"question_id": question_id, "responses": responses} for question_id, responses in found.items()]
 
 
-def _sampled(
+def sampled(
     prepared: Prepared,
     questions: list[dict[str, Any]],
     settings: SamplingSettings,

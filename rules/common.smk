@@ -31,7 +31,7 @@ def needs(stage, alphas=1):
 
     def of(name):
         def value(wildcards, attempt):
-            what = wildcards.get("dataset") or wildcards.benchmark
+            what = wildcards.get("dataset") or wildcards.get("benchmark", IN_DOMAIN)
             found = estimates.gpu_job(
                 SETUP, wildcards.model, stage, what, alphas, attempt
             )
@@ -57,17 +57,21 @@ def modest(mem_mb, minutes):
 
 
 def probing(minutes):
-    """Resources of a job that fits probes on all neurons of its model."""
+    """Resources of a job that fits probes on all neurons of its model, a layer at a time."""
     return {
         **modest(0, minutes),
-        "mem_mb": lambda wildcards, attempt: attempt
-        * estimates.probe_mem_mb(SETUP, wildcards.model),
+        "mem_mb": lambda wildcards, attempt: attempt * estimates.probe_mem_mb(SETUP),
     }
 
 
 def settings(*parts):
     """The parts of the study that a stage depends on, as params: it runs again if one of them changes, and for no other."""
     return {part: STUDY.model_dump(mode="json")[part] for part in parts}
+
+
+def of_probe(*names):
+    """Those of the probe's settings that a stage depends on, as params."""
+    return {"probe": {k: settings("probe")["probe"][k] for k in names}}
 
 
 def judges_of(task, asked=False):
@@ -224,14 +228,22 @@ FETCHED = [
     *(f"<study>/questions/{dataset}.parquet" for dataset in DATASETS),
     *(f"<study>/benchmarks/{benchmark}.parquet" for benchmark in BENCHMARKS),
 ]
+# Without questions to ask with neurons suppressed, C is chosen by held-out accuracy alone.
+SUPPRESSED = (
+    ["probe/suppressed.parquet", "probe/suppressed-verdicts.parquet"]
+    if STUDY.probe.suppressed_questions
+    else []
+)
 if WITH_PROBE:
     MODEL_FILES += [
         f"<study>/{model}/{name}"
         for model in STUDY.models
         for name in (
+            "probe/path.parquet",
+            *SUPPRESSED,
             "probe/neurons.parquet",
             "probe/classifiers.parquet",
-            "probe/path.csv",
+            "probe/choice.csv",
             "probe/summary.json",
             "folds.json",
             *(f"detection/{dataset}.json" for dataset in DATASETS),
@@ -262,6 +274,9 @@ TABLES = [
     f"<study>/{name}"
     for name, planned in (
         ("tables/table1.csv", WITH_PROBE),
+        ("tables/choice.csv", WITH_PROBE),
+        ("figures/choice.png", WITH_PROBE),
+        ("figures/choice.svg", WITH_PROBE),
         ("tables/table1.md", WITH_PROBE),
         ("figures/table1.png", WITH_PROBE),
         ("figures/table1.svg", WITH_PROBE),

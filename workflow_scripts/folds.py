@@ -5,7 +5,7 @@ from hneurons.folds import detect_in_folds
 from hneurons.joblog import job
 from hneurons.probe import read_classifiers
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], snakemake.threads):
     given, params = snakemake.input, snakemake.params
     methods = detect_in_folds(
         read_examples(params.in_domain, [given.questions], [given.examples], given.responses, given.spans),
@@ -13,6 +13,8 @@ with job(snakemake.log[0]):
         given.cett,
         ProbeSettings(**params.probe),
         params.seed,
+        snakemake.config.get("runtime", {}).get("probe_memory_gb", 4.0),
+        snakemake.threads,
     )
     head = {"model": snakemake.wildcards.model, "dataset": f"{params.in_domain}: consistent questions, folds by answer"}
     counts = store.read_json(given.counts)

@@ -1,17 +1,29 @@
-import pandas as pd
-
 from hneurons import store
+from hneurons.choice import choices
 from hneurons.config import ProbeSettings
 from hneurons.joblog import job
 from hneurons.models import Prepared
-from hneurons.probe import classifiers_table, fit_probe
+from hneurons.probe import classifiers_table, finish_probe
+from hneurons.probe_path import ProbePath
+from hneurons.prompts import template_hash
+from hneurons.records import QUESTIONS, SUPPRESSED_VERDICTS, VERDICTS
+from hneurons.suppressed import judged_sets
 
-with job(snakemake.log[0]):
-    made_by = {**Prepared(snakemake.input.model).identity, **dict(snakemake.params.items())}
-    settings = ProbeSettings(**snakemake.params.probe)
-    probe = fit_probe(snakemake.input.cett, settings, snakemake.params.seed, made_by)
-    probe.neurons.save(snakemake.output.neurons)
+with job(snakemake.log[0], snakemake.threads):
+    given, params, out = snakemake.input, snakemake.params, snakemake.output
+    prepared, settings, path = Prepared(given.model), ProbeSettings(**params.probe), ProbePath.load(given.path)
+    judged = None
+    if given.suppressed:
+        judged = judged_sets(
+            store.read_table(given.questions, QUESTIONS).to_pylist(),
+            settings.suppressed_questions,
+            store.read_table(given.suppressed, SUPPRESSED_VERDICTS),
+            [store.read_table(shard, VERDICTS) for shard in given.untouched],
+        )
+    made_by = {**prepared.identity, **dict(params.items()), "chat_template": template_hash(prepared.tokenizer)}
+    probe = finish_probe(given.cett, path, choices(path, judged), settings, params.seed, made_by)
+    probe.neurons.save(out.neurons)
     table, scalars = classifiers_table(probe.classifiers)
-    store.write_table(snakemake.output.classifiers, table, {**made_by, "classifiers": scalars})
-    store.write_text(snakemake.output.path, pd.DataFrame(probe.path).to_csv(index=False))
-    store.write_json(snakemake.output.summary, {"model": snakemake.wildcards.model, **probe.summary()})
+    store.write_table(out.classifiers, table, {**made_by, "classifiers": scalars})
+    store.write_text(out.choice, probe.choice.to_csv(index=False))
+    store.write_json(out.summary, {"model": snakemake.wildcards.model, **probe.summary()})

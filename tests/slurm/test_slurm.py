@@ -103,9 +103,19 @@ def test_jobs_ask_slurm_for_what_their_model_needs(workspace, swept):
     rules = Counter(
         re.search(r"Comment=(?:rule|group)_([a-z_0-9]+?)(?:_wildcards|-|$)", job)[1] for job in jobs if "Comment=" in job
     )
-    assert {"responses", "cett", "probe", "folds", "untouched", "replies_0"} <= set(rules)
+    assert {"responses", "cett", "probe_path", "suppressed", "probe", "folds", "untouched", "replies_0"} <= set(rules)
     # Judging, downloads and tables run where snakemake does.
-    assert not {"verdicts", "spans", "examples", "judge_scaled", "prepare_model", "table1", "questions"} & set(rules)
+    assert not {
+        "verdicts",
+        "spans",
+        "examples",
+        "judge_scaled",
+        "judge_suppressed",
+        "choice",
+        "prepare_model",
+        "table1",
+        "questions",
+    } & set(rules)
     # Both sets of a model are scored in one allocation.
     scores = [job for job in jobs if field(job, "Comment").startswith("rule_scores-")]
     assert len(scores) == 2, [field(job, "Comment") for job in jobs]

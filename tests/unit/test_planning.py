@@ -120,12 +120,13 @@ def test_judge_calls_and_their_price_are_those_of_the_jobs_left(paper, tmp_path)
     # Agreement on what the LLM judges anyway asks nothing.
     jobs.append(Job("agreement", {"model": GEMMA, "task": "correctness"}, {}))
     whole = line(plan(paper, jobs, jobs, tmp_path), "judging")
-    # 16,500 questions once and, of training, up to 0.7 of 12,000 nine times more; as many spans as questions.
-    assert whole.judge_calls_left == 16_500 + 9 * 8400 + 16_500
-    tokens = 92_100 * 330, 16_500 * 220
-    assert whole.dollars_left == pytest.approx((sum(tokens) * 2.5 + (92_100 + 16_500) * 15 * 10) / 1e6)
+    # 16,500 questions once and, of training, up to 0.7 of 12,000 nine times more; as many spans as questions; 500 questions
+    # with the neurons of each of nine C suppressed.
+    assert whole.judge_calls_left == 16_500 + 9 * 8400 + 9 * 500 + 16_500
+    tokens = 96_600 * 330, 16_500 * 220
+    assert whole.dollars_left == pytest.approx((sum(tokens) * 2.5 + (96_600 + 16_500) * 15 * 10) / 1e6)
     assert line(plan(paper, jobs, jobs[4:], tmp_path), "judging").judge_calls_left == 16_500, "the spans alone are left"
-    assert line(plan(paper, jobs, jobs[2:], tmp_path), "judging").judge_calls_left == 92_100 / 2 + 16_500
+    assert line(plan(paper, jobs, jobs[2:], tmp_path), "judging").judge_calls_left == 96_600 / 2 + 16_500
     assert line(plan(paper, jobs, jobs[8:], tmp_path), "judging").dollars_left == 0
 
 

@@ -5,29 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from hneurons import store
 from hneurons.cett import shard_table
+from hneurons.choice import choices, chosen_C
+from hneurons.columns import ShardColumns
 from hneurons.config import ProbeSettings
 from hneurons.detection import baseline_logits, evaluate
 from hneurons.errors import HNeuronsError
 from hneurons.folds import detect_in_folds
 from hneurons.metrics import auroc, bootstrap_interval, wilson
-from hneurons.probe import (
-    best_C,
-    classifiers_from_table,
-    classifiers_table,
-    fit_probe,
-    fit_weights,
-    load_features,
-    training_set,
-)
+from hneurons.probe import classifiers_from_table, classifiers_table, features_of, finish_probe
+from hneurons.probe_path import ProbePath, distinct_sets, fit_probe_path, set_mark
 
 LAYERS, D_FF = 3, 40
 PLANTED = [(0, 5), (2, 33)]
-SETTINGS = ProbeSettings(C=[0.01, 1, 10, 100], bootstrap=300)
+SETTINGS = ProbeSettings(C=[100, 0.01, 1, 10], resamples=3, bootstrap=300)
 
 
 def write_shards(folder, effect=0.5, n=120, label=lambda i: i % 2):
@@ -55,24 +49,66 @@ def shards(tmp_path_factory):
     return write_shards(tmp_path_factory.mktemp("cett"))
 
 
-def test_features_of_some_neurons_are_columns_of_all(shards):
-    everything = load_features(shards)
+def probed(shards, settings=SETTINGS, judged=None, made_by=None):
+    path = fit_probe_path(shards, settings, seed=0, memory_gb=1.0)
+    return finish_probe(shards, path, choices(path, judged), settings, 0, made_by or {})
+
+
+@pytest.fixture(scope="module")
+def path(shards):
+    return fit_probe_path(shards, SETTINGS, seed=0, memory_gb=1.0)
+
+
+def test_features_of_neurons_come_in_the_order_asked_for(shards):
     layers, neurons = np.array([2, 0, 2]), np.array([33, 5, 0])
-    some = load_features(shards, (layers, neurons))
-    np.testing.assert_array_equal(some.X, everything.X[:, layers * D_FF + neurons])
-    assert some.rows == everything.rows and len(some.rows) == len(some.X)
+    some, rows = features_of(shards, layers, neurons)
+    everything, _ = features_of(shards, np.repeat(range(LAYERS), D_FF), np.tile(range(D_FF), LAYERS))
+    np.testing.assert_array_equal(some, everything[:, layers * D_FF + neurons])
+    assert len(rows) == len(some)
+    with pytest.raises(HNeuronsError, match="no layer 0, neuron 40"):
+        features_of(shards, np.array([0]), np.array([40]))
 
 
-def test_three_against_one(shards):
-    features = load_features(shards)
-    X, y = training_set(features, "3-vs-1")
-    answers, of_answers = training_set(features, "1-vs-1")
-    assert y.mean() == 0.25 and of_answers.mean() == 0.5
-    assert len(X) == 2 * len(answers) and y.sum() == of_answers.sum()
+def test_a_path_reads_as_it_was_saved(path, tmp_path):
+    path.save(tmp_path / "path.parquet", {"seed": 0})
+    again = ProbePath.load(tmp_path / "path.parquet")
+    assert list(again.classifiers) == sorted(SETTINGS.C) and again.facts == path.facts
+    for C, c in path.classifiers.items():
+        assert set_mark(again.classifiers[C]) == set_mark(c) and again.classifiers[C].intercept == c.intercept
+        np.testing.assert_array_equal(again.classifiers[C].weights, c.weights)
+        np.testing.assert_array_equal(again.stability[C]["halves"], path.stability[C]["halves"])
+
+
+def test_planted_neurons_are_stable_and_noise_is_not(path):
+    c, stability = path.classifiers[10], path.stability[10]
+    planted = np.array([at in PLANTED for at in zip(c.layers, c.neurons, strict=True)])
+    for name in ("bootstrap", "halves"):
+        assert (stability[name][planted] == 1).all()
+        assert stability[name][~planted].mean() < 0.7
+    assert (stability["over_C"][planted] >= 0.75).all() and path.facts[10]["converged"]
+
+
+def verdicts(correct, n=50):
+    return pd.DataFrame({"verdict": ["correct"] * correct + ["incorrect"] * (n - correct - 1) + ["error"]})
+
+
+def test_C_is_chosen_by_both_terms(path):
+    by_probe_alone = choices(path, None)
+    first = chosen_C(by_probe_alone)
+    sets = distinct_sets(path)
+    assert len(sets) == 3 and "suppressed_accuracy" not in by_probe_alone
+    # Where suppression takes the answers away, another C is better.
+    judged = {mark: verdicts(5 if mark == set_mark(path.classifiers[first]) else 45) for mark in sets}
+    both = choices(path, {**judged, "": verdicts(40)})
+    assert chosen_C(both) != first
+    row = both[both["C"] == first].iloc[0]
+    assert row["suppressed_accuracy"] == 5 / 49 and row["suppressed_n"] == 49 and row["untouched_accuracy"] == 40 / 49
+    assert row["sum"] == row["selection_accuracy"] + row["suppressed_accuracy"]
+    assert row["suppressed_low"] < row["suppressed_accuracy"] < row["suppressed_high"]
 
 
 def test_the_probe_finds_the_planted_neurons(shards):
-    probe = fit_probe(shards, SETTINGS, seed=0, made_by={"model": "synthetic"})
+    probe = probed(shards, made_by={"model": "synthetic"})
     assert set(PLANTED) <= {(layer, n) for layer, found in probe.neurons.by_layer().items() for n in found}
     assert probe.neurons.made_by["d_ff"] == D_FF and probe.neurons.made_by["model"] == "synthetic"
     assert np.abs(probe.neurons.weights).argmax() in [
@@ -80,60 +116,53 @@ def test_the_probe_finds_the_planted_neurons(shards):
     ]
     probes = probe.classifiers
     assert len(probes) == 2 + 2 * SETTINGS.random_seeds
-    for i in range(1, 6):
+    for i in range(1, 11):
         assert len(probes[f"random-{i}"].weights) == len(probes["hneurons"].weights)
         assert len(probes[f"random-refit-{i}"].weights) == len(probes["hneurons-refit"].weights)
     again = classifiers_from_table(*classifiers_table(probes))
-    X = load_features(shards, (probes["random-1"].layers, probes["random-1"].neurons)).X
+    X, _ = features_of(shards, probes["random-1"].layers, probes["random-1"].neurons)
     np.testing.assert_allclose(again["random-1"].logits(X), probes["random-1"].logits(X))
+    calibration = probe.summary()["calibration"]
+    assert calibration["n"] == sum(row["n"] for row in calibration["bins"]) == 60
+    assert calibration["brier"] < 0.1 and calibration["bins"][-1]["observed"] == 1
+    assert np.isfinite(probe.neurons.stability).all() and probe.summary()["stable_half"] >= len(PLANTED)
 
 
-def groups_of(features):
-    return [row["question_id"] for row in features.rows]
+def test_l2_and_answers_alone_are_options(shards):
+    settings = SETTINGS.model_copy(update={"penalty": "l2", "labels": "1-vs-1", "C": [10.0]})
+    probe = probed(shards, settings)
+    assert len(probe.neurons.weights) == LAYERS * D_FF and probe.summary()["stable_half"] is None
+    assert probe.summary()["converged"] and 0 < probe.neurons.selected.sum() < LAYERS * D_FF
 
 
 def test_no_effect_gives_no_detection(tmp_path):
     paths = write_shards(tmp_path, effect=0)
-    probe = fit_probe(paths, SETTINGS, seed=0, made_by={})
-    c = probe.classifiers["hneurons"]
-    test = load_features(paths, (c.layers, c.neurons)).where(split="test", region="answer")
-    found = evaluate(test.labels, {"hneurons": c.logits(test.X)}, groups_of(test), SETTINGS, 0)[0]
+    c = probed(paths).classifiers["hneurons"]
+    X, rows = features_of(paths, c.layers, c.neurons)
+    test = [i for i, row in enumerate(rows) if row["split"] == "test"]
+    labels, groups = np.array([rows[i]["label"] for i in test]), [rows[i]["question_id"] for i in test]
+    found = evaluate(labels, {"hneurons": c.logits(X[test])}, groups, SETTINGS, 0)[0]
     low, high = found["auroc_interval"]
     assert low < 0.5 < high
 
 
-def test_the_smallest_of_equally_good_C_wins():
-    rows = [
-        {"C": C, "non_zero": n, "selection_accuracy": a, "selection_auroc": r}
-        for C, n, a, r in [(1, 0, 0.9, 0.9), (2, 3, 0.7, 0.9), (4, 5, 0.8, 0.6), (8, 9, 0.8, 0.6), (9, 9, 0.8, 0.5)]
-    ]
-    assert best_C(rows)["C"] == 4
-    assert best_C([*rows, {**rows[3], "selection_auroc": 0.7}])["C"] == 8
-    with pytest.raises(HNeuronsError, match=r"probe.C: every C of \[1\] leaves all weights zero"):
-        best_C(rows[:1])
+def test_of_equal_C_the_better_ranking_wins_and_then_the_smaller(path):
+    def with_facts(**areas):
+        facts = {
+            C: {**f, "selection_accuracy": 0.8, "selection_auroc": areas.get(f"C{C:g}", 0.5)} for C, f in path.facts.items()
+        }
+        return ProbePath(path.classifiers, facts, path.stability)
+
+    # At 0.01 there is no positive weight, so no H-Neurons.
+    assert chosen_C(choices(with_facts(), None)) == 1
+    assert chosen_C(choices(with_facts(C10=0.6, C100=0.6), None)) == 10
 
 
-def test_too_strong_a_penalty_and_a_single_class_are_told(shards, tmp_path):
-    with pytest.raises(HNeuronsError, match="leaves all weights zero; add larger values"):
-        fit_probe(shards, ProbeSettings(C=[1e-6]), seed=0, made_by={})
+def test_too_strong_a_penalty_and_missing_examples_are_told(shards, tmp_path):
+    with pytest.raises(HNeuronsError, match=r"no C of \[1e-06\] leaves a positive weight.*add larger values"):
+        probed(shards, SETTINGS.model_copy(update={"C": [1e-6]}))
     with pytest.raises(HNeuronsError, match="one class only"):
-        fit_probe(write_shards(tmp_path, label=lambda i: 0), SETTINGS, seed=0, made_by={})
-
-
-def test_the_free_intercept_is_not_penalised(shards):
-    X, y = training_set(load_features(shards), "3-vs-1")
-    weights, intercept, converged = fit_weights(X, y, SETTINGS, 1.0)
-    saga = LogisticRegression(l1_ratio=1.0, solver="saga", C=1.0, max_iter=20000, tol=1e-7).fit(X, y)
-
-    def objective(w, b):
-        logits = X @ w + b
-        return np.logaddexp(0, np.where(y == 1, -logits, logits)).sum() + np.abs(w).sum()
-
-    best = objective(saga.coef_[0], saga.intercept_[0])
-    assert converged
-    assert objective(weights, intercept) <= best * (1 + 1e-3)
-    penalised, shrunk, _ = fit_weights(X, y, SETTINGS.model_copy(update={"intercept": "penalised"}), 1.0)
-    assert objective(penalised, shrunk) > best * (1 + 1e-3)
+        probed(write_shards(tmp_path, label=lambda i: 0))
 
 
 def test_auroc_counts_ties_half():
@@ -202,8 +231,8 @@ def test_baselines_learn_what_is_there_and_are_left_out_where_they_cannot_be():
 
 
 def test_folds_score_every_training_example_by_fits_that_never_saw_its_answer(shards):
-    probe = fit_probe(shards, SETTINGS, seed=0, made_by={})
-    rows = [row for row in load_features(shards).rows if row["region"] == "answer"]
+    probe = probed(shards)
+    rows = [row for row in ShardColumns(shards).rows if row["region"] == "answer"]
     examples = pd.DataFrame(rows).assign(
         gold=[f"answer {i % 7}" for i in range(len(rows))],
         answer="Peru",
@@ -211,10 +240,10 @@ def test_folds_score_every_training_example_by_fits_that_never_saw_its_answer(sh
         logprob=-1.0,
         population=np.nan,
     )
-    found = {row["method"]: row for row in detect_in_folds(examples, probe.classifiers, shards, SETTINGS, 0)}
+    found = {row["method"]: row for row in detect_in_folds(examples, probe.classifiers, shards, SETTINGS, 0, 1.0)}
     n = int((examples["split"] == "train").sum())
     assert found["hneurons"]["n_hallucinated"] + found["hneurons"]["n_faithful"] == n
     assert found["hneurons"]["auroc"] > 0.95 > 0.7 > found["random"]["auroc"]
     assert found["length"]["auroc"] == pytest.approx(0.5, abs=0.1)
     with pytest.raises(HNeuronsError, match="1 gold answers in the training split, 5 needed"):
-        detect_in_folds(examples.assign(gold="Peru"), probe.classifiers, shards, SETTINGS, 0)
+        detect_in_folds(examples.assign(gold="Peru"), probe.classifiers, shards, SETTINGS, 0, 1.0)

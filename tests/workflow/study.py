@@ -32,7 +32,7 @@ CONFIG = {
     },
     "sampling": {"samples": 3, "decoding": {"max_new_tokens": 12, "temperature": 0.7}, "questions_per_shard": 60},
     "examples": {"min_per_class": 4},
-    "probe": {"C": [10, 100, 1000], "bootstrap": 200},
+    "probe": {"C": [10, 100, 1000], "suppressed_questions": 12, "resamples": 2, "bootstrap": 200},
     "impact": {
         "benchmarks": {"false-premise": {"items": 12}, "are-you-sure": {"items": 12}},
         "alphas": [0, 1, 2, 3],

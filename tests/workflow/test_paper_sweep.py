@@ -34,7 +34,7 @@ def test_jobs_per_rule(workspace):
     shards = 6 * (6 + 1 + 1 + 1) + 6 * (6 + 1 + 1)
     sets = 6 * 4 + 6 * 3
     assert Counter(job.rule for job in jobs) == {
-        **dict.fromkeys(("check_access", "table1", "figure3", "transfer_table", "agreement_table"), 1),
+        **dict.fromkeys(("check_access", "table1", "choice", "figure3", "transfer_table", "agreement_table"), 1),
         "fetch_source": 3 + 5,
         "questions": 6 + 1 + 1 + 1,
         "question_set": 4,
@@ -42,7 +42,7 @@ def test_jobs_per_rule(workspace):
         "prepare_model": 12,
         **dict.fromkeys(("responses", "verdicts", "spans", "cett"), shards),
         "examples": sets,
-        **dict.fromkeys(("probe", "folds"), 6),
+        **dict.fromkeys(("probe_path", "suppressed", "judge_suppressed", "probe", "folds"), 6),
         "detection": 6 * 4,
         "transfer": 6 * 3,
         **dict.fromkeys(("untouched", "judge_untouched", "impact_curve"), 6 * 4),

@@ -16,12 +16,13 @@ from tests.judge_server import JudgeServer, completion
 from tests.paths import ROOT
 from tests.workflow.study import CONFIG, MODEL
 
-TABLES = {"table1", "figure3"}
+TABLES = {"choice", "table1", "figure3"}
 SCORES = {"detection", "folds"}
 # What the probe decides: with two α a job, three scaled α are two rules.
 SWEEP = {"replies_0", "replies_1", "judge_scaled", "impact_curve"}
 AFTER_PROBE = SCORES | SWEEP | TABLES
-BEFORE_PROBE = {"verdicts", "spans", "examples", "cett", "probe"}
+PROBING = {"probe_path", "suppressed", "judge_suppressed", "probe"}
+BEFORE_PROBE = {"verdicts", "spans", "examples", "cett", *PROBING}
 
 
 def counts(workspace, *arguments):
@@ -43,10 +44,12 @@ def restored(workspace):
     [
         ("responses/cities/0001.parquet", {"responses", *BEFORE_PROBE, *AFTER_PROBE}),
         ("responses/elements/0000.parquet", {"responses", "verdicts", "spans", "examples", "cett", "detection", "table1"}),
-        ("cett/cities/0001.parquet", {"cett", "probe", *AFTER_PROBE}),
+        ("cett/cities/0001.parquet", {"cett", *PROBING, *AFTER_PROBE}),
         ("verdicts/elements/0000.parquet", {"verdicts", "spans", "examples", "cett", "detection", "table1"}),
         ("probe/neurons.parquet", {"probe", *AFTER_PROBE}),
-        ("probe/path.csv", {"probe", *AFTER_PROBE}),
+        ("probe/choice.csv", {"probe", *AFTER_PROBE}),
+        ("probe/path.parquet", {*PROBING, *AFTER_PROBE}),
+        ("probe/suppressed.parquet", {*PROBING, *AFTER_PROBE} - {"probe_path"}),
         ("detection/elements.json", {"detection", "table1"}),
         ("impact/false-premise/curve.json", {"impact_curve", "figure3"}),
         ("replies/are-you-sure/hneurons/alpha=3.parquet", {"replies_1", "judge_scaled", "impact_curve", "figure3"}),
@@ -90,7 +93,7 @@ def test_one_more_model(workspace):
     workspace.set_models(models)
     first = counts(workspace, "--forceall")
     # Everything of the new model and the tables; of the first model, its data and its curves nothing.
-    once = {"table1": 1, "figure3": 1}
+    once = dict.fromkeys(TABLES, 1)
     of_a_model = Counter(
         {rule: n for rule, n in first.items() if rule not in ("questions", "question_set", "items", *once)}
     )
@@ -107,7 +110,7 @@ def test_more_questions_sample_new_shards_only(workspace):
     assert {rule: planned[rule] for rule in by_shard} == dict.fromkeys(by_shard, 1)
     # The examples are drawn from more: every shard of the set is looked at, and measures only what came new.
     assert planned["cett"] == 3 and planned["examples"] == planned["question_set"] == planned["probe"] == 1
-    assert set(planned) == {*by_shard, "question_set", "examples", "cett", "probe", *AFTER_PROBE}
+    assert set(planned) == {*by_shard, "question_set", "examples", "cett", *PROBING, *AFTER_PROBE}
     first, third = (f"results/tiny/{MODEL}/cett/cities/000{i}.parquet" for i in (0, 2))
     before = store.made_by(workspace.folder / first)["rows"]
     workspace.run(first, third, *cities(150))
@@ -127,7 +130,7 @@ def test_more_questions_sample_new_shards_only(workspace):
 
 def test_another_grid_of_C(workspace):
     planned = counts(workspace, *config(probe={**CONFIG["probe"], "C": [10, 100]}))
-    assert set(planned) == {"probe", *AFTER_PROBE}
+    assert set(planned) == {*PROBING, *AFTER_PROBE}
     assert planned["probe"] == planned["folds"] == 1 and planned["detection"] == 4
 
 
@@ -185,8 +188,9 @@ def test_raising_the_version_of_a_stage_reruns_it_and_what_follows(workspace, tm
         "questions": {"questions", "question_set", *sampled},
         "model": {"prepare_model", *sampled, "untouched", "judge_untouched"},
         "responses": sampled,
-        "cett": {"cett", "probe", *AFTER_PROBE},
-        "probe": {"probe", *AFTER_PROBE},
+        "cett": {"cett", *PROBING, *AFTER_PROBE},
+        "probe": {*PROBING, *AFTER_PROBE},
+        "suppressed": {*PROBING, *AFTER_PROBE} - {"probe_path"},
         "detection": {*SCORES, "table1"},
         "replies": {"untouched", "judge_untouched", *SWEEP, "figure3"},
         "judged": {"judge_untouched", "judge_scaled", "impact_curve", "figure3"},

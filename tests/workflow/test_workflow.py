@@ -35,7 +35,7 @@ def test_the_study_is_whole(workspace):
     assert table["neurons"].iloc[0] == 2 * 160
     points = pd.read_csv(workspace.results / "tables/figure3.csv")
     assert len(points) == 2 * 2 * 4
-    for picture in ("figure3.png", "figure3.svg", "table1.png", "table1.svg"):
+    for picture in ("figure3.png", "figure3.svg", "table1.png", "table1.svg", "choice.png", "choice.svg"):
         assert (workspace.results / "figures" / picture).stat().st_size > 10_000
 
 
@@ -91,9 +91,10 @@ STAGES = {
     "examples": "examples/cities",
     "cett": "cett/cities/0000",
     "probe": "probe/neurons",
+    "suppressed": "probe/suppressed",
     "replies": "replies/are-you-sure/random-1/alpha=3",
 }
-LOGS = {"probe": "probe", "replies": "replies/are-you-sure/random-1-1"}
+LOGS = {"probe": "probe", "suppressed": "suppressed", "replies": "replies/are-you-sure/random-1-1"}
 
 
 def same(table, other):
@@ -119,7 +120,7 @@ def test_a_killed_stage_leaves_nothing_that_a_rerun_would_read(workspace, stage)
         # The journal's first line names the settings: a second one is a finished question.
         if stage == "responses":
             return journal.exists() and journal.read_bytes().count(b"\n") >= 2
-        return journal.exists() if stage == "replies" else log.exists()
+        return journal.exists() if stage in ("replies", "suppressed") else log.exists()
 
     workspace.kill_during(target, begun)
     assert not path.exists() or same(store.read_table(path), before)
