@@ -19,7 +19,7 @@ plan: $(INSTALLED)
 	$(BIN)/hneurons plan --configfile $(CONFIG) $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -30,6 +30,7 @@ lint: $(INSTALLED)
 
 perf: $(INSTALLED)
 	$(BIN)/python perf/dry_run.py
+	$(BIN)/python perf/probe.py $(ARGS)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -13,6 +13,10 @@ from hneurons.columns import Columns
 
 # Slopes of all columns are computed in float32; those that come this near to the bound once more in float64.
 _NEAR = 0.999
+# More columns than these are not worth their copying, whatever memory there is.
+_MANY = 10_000
+# Slopes from here on may matter at the next C: the bound is 1.
+_LEAST = 0.3
 # Of the columns in memory, those that are looked at first: most often no other matters.
 _FEW = 2000
 # Rows whose values are widened to float32 at a time: they stay in the processor's cache.
@@ -82,21 +86,22 @@ def gather(
     steep: list[np.ndarray] = []
     least, outside, held, capacity = 0.0, 0.0, 0, 0
 
-    def steepness(part: np.ndarray) -> np.ndarray:
-        """The largest slope of each column of a block in any of the problems."""
-        dtype = np.promote_types(part.dtype, np.float32)
-        found, narrow = np.zeros((len(pulls), part.shape[1]), dtype), pulls.astype(dtype)
-        for i in range(0, len(rows), _ROWS):
-            values = part[i : i + _ROWS] if everything else part[rows[i : i + _ROWS]]
-            found += narrow[:, i : i + _ROWS] @ widened(values, dtype)
-        return np.asarray(np.abs(found).max(axis=0))
+    def products(block: np.ndarray, start: int, end: int) -> np.ndarray:
+        """Of some of the rows, what they add to the slopes of a block's columns, [problems, columns]."""
+        dtype = np.promote_types(block.dtype, np.float32)
+        found, narrow = np.zeros((len(pulls), block.shape[1]), dtype), pulls.astype(dtype)
+        for i in range(start, end, _ROWS):
+            part = slice(i, min(i + _ROWS, end))
+            found += narrow[:, part] @ widened(block[part] if everything else block[rows[part]], dtype)
+        return found
 
     for first, block in columns.blocks():
         # An eighth of the memory, twice that while they are gathered, beside two blocks.
-        capacity = max(500, int(memory_gb * 1e9 / 8 / (block.itemsize * len(rows))))
-        edges = np.linspace(0, block.shape[1], threads + 1).astype(int)
-        slices = [block[:, start:end] for start, end in pairwise(edges)]
-        slopes = np.concatenate(list(workers.map(steepness, slices))).astype(np.float64)
+        capacity = min(_MANY, max(500, int(memory_gb * 1e9 / 8 / (block.itemsize * len(rows)))))
+        least = max(least, _LEAST) if columns.p > capacity else 0.0
+        edges = np.linspace(0, len(rows), threads + 1).astype(int)
+        added = workers.map(lambda ends, block=block: products(block, *ends), pairwise(edges))
+        slopes = np.abs(sum(added)).max(axis=0).astype(np.float64)
         slopes[weighed[(weighed >= first) & (weighed < first + block.shape[1])] - first] = np.inf
         chosen = np.flatnonzero(slopes >= least)
         outside = max(outside, float(np.delete(slopes, chosen).max(initial=0.0)))

@@ -7,8 +7,9 @@ from tests.tiny import ARCHITECTURES, byte_level_tokenizer, tiny_model
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _two_threads():
-    torch.set_num_threads(2)
+def _one_thread():
+    # Tests run side by side, and threads of two processes on two cores wait for each other.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(params=ARCHITECTURES, scope="session")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from filelock import FileLock
 
 from tests.slurm.cluster import Cluster, missing
 
@@ -9,7 +10,9 @@ from tests.slurm.cluster import Cluster, missing
 def cluster():
     if reason := missing():
         pytest.skip(reason)
-    cluster = Cluster()
-    cluster.start()
-    yield cluster
-    cluster.stop()
+    # One on a machine, however many processes the tests run in.
+    with FileLock("/tmp/hneurons-slurm.lock"):
+        cluster = Cluster()
+        cluster.start()
+        yield cluster
+        cluster.stop()

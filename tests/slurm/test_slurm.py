@@ -31,7 +31,7 @@ SWEEP = {
     "origin": {"datasets": ["cities"]},
 }
 # One question at a time, so that a job can be caught in the middle.
-QUESTIONS = 1000
+QUESTIONS = 700
 SLOW = [
     "--config",
     "study=slow",
