@@ -153,7 +153,7 @@ def choice_picture(choice: pd.DataFrame, paths: Sequence[str | Path]) -> None:
     choice: tables/choice.csv. paths: where to write it, the format by the ending.
     """
     models = list(dict.fromkeys(choice["model"]))
-    size = 4.2 * len(models) + 0.6, 5.2
+    size = max(7.0, 4.2 * len(models) + 0.6), 5.4
     figure, grid = plt.subplots(
         2, len(models), figsize=size, sharex="col", squeeze=False, layout="constrained", height_ratios=[1, 2]
     )

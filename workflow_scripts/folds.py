@@ -4,6 +4,7 @@ from hneurons.detection import read_examples
 from hneurons.folds import detect_in_folds
 from hneurons.joblog import job
 from hneurons.probe import read_classifiers
+from hneurons.study import parse_study
 
 with job(snakemake.log[0], snakemake.threads):
     given, params = snakemake.input, snakemake.params
@@ -13,7 +14,7 @@ with job(snakemake.log[0], snakemake.threads):
         given.cett,
         ProbeSettings(**params.probe),
         params.seed,
-        snakemake.config.get("runtime", {}).get("probe_memory_gb", 4.0),
+        parse_study(snakemake.config).study.runtime.probe_memory_gb,
         snakemake.threads,
     )
     head = {"model": snakemake.wildcards.model, "dataset": f"{params.in_domain}: consistent questions, folds by answer"}
