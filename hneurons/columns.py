@@ -33,10 +33,6 @@ class Columns(Protocol):
         """All columns in order: (index of the first one, values [n, columns])."""
         ...
 
-    def take(self, columns: np.ndarray) -> np.ndarray:
-        """The given columns in this order, [n, len(columns)]."""
-        ...
-
 
 class ArrayColumns:
     """A matrix in memory."""
@@ -47,9 +43,6 @@ class ArrayColumns:
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         yield 0, self.X
-
-    def take(self, columns: np.ndarray) -> np.ndarray:
-        return self.X[:, columns]
 
 
 class ShardColumns:
@@ -85,12 +78,19 @@ class ShardColumns:
                 yield layer * self.d_ff + first, block
 
     def take(self, columns: np.ndarray) -> np.ndarray:
+        """The given columns in this order, [n, len(columns)]."""
         found = np.empty((self.n, len(columns)), dtype=np.float16)
         for layer in np.unique(columns // self.d_ff):
             mine = np.flatnonzero(columns // self.d_ff == layer)
             for start, values in self._batches(int(layer)):
                 found[start : start + len(values), mine] = values[:, columns[mine] % self.d_ff]
         return found
+
+    def take_each(self, sets: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """As take, for several sets of columns in one reading, whatever they share."""
+        everything, places = np.unique(np.concatenate(sets), return_inverse=True)
+        values = self.take(everything)
+        return [values[:, at] for at in np.split(places, np.cumsum([len(s) for s in sets])[:-1])]
 
     def _block(self, layer: int, first: int) -> np.ndarray:
         block = np.empty((self.n, min(self._width, self.d_ff - first)), dtype=np.float16)

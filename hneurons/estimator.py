@@ -71,12 +71,8 @@ class SparseLogisticRegression(ClassifierMixin, BaseEstimator):
         return self._paths(columns, [training_problem(columns, labels)], Cs)
 
     def _paths(self, columns: Columns, problems: Sequence[Problem], Cs: Sequence[float], progress: bool = True) -> Paths:
-        if self.penalty == "l2":
-            return fit_l2_path(columns, problems, Cs, intercept=self.intercept)
-        if self.penalty != "l1":
-            raise HNeuronsError(f"penalty: l1 or l2, not {self.penalty!r}")
-        options: dict[str, Any] = {"memory_gb": self.memory_gb, "tol": self.tol, "progress": progress}
-        return fit_path(columns, problems, Cs, intercept=self.intercept, **options)
+        options: dict[str, Any] = {"memory_gb": self.memory_gb, "tol": self.tol}
+        return fit_paths(columns, problems, Cs, self.penalty, self.intercept, progress=progress, **options)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Log-odds of the second class, [rows]."""
@@ -93,6 +89,27 @@ class SparseLogisticRegression(ClassifierMixin, BaseEstimator):
         """Probabilities of both classes, [rows, 2]."""
         p = expit(self.decision_function(X))
         return np.stack([1 - p, p], axis=1)
+
+
+def fit_paths(
+    columns: Columns,
+    problems: Sequence[Problem],
+    Cs: Sequence[float],
+    penalty: str,
+    intercept: Intercept,
+    *,
+    progress: bool = True,
+    **l1_options: Any,
+) -> Paths:
+    """Problems at every C with either penalty. l1_options: memory_gb, tol and threads of l1_path.fit_path.
+
+    Raises HNeuronsError for any other penalty.
+    """
+    if penalty == "l2":
+        return fit_l2_path(columns, problems, Cs, intercept=intercept, progress=progress)
+    if penalty != "l1":
+        raise HNeuronsError(f"penalty: l1 or l2, not {penalty!r}")
+    return fit_path(columns, problems, Cs, intercept=intercept, progress=progress, **l1_options)
 
 
 def training_problem(columns: ShardColumns, labels: str) -> Problem:

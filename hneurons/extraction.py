@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hneurons import store
-from hneurons.cett import Measured, cett, read_layer, regions_of, shard_table
+from hneurons.cett import SHARD_OPTIONS, Measured, cett, read_layer, regions_of, shard_table
 from hneurons.config import CettSettings
 from hneurons.errors import HNeuronsError
 from hneurons.models import Prepared
@@ -66,9 +66,7 @@ def cett_shard(
             rows.append({**{k: example[k] for k in ("question_id", "sample", "split", "label")}, "region": region})
             cells.append(features[_key(example)][region])
     table = shard_table(rows, cells, prepared.identity["layers"], prepared.identity["d_ff"])
-    # Smallest and largest values of columns this wide would be four rows more in every file.
-    options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
-    store.write_table(out, table, {**made, "mark": mark}, **options)
+    store.write_table(out, table, {**made, "mark": mark}, **SHARD_OPTIONS)
     return len(left) / len(sequences) if sequences else 0.0
 
 

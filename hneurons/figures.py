@@ -32,6 +32,15 @@ def _save(figure: Any, paths: Sequence[str | Path]) -> None:
     plt.close(figure)
 
 
+def _legend(figure: Any, columns: int) -> None:
+    """One legend beneath all panels, each label once."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    options = {"loc": "outside lower center", "fontsize": 8, "frameon": False}
+    figure.legend(list(handles.values()), list(handles), ncols=columns, **options)
+
+
 def _slope_text(name: str, found: Mapping[str, Any]) -> str:
     if found["value"] is None:
         return f"{name}: not defined (no eligible items at some α)"
@@ -61,10 +70,7 @@ def figure3(curves: Sequence[Mapping[str, Any]], titles: Mapping[str, str], path
         if column == 0:
             above.set_ylabel(f"{found['model']}\ncompliance rate (%)")
             below.set_ylabel("replies (%)")
-    handles: dict[str, Any] = {}
-    for axes in figure.axes:
-        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    _legend(figure, columns=4)
     _save(figure, paths)
 
 
@@ -183,8 +189,5 @@ def choice_picture(choice: pd.DataFrame, paths: Sequence[str | Path]) -> None:
         below.set_xlabel("C (weaker penalty to the right)")
     grid[0, 0].set_ylabel("neurons")
     grid[1, 0].set_ylabel("accuracy (%)")
-    handles: dict[str, Any] = {}
-    for axes in figure.axes:
-        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    _legend(figure, columns=2)
     _save(figure, paths)

@@ -18,10 +18,10 @@ from hneurons.columns import ArrayColumns, ShardColumns
 from hneurons.config import ProbeSettings
 from hneurons.detection import baseline_logits, evaluate, method_of
 from hneurons.errors import HNeuronsError
-from hneurons.estimator import training_problem
-from hneurons.l1_path import Fit, Problem
+from hneurons.estimator import fit_paths, training_problem
+from hneurons.l1_path import Problem
 from hneurons.probe import CLASSIFIER, random_columns
-from hneurons.probe_path import Classifier, fit_paths
+from hneurons.probe_path import Classifier
 
 FOLDS = 5
 
@@ -53,17 +53,17 @@ def detect_in_folds(
     C = classifiers[CLASSIFIER].C
     # The folds share the passes over the data, and so the way to this C.
     path = [c for c in sorted(settings.C) if c < C] + [C]
-    fits = [fold[-1] for fold in fit_paths(columns, problems, path, settings, memory_gb, threads).fits]
+    how = settings.penalty, settings.intercept
+    paths = fit_paths(columns, problems, path, *how, memory_gb=memory_gb, threads=threads)
+    fits = [fold[-1] for fold in paths.fits]
     randoms = [name for name in classifiers if method_of(name) == "random"]
     chosen = {
         (name, k): random_columns(np.random.default_rng([seed, int(name.rsplit("-", 1)[1])]), columns.p, fit.columns)
         for k, fit in enumerate(fits)
         for name in randoms
     }
-    used, places = np.unique(np.concatenate([*(f.columns for f in fits), *chosen.values()]), return_inverse=True)
-    X = columns.take(used)
-    ends = np.cumsum([*(len(f.columns) for f in fits), *map(len, chosen.values())])
-    of_fits, of_chosen = (split := np.split(places, ends[:-1]))[:FOLDS], split[FOLDS:]
+    taken = columns.take_each([*(fit.columns for fit in fits), *chosen.values()])
+    of_fits, of_chosen = taken[:FOLDS], taken[FOLDS:]
     found: dict[str, dict[str, float]] = {}
 
     def keep(name: str, ids: Sequence[str], logits: np.ndarray) -> None:
@@ -72,12 +72,12 @@ def detect_in_folds(
     for k, part in enumerate(tqdm(parts, desc="folds by answer")):
         answers = [i for i in part if columns.rows[i]["region"] == "answer"]
         ids = [columns.rows[i]["question_id"] for i in answers]
-        keep(CLASSIFIER, ids, _logits(fits[k], X[np.ix_(answers, of_fits[k])]))
-        for (name, fold), at in zip(chosen, of_chosen, strict=True):
+        keep(CLASSIFIER, ids, fits[k].logits(of_fits[k][answers]))
+        for (name, fold), X in zip(chosen, of_chosen, strict=True):
             if fold == k:
-                one = fit_paths(ArrayColumns(X[:, at]), [problems[k]], [classifiers[name].C], settings, progress=False)
+                one = fit_paths(ArrayColumns(X), [problems[k]], [classifiers[name].C], *how, progress=False)
                 fit = one.fits[0][0]
-                keep(name, ids, _logits(fit, X[np.ix_(answers, at[fit.columns])]))
+                keep(name, ids, fit.logits(X[np.ix_(answers, fit.columns)]))
         scored = train[train["question_id"].isin(ids)]
         rest = pd.concat([train[~train["question_id"].isin(ids)], selection])
         for name, values in baseline_logits(rest, scored, settings.C).items():
@@ -85,7 +85,3 @@ def detect_in_folds(
     asked = train["question_id"].tolist()
     logits = {name: np.array([of[q] for q in asked]) for name, of in found.items() if len(of) == len(asked)}
     return evaluate(train["label"].to_numpy(), logits, train["gold"].tolist(), settings, seed)
-
-
-def _logits(fit: Fit, X: np.ndarray) -> np.ndarray:
-    return np.asarray(X.astype(np.float64) @ fit.weights + fit.intercept)

@@ -27,12 +27,22 @@ def residual(y: np.ndarray, weight: np.ndarray, logits: np.ndarray) -> np.ndarra
     return np.asarray(weight * (y - expit(logits)))
 
 
+def loss(y: np.ndarray, weight: np.ndarray, logits: np.ndarray) -> float:
+    """Σ c_i log(1 + exp(∓ logit)): what the penalty is added to."""
+    return float(weight @ np.logaddexp(0, np.where(y == 1, -logits, logits)))
+
+
+def dual_loss(weight: np.ndarray, s: np.ndarray) -> float:
+    """What stands for the loss in the dual problem, at s [rows] in [0, 1]: the entropy of each row."""
+    return -float(weight @ (xlogy(s, s) + xlogy(1 - s, 1 - s)))
+
+
 def objective(
     y: np.ndarray, weight: np.ndarray, logits: np.ndarray, w: np.ndarray, b: float, C: float, intercept: str
 ) -> float:
     """The value that is minimised; intercept: "free", or "penalised" like any weight."""
-    loss = np.logaddexp(0, np.where(y == 1, -logits, logits))
-    return float(C * (weight @ loss) + np.abs(w).sum() + (abs(b) if intercept == "penalised" else 0.0))
+    penalty = np.abs(w).sum() + (abs(b) if intercept == "penalised" else 0.0)
+    return float(C * loss(y, weight, logits) + penalty)
 
 
 def relative_gap(y: np.ndarray, weight: np.ndarray, logits: np.ndarray, value: float, C: float, largest: float) -> float:
@@ -42,8 +52,7 @@ def relative_gap(y: np.ndarray, weight: np.ndarray, logits: np.ndarray, value: f
     feasible point of the dual problem.
     """
     s = y - (y - expit(logits)) / max(1.0, largest)
-    dual = -C * float(weight @ (xlogy(s, s) + xlogy(1 - s, 1 - s)))
-    return max(0.0, (value - dual) / value) if value > 0 else 0.0
+    return max(0.0, (value - C * dual_loss(weight, s)) / value) if value > 0 else 0.0
 
 
 def solve_l1(

@@ -65,6 +65,10 @@ class Fit:
     converged: bool
     passes: int
 
+    def logits(self, X: np.ndarray) -> np.ndarray:
+        """X [rows, k], the columns that have a weight, to log-odds [rows]."""
+        return np.asarray(X.astype(np.float64) @ self.weights + self.intercept)
+
 
 @dataclass(frozen=True)
 class Paths:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import xlogy
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 from hneurons.columns import Columns
-from hneurons.l1 import residual
+from hneurons.l1 import dual_loss, loss, residual
 from hneurons.l1_path import Fit, Intercept, Paths, Problem
 from hneurons.screening import narrow_product, widened
 
@@ -72,8 +71,8 @@ def _fit(
         a[used] -= a[used].sum() * weight[used] / weight[used].sum()
     logits = K @ a + b
     square = float(a @ K @ a) / 2
-    value = C * float(weight @ np.logaddexp(0, np.where(y == 1, -logits, logits))) + square
+    value = C * loss(y, weight, logits) + square
     s = np.clip(y - np.divide(a, C * weight, out=np.zeros_like(a), where=used), 0, 1)
-    dual = -C * float(weight @ (xlogy(s, s) + xlogy(1 - s, 1 - s))) - square
+    dual = C * dual_loss(weight, s) - square
     # The constant column's weight is the sum of all a.
     return a, b if intercept == "free" else float(a.sum()), value, max(0.0, (value - dual) / value)

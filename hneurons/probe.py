@@ -18,11 +18,11 @@ from hneurons.choice import chosen_C
 from hneurons.columns import ArrayColumns, ShardColumns
 from hneurons.config import ProbeSettings
 from hneurons.errors import HNeuronsError
-from hneurons.estimator import training_problem
+from hneurons.estimator import fit_paths, training_problem
 from hneurons.l1_path import Problem
 from hneurons.metrics import auroc, reliability
 from hneurons.neurons import NeuronSet
-from hneurons.probe_path import Classifier, ProbePath, answers_of, fit_paths
+from hneurons.probe_path import Classifier, ProbePath, answers_of
 
 CLASSIFIER = "hneurons"
 REFIT = "hneurons-refit"
@@ -30,10 +30,9 @@ REFIT = "hneurons-refit"
 
 @dataclass(frozen=True)
 class Probe:
-    """choice: a row per C. classifiers: the probe, the refit of its positive neurons, and the random baselines of both."""
+    """classifiers: the probe, the refit of its positive neurons, and the random baselines of both, by name."""
 
     neurons: NeuronSet
-    choice: pd.DataFrame
     classifiers: dict[str, Classifier]
 
     def summary(self) -> dict[str, Any]:
@@ -80,15 +79,12 @@ def finish_probe(
         for name, size in (("random", len(used)), ("random-refit", len(positive))):
             wanted[f"{name}-{i}"] = random_columns(rng, columns.p, used, size)
     # All of them in one reading.
-    everything, places = np.unique(np.concatenate([used, *wanted.values()]), return_inverse=True)
-    X = columns.take(everything)
+    of_full, *of_wanted = columns.take_each([used, *wanted.values()])
     problem = training_problem(columns, settings.labels)
     labels = np.array([columns.rows[i]["label"] for i in held_out])
-    ends = np.cumsum([len(used), *map(len, wanted.values())])
-    at_used, *at_wanted = np.split(places, ends[:-1])
-    for name, at in tqdm(list(zip(wanted, at_wanted, strict=True)), desc=f"baselines of {len(used)} neurons"):
-        classifiers[name] = _tuned(X[:, at], wanted[name], d_ff, problem, held_out, labels, settings)
-    logits = full.logits(X[np.ix_(held_out, at_used)])
+    for name, X in tqdm(list(zip(wanted, of_wanted, strict=True)), desc=f"baselines of {len(used)} neurons"):
+        classifiers[name] = _tuned(X, wanted[name], d_ff, problem, held_out, labels, settings)
+    logits = full.logits(of_full[held_out])
     row = choice[choice["chosen"]].iloc[0]
     facts = {
         **made_by,
@@ -104,7 +100,7 @@ def finish_probe(
     weights = full.weights
     stability = path.stability[full.C]["bootstrap"]
     neurons = NeuronSet(full.layers, full.neurons, weights, weights > 0, facts, stability)
-    return Probe(neurons, choice, classifiers)
+    return Probe(neurons, classifiers)
 
 
 def random_columns(rng: np.random.Generator, p: int, used: np.ndarray, size: int | None = None) -> np.ndarray:
@@ -124,11 +120,11 @@ def _tuned(
     settings: ProbeSettings,
 ) -> Classifier:
     """Some neurons fitted at every C, and of these the best on the selection split: of equals by AUROC, the smallest C."""
-    fits = fit_paths(ArrayColumns(X), [problem], settings.C, settings, progress=False).fits[0]
-    scored = X[held_out].astype(np.float64)
+    how = settings.penalty, settings.intercept
+    fits = fit_paths(ArrayColumns(X), [problem], settings.C, *how, progress=False).fits[0]
 
     def merit(i: int) -> tuple[float, float, float]:
-        logits = scored[:, fits[i].columns] @ fits[i].weights + fits[i].intercept
+        logits = fits[i].logits(X[np.ix_(held_out, fits[i].columns)])
         return float(((logits > 0) == (labels == 1)).mean()), auroc(labels, logits), -fits[i].C
 
     # A fit without weights is a constant.

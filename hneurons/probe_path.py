@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from hneurons import store
-from hneurons.columns import Columns, ShardColumns
+from hneurons.columns import ShardColumns
 from hneurons.config import ProbeSettings
 from hneurons.errors import HNeuronsError
-from hneurons.estimator import training_problem
-from hneurons.l1_path import Fit, Paths, Problem, fit_path
-from hneurons.l2_path import fit_l2_path
+from hneurons.estimator import fit_paths, training_problem
+from hneurons.l1_path import Fit, Problem
 from hneurons.metrics import auroc
+from hneurons.neurons import NeuronSet
 from hneurons.records import PATH
 
 
@@ -79,23 +79,6 @@ class ProbePath:
 STABILITIES = ("over_C", "bootstrap", "halves")
 
 
-def fit_paths(
-    columns: Columns,
-    problems: Sequence[Problem],
-    Cs: Sequence[float],
-    settings: ProbeSettings,
-    memory_gb: float = 4.0,
-    threads: int = 1,
-    progress: bool = True,
-) -> Paths:
-    """Problems at every C, with the penalty and the intercept of the settings."""
-    if settings.penalty == "l2":
-        return fit_l2_path(columns, problems, Cs, intercept=settings.intercept, progress=progress)
-    return fit_path(
-        columns, problems, Cs, intercept=settings.intercept, memory_gb=memory_gb, threads=threads, progress=progress
-    )
-
-
 def fit_probe_path(
     shards: Sequence[str | Path], settings: ProbeSettings, seed: int, memory_gb: float, threads: int = 1
 ) -> ProbePath:
@@ -114,14 +97,15 @@ def fit_probe_path(
     boots = [_resampled(main, questions, hallucinated, [seed, 1, i], bootstrap=True) for i in range(resamples)]
     halves = [_resampled(main, questions, hallucinated, [seed, 2, i], bootstrap=False) for i in range(resamples)]
     Cs = sorted(settings.C)
-    paths = fit_paths(columns, [main, *boots, *halves], Cs, settings, memory_gb, threads)
+    how = settings.penalty, settings.intercept
+    paths = fit_paths(columns, [main, *boots, *halves], Cs, *how, memory_gb=memory_gb, threads=threads)
     labels = np.array([columns.rows[i]["label"] for i in held_out])
     found = ProbePath({}, {}, {})
     fits = dict(zip(Cs, paths.fits[0], strict=True))
     used = np.unique(np.concatenate([fit.columns for fit in fits.values()]))
-    X = columns.take(used)[held_out].astype(np.float64)
+    X = columns.take(used)[held_out]
     for at, (C, fit) in enumerate(fits.items()):
-        logits = X[:, np.searchsorted(used, fit.columns)] @ fit.weights + fit.intercept
+        logits = fit.logits(X[:, np.searchsorted(used, fit.columns)])
         correct = (logits > 0) == (labels == 1)
         found.classifiers[C] = classifier_of(fit, columns.d_ff)
         found.facts[C] = {
@@ -181,9 +165,7 @@ def distinct_sets(path: ProbePath) -> dict[str, dict[int, list[int]]]:
 
 def h_neurons(classifier: Classifier) -> dict[int, list[int]]:
     """Neurons with a positive weight, by layer."""
-    positive = classifier.weights > 0
-    layers, neurons = classifier.layers[positive], classifier.neurons[positive]
-    return {int(layer): sorted(neurons[layers == layer].tolist()) for layer in np.unique(layers)}
+    return NeuronSet(classifier.layers, classifier.neurons, classifier.weights, classifier.weights > 0).by_layer()
 
 
 def set_mark(classifier: Classifier) -> str:

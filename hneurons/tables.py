@@ -10,6 +10,11 @@ import pandas as pd
 from hneurons.detection import METHODS
 
 
+def choice_table(choices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """What choice.choices found for each model, by its name, as one table."""
+    return pd.concat(choices, names=["model"]).reset_index(level="model")
+
+
 def table1(probes: Mapping[str, Mapping[str, Any]], detections: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Table 1, one row per model, data set and method.
 

@@ -25,9 +25,10 @@ import numpy as np
 from tqdm import tqdm
 
 from hneurons import store
-from hneurons.cett import shard_table
+from hneurons.cett import SHARD_OPTIONS, shard_table
 from hneurons.columns import ShardColumns
 from hneurons.estimator import training_problem
+from hneurons.l1 import objective
 from hneurons.l1_path import fit_path
 
 OUT = Path("results/perf")
@@ -63,14 +64,8 @@ def write_shards(folder: Path, rows: int, layers: int, d_ff: int) -> None:
             noise = factors[rng.integers(0, 256, (len(some), d_ff), dtype=np.uint8)]
             features[:, layer] = values[np.ix_(some, columns[layer])] * noise
         who = [{**source.rows[train[i]], "question_id": f"q{first + k}"} for k, i in enumerate(some)]
-        store.write_table(
-            folder / f"{shard:04d}.parquet",
-            shard_table(who, list(features), layers, d_ff),
-            {"layers": layers},
-            compression="none",
-            use_dictionary=False,
-            write_statistics=False,
-        )
+        table = shard_table(who, list(features), layers, d_ff)
+        store.write_table(folder / f"{shard:04d}.parquet", table, {"layers": layers}, **SHARD_OPTIONS)
 
 
 class Peak:
@@ -138,10 +133,9 @@ def liblinear(shards: list[Path], C: float) -> dict[str, Any]:
         begun = time.perf_counter()
         fit = LogisticRegression(C=C, l1_ratio=1.0, solver="liblinear", max_iter=1000, random_state=0).fit(X, problem.y)
         seconds = time.perf_counter() - begun
-    logits = fit.decision_function(X)
-    loss = np.logaddexp(0, np.where(problem.y == 1, -logits, logits)).sum()
-    penalised = np.abs(fit.coef_).sum() + abs(fit.intercept_[0])
-    return {"seconds": seconds, "peak_gb": peak.gb, "objective": float(C * loss + penalised)}
+    found = fit.coef_[0], float(fit.intercept_[0]), C, "penalised"
+    value = objective(problem.y, problem.weight, fit.decision_function(X), *found)
+    return {"seconds": seconds, "peak_gb": peak.gb, "objective": value}
 
 
 def ours_penalised(shards: list[Path], C: float) -> dict[str, Any]:

@@ -16,13 +16,16 @@ import yaml
 
 from tests.paths import ROOT
 
+# What of the project a workflow needs, besides its configuration and the package.
+WORKFLOW = ("Snakefile", "rules", "workflow_scripts", "report", "environment.yml", "slurm")
+
 
 class Workspace:
     """A folder with the project's workflow and a study, where snakemake runs."""
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.folder = folder
-        for name in ("Snakefile", "rules", "workflow_scripts", "report", "environment.yml", "slurm"):
+        for name in WORKFLOW:
             if not (folder / name).exists():
                 (folder / name).symlink_to(ROOT / name)
         (folder / "config.yaml").write_text(yaml.safe_dump(config))

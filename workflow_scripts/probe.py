@@ -21,9 +21,10 @@ with job(snakemake.log[0], snakemake.threads):
             [store.read_table(shard, VERDICTS) for shard in given.untouched],
         )
     made_by = {**prepared.identity, **dict(params.items()), "chat_template": template_hash(prepared.tokenizer)}
-    probe = finish_probe(given.cett, path, choices(path, judged), settings, params.seed, made_by)
+    choice = choices(path, judged)
+    probe = finish_probe(given.cett, path, choice, settings, params.seed, made_by)
     probe.neurons.save(out.neurons)
     table, scalars = classifiers_table(probe.classifiers)
     store.write_table(out.classifiers, table, {**made_by, "classifiers": scalars})
-    store.write_text(out.choice, probe.choice.to_csv(index=False))
+    store.write_text(out.choice, choice.to_csv(index=False))
     store.write_json(out.summary, {"model": snakemake.wildcards.model, **probe.summary()})

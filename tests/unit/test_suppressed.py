@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from hneurons import sampling, store
+from hneurons import store
 from hneurons.config import Decoding
 from hneurons.judges.judge import RuleJudge
 from hneurons.probe_path import Classifier, ProbePath, set_mark
@@ -76,23 +76,15 @@ def test_each_distinct_set_answers_the_first_selection_questions(run, llama, tok
     assert rows[1]["response_ids"] == said[: len(rows[1]["response_ids"])]
 
 
-def test_a_new_set_or_more_questions_sample_what_is_missing(run, monkeypatch):
-    asked = []
-    real = sampling.generate
-
-    def counting(model, prompts, *arguments, **options):
-        asked.extend(prompts)
-        return real(model, prompts, *arguments, **options)
-
-    monkeypatch.setattr(sampling, "generate", counting)
+def test_a_new_set_or_more_questions_sample_what_is_missing(run, sampled_prompts):
     _, before = run(A)
-    assert len(asked) == 3
+    assert len(sampled_prompts) == 3
     share, rows = run(A, OTHER)
-    assert share == 0.5 and len(asked) == 6 and rows[:3] == before
+    assert share == 0.5 and len(sampled_prompts) == 6 and rows[:3] == before
     share, _ = run(A, OTHER, most=4)
-    assert share == 2 / 8 and len(asked) == 8
-    assert run(A, OTHER, most=4)[0] == 0 and len(asked) == 8
-    assert run(OTHER, most=2)[0] == 0 and len(asked) == 8
+    assert share == 2 / 8 and len(sampled_prompts) == 8
+    assert run(A, OTHER, most=4)[0] == 0 and len(sampled_prompts) == 8
+    assert run(OTHER, most=2)[0] == 0 and len(sampled_prompts) == 8
 
 
 def test_verdicts_are_by_set_and_those_of_the_untouched_model_on_the_same_questions(run, tmp_path):

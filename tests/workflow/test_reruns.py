@@ -15,6 +15,7 @@ from hneurons.records import RESPONSES
 from tests.judge_server import JudgeServer, completion
 from tests.paths import ROOT
 from tests.workflow.study import CONFIG, MODEL
+from tests.workspace import WORKFLOW
 
 TABLES = {"choice", "table1", "figure3"}
 SCORES = {"detection", "folds"}
@@ -159,7 +160,7 @@ def test_another_place_in_the_cluster_reruns_nothing(workspace):
 
 
 def test_a_fresh_checkout_over_finished_results_reruns_nothing(workspace, tmp_path):
-    for name in ("Snakefile", "rules", "workflow_scripts", "report", "environment.yml", "slurm", "config"):
+    for name in (*WORKFLOW, "config"):
         source = workspace.folder / name
         # As a clone: every file is new today.
         (shutil.copytree if source.is_dir() else shutil.copyfile)(source, tmp_path / name)

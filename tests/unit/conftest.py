@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pytest
+
+from hneurons import sampling
+
+
+@pytest.fixture
+def sampled_prompts(monkeypatch):
+    """The prompts that were sampled, one after the other."""
+    counted = []
+    real = sampling.generate
+
+    def counting(model, prompts, *arguments, **options):
+        counted.extend(prompts)
+        return real(model, prompts, *arguments, **options)
+
+    monkeypatch.setattr(sampling, "generate", counting)
+    return counted
