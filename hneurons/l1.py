@@ -150,7 +150,9 @@ def _newton(
             gone &= reach <= length
             aim = np.where(gone, 0.0, theta + length * step)
         new = value(aim)
-        if new > current * (1 + 1e-14) or (stalled := stalled + (new > current * (1 - 1e-15))) > 3:
+        # Where a weight has become zero the problem is another one, however little has been gained.
+        stalled += not gone.any() and new > current * (1 - 1e-15)
+        if new > current * (1 + 1e-14) or stalled > 3:
             break
         theta, current = aim, new
         if gone.any():

@@ -126,6 +126,12 @@ def test_too_strong_a_penalty_leaves_no_weight_and_says_so():
     assert fit.intercept == pytest.approx(np.log(y.mean() / (1 - y.mean())))
 
 
+def test_weights_that_cross_zero_one_after_the_other_are_progress():
+    X, y = cett_like()
+    fits = fit_path(ArrayColumns(X), [Problem(y, np.ones(len(y)))], [10, 30, 100, 300, 1000], **QUIET).fits[0]
+    assert all(fit.converged and fit.gap < 1e-6 for fit in fits)
+
+
 def test_a_penalty_too_weak_to_converge_is_flagged_with_its_gap():
     X, y = cett_like()
     strong, weak = fit_path(ArrayColumns(X), [Problem(y, np.ones(len(y)))], [10, 1e6], **QUIET).fits[0]
