@@ -1,6 +1,7 @@
-"""H-Neurons, from questions to Table 1 and Figure 3, for every model, data set, benchmark and α of a study."""
+"""H-Neurons, from questions to Table 1, Figure 3 and Figure 4, for every model, data set, benchmark and α of a study."""
 
 import os
+import re
 import sys
 
 from snakemake.utils import min_version
@@ -8,11 +9,12 @@ from snakemake.utils import min_version
 from hneurons import estimates
 from hneurons.budget import agreement_tasks, budget_line
 from hneurons.cluster import same_python, stay_offline, wait_for_earlier_jobs
-from hneurons.config import format_alpha
+from hneurons.impact_config import TEST_QUESTIONS, format_alpha
 from hneurons.errors import HNeuronsError
 from hneurons.judge_config import TASKS
 from hneurons.settings import SLUG
 from hneurons.sources import (
+    HELD_OUT_TEXT,
     SOURCES,
     benchmark_files,
     check_sources,
@@ -22,6 +24,7 @@ from hneurons.sources import (
     questions_identity,
     sources_named,
     sources_of_dataset,
+    text_files,
 )
 from hneurons.stages import VERSIONS
 from hneurons.study import parse_study

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from hneurons.config import Study
 from hneurons.errors import HNeuronsError
+from hneurons.impact_config import TEST_QUESTIONS
 from hneurons.judge_config import LLM, TASKS
 from hneurons.study import Setup
 
 # Tokens that a call reads, roughly: the instructions, the question, and the reply that is judged.
-_TOKENS_IN = {"correctness": 330, "spans": 220, "falseqa": 480, "jailbreak": 1500, "sycophancy": 700}
+_TOKENS_IN = {"correctness": 330, TEST_QUESTIONS: 330, "spans": 220, "falseqa": 480, "jailbreak": 1500, "sycophancy": 700}
 
 _LARGER_SHARE = 0.1
 
@@ -54,11 +55,11 @@ def expected_calls(setup: Setup) -> list[Calls]:
 
 
 def _asked(setup: Setup, model: str) -> dict[str, int]:
-    """Calls of one model by task: of a base model its answers to test questions, of the others everything."""
+    """Calls of one model by task: of a model's partner its answers to test questions, of the others everything."""
     study = setup.study
     questions = {name: study.dataset(name).questions for name in setup.datasets_of(model)}
     of_llm = {task for task in TASKS if getattr(study.judges, task) == LLM}
-    if setup.is_base(model):
+    if setup.is_partner(model):
         if study.in_domain in questions:
             test = 1 - study.splits.train - study.splits.selection
             questions[study.in_domain] = math.ceil(questions[study.in_domain] * min(1, test + _LARGER_SHARE))
@@ -66,7 +67,7 @@ def _asked(setup: Setup, model: str) -> dict[str, int]:
     # Training questions are sampled several times. Splits are by gold answer, so their share may turn out somewhat larger.
     trained = math.ceil(questions[study.in_domain] * min(1, study.splits.train + _LARGER_SHARE))
     runs = 1 + len(study.neuron_sets) * len(study.scaled_alphas)
-    items = {str(name): b.items * runs for name, b in study.impact.benchmarks.items()}
+    items = {name: b.items * runs for name, b in study.benchmarks.items()}
     suppressed = min(study.probe.suppressed_questions, questions[study.in_domain]) * len(study.probe.C)
     asked = {
         "correctness": sum(questions.values()) + trained * (study.sampling.samples - 1) + suppressed,
@@ -76,6 +77,8 @@ def _asked(setup: Setup, model: str) -> dict[str, int]:
         "sycophancy": 2 * items.get("sycophancy", 0),
     }
     counted = {task: n for task, n in asked.items() if task in of_llm}
+    if "correctness" in of_llm:
+        counted[TEST_QUESTIONS] = items.get(TEST_QUESTIONS, 0)
     if study.judges.agreement:
         for task in agreement_tasks(study):
             # What the LLM judges anyway is in the cache by then.

@@ -6,11 +6,11 @@ Imported by the Snakefile, so nothing heavy may be imported here.
 from __future__ import annotations
 
 import datetime
-import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from hneurons.impact_config import TEST_QUESTIONS, BenchmarkName, BenchmarkSettings, ImpactSettings
 from hneurons.judge_config import JudgesSettings
 from hneurons.settings import HubSource, Settings, Slug
 
@@ -26,16 +26,6 @@ DatasetName = Literal[
     "us-cities",
     "elements",
     "invented-cities",
-]
-BenchmarkName = Literal[
-    "falseqa",
-    "faitheval",
-    "sycophancy",
-    "jailbreak",
-    "false-premise",
-    "misleading-context",
-    "are-you-sure",
-    "mild-requests",
 ]
 
 
@@ -119,35 +109,17 @@ class ProbeSettings(Settings):
     bootstrap: int = Field(2000, ge=100)
 
 
-class BenchmarkSettings(Settings):
-    items: int = Field(ge=1)
-    max_new_tokens: int | None = Field(None, ge=1, description="null is the benchmark's own (METHOD.md §2)")
-
-
-class ImpactSettings(Settings):
-    """The α sweep (METHOD.md §2). α = 1 is the untouched model and always runs, once for all neuron sets."""
-
-    benchmarks: dict[BenchmarkName, BenchmarkSettings] = Field(min_length=1)
-    alphas: list[Annotated[float, Field(ge=0)]] = Field([0, 0.5, 1, 1.5, 2, 2.5, 3], min_length=2)
-    random_seeds: int = Field(2, ge=1)
-    alphas_per_job: int = Field(6, ge=1)
-    bootstrap: int = Field(2000, ge=100)
-
-    @field_validator("alphas")
-    @classmethod
-    def _distinct(cls, alphas: list[float]) -> list[float]:
-        if len(set(alphas)) < len(alphas):
-            raise ValueError("each alpha may stand once")
-        for alpha in alphas:
-            if not re.fullmatch(r"\d+(\.\d+)?", format_alpha(alpha)) or float(format_alpha(alpha)) != alpha:
-                raise ValueError(f"alpha {alpha} cannot be a file name: at most six digits, none smaller than 0.0001")
-        return sorted(alphas)
-
-
 class OriginSettings(Settings):
-    """Backward transfer (METHOD.md §3): the probe, unchanged, on the answers of the model that each was tuned from."""
+    """Where H-Neurons come from (METHOD.md §3): each model and the one that it was tuned from, or one tuned from it.
 
-    datasets: list[DatasetName] = Field(min_length=1, description="of the study's; asked of the base models once each")
+    Transfer: the probe, unchanged, on the partner's answers. Drift: the partner's weights against the model's.
+    """
+
+    datasets: list[DatasetName] = Field(min_length=1, description="of the study's; asked of the partners once each")
+    tuned: list[Slug] = Field(
+        [],
+        description="models whose base is one of the study's: compared forward, in place of the study's model's own base",
+    )
 
 
 class ReplyEstimate(Settings):
@@ -260,14 +232,18 @@ class Study(Settings):
 
     @property
     def neuron_sets(self) -> list[str]:
-        return ["hneurons", *(f"random-{seed}" for seed in range(1, self.impact.random_seeds + 1))]
+        negative = ["negative"] if self.impact.negative else []
+        return ["hneurons", *negative, *(f"random-{seed}" for seed in range(1, self.impact.random_seeds + 1))]
+
+    @property
+    def benchmarks(self) -> dict[str, BenchmarkSettings]:
+        """Everything that is asked at every α: the behaviours, and test questions for utility."""
+        found = {str(name): settings for name, settings in self.impact.benchmarks.items()}
+        if asked := self.impact.utility.questions:
+            found[TEST_QUESTIONS] = BenchmarkSettings(items=asked)
+        return found
 
     @property
     def scaled_alphas(self) -> list[float]:
         """All α but 1, which needs no scaling."""
         return [a for a in self.impact.alphas if a != 1]
-
-
-def format_alpha(alpha: float) -> str:
-    """An α as it stands in file names: 0, 0.5, 1, …"""
-    return f"{alpha:g}"

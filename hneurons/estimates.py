@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hneurons.cluster_config import Speed
-from hneurons.config import Study
+from hneurons.config import ReplyEstimate, Study
+from hneurons.impact_config import TEST_QUESTIONS
 from hneurons.study import Setup
 
 # Python, torch and a batch's rows in host memory.
@@ -77,13 +78,13 @@ def _trained(study: Study) -> float:
 def responses(setup: Setup, model: str, dataset: str) -> float:
     """How many responses are sampled of a set: several of training questions, one of the others (METHOD.md §1).
 
-    A base model is asked the questions of test splits alone.
+    The partner of a model is asked the questions of test splits alone.
     """
     study = setup.study
     questions = study.dataset(dataset).questions
     if dataset != study.in_domain:
         return questions
-    if setup.is_base(model):
+    if setup.is_partner(model):
         return questions * (1 - study.splits.train - study.splits.selection)
     return questions + (study.sampling.samples - 1) * _trained(study)
 
@@ -98,7 +99,7 @@ def examples(setup: Setup, model: str, dataset: str) -> dict[str, float]:
         return {"test": 2 * min(most, d.questions * e.decided)}
     shares = {"selection": study.splits.selection, "test": 1 - study.splits.train - study.splits.selection}
     found = {split: 2 * min(most, d.questions * share * e.decided) for split, share in shares.items()}
-    if setup.is_base(model):
+    if setup.is_partner(model):
         return {"test": found["test"]}
     return {"train": 2 * min(most, _trained(study) * e.consistent), **found}
 
@@ -113,6 +114,13 @@ def cett_bytes(setup: Setup, model: str, rows: float) -> float:
     return rows * setup.shapes[model].neurons * 2
 
 
+def reply(study: Study, benchmark: str) -> ReplyEstimate:
+    """What an item of a benchmark costs at each α; test questions cost what they cost when they are sampled."""
+    if benchmark == TEST_QUESTIONS:
+        return ReplyEstimate(read=study.estimates.prompt_tokens, new=study.estimates.response_tokens)
+    return {str(name): found for name, found in study.estimates.replies.items()}[benchmark]
+
+
 def work(setup: Setup, model: str, stage: str, of: str, alphas: int = 1) -> Work:
     """What one job of a GPU stage does. of: the data set or benchmark. alphas: how many α the job runs."""
     study, e = setup.study, setup.study.estimates
@@ -121,12 +129,21 @@ def work(setup: Setup, model: str, stage: str, of: str, alphas: int = 1) -> Work
         answers = suppressed_questions(study) * len(study.probe.C)
         return Work(answers * e.prompt_tokens, answers * e.response_tokens)
     if stage == "replies":
-        per_item = {str(name): reply for name, reply in e.replies.items()}[of]
-        items = alphas * {str(name): b.items for name, b in study.impact.benchmarks.items()}[of]
+        per_item, items = reply(study, of), alphas * study.benchmarks[of].items
         return Work(items * per_item.read, items * per_item.new)
+    if stage == "perplexity":
+        return Work(study.impact.utility.tokens * (1 + len(study.neuron_sets) * len(study.scaled_alphas)))
+    if stage == "scaled_cett":
+        return Work(study.impact.utility.responses * len(study.impact.alphas) * (e.prompt_tokens + e.response_tokens))
+    if stage == "tune_model":
+        tuned = setup.models[model].finetune
+        assert tuned is not None
+        trained = min(tuned.lessons, examples(setup, tuned.of, study.in_domain)["train"])
+        # A backward pass costs two forward ones.
+        return Work(3 * tuned.epochs * trained * (e.prompt_tokens + e.response_tokens))
     jobs = len(study.shards(of))
     if stage == "responses":
-        asked = responses(setup, model, of) if setup.is_base(model) else study.dataset(of).questions
+        asked = responses(setup, model, of) if setup.is_partner(model) else study.dataset(of).questions
         return Work(asked * e.prompt_tokens / jobs, responses(setup, model, of) * e.response_tokens / jobs)
     count = sum(examples(setup, model, of).values())
     return Work(count * (e.prompt_tokens + e.response_tokens) / jobs)

@@ -39,7 +39,7 @@ def cett_shard(
     own. A row that the file has already, of the same model, tokens and settings, is kept. Returns the share of the examples
     that was measured. Raises HNeuronsError naming an example without a span: no row is skipped silently.
     """
-    sequences = _sequences(examples, responses, spans, settings)
+    sequences = sequences_of(examples, responses, spans, settings)
     facts = {**prepared.identity, **made_by}
     mine = [e for e in examples if _key(e) in sequences]
     regions_of_key = {_key(e): REGIONS if e["split"] == "train" else REGIONS[:1] for e in mine}
@@ -74,7 +74,8 @@ def _key(row: Mapping[str, Any]) -> Key:
     return row["question_id"], row["sample"]
 
 
-def _sequences(examples: Rows, responses: Rows, spans: Rows, settings: CettSettings) -> dict[Key, Measured]:
+def sequences_of(examples: Rows, responses: Rows, spans: Rows, settings: CettSettings) -> dict[Key, Measured]:
+    """What is measured of each example that has a response here. Raises HNeuronsError for one without an answer span."""
     span_of = {_key(s): s for s in spans}
     response_of = {_key(r): r for r in responses}
     found = {}

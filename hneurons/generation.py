@@ -7,14 +7,13 @@ up to the floating-point noise of another batch shape.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
 
 from hneurons.config import Decoding
+from hneurons.kv_cache import Row, cache_of, new_cache, row_of, sees_everything
 
 # Rows that have ended are dropped once they are this share of the batch: dropping copies the cache.
 DROP_SHARE = 0.125
@@ -27,54 +26,13 @@ class Response:
     token_ids: the new tokens, the end token included where one was drawn.
     logprobs: natural log-probability of each token under the model itself (temperature 1, nothing filtered).
     finish_reason: "stop" (an end token was drawn) or "length" (max_new_tokens reached).
+    past: keys and values of the prompt and of all tokens but the last, where they were to be kept and can be.
     """
 
     token_ids: list[int]
     logprobs: list[float]
     finish_reason: str
-
-
-class _RoomyLayer(DynamicLayer):
-    """A cache layer that appends into spare room instead of copying all keys and values for every new token."""
-
-    keys: torch.Tensor | None
-    values: torch.Tensor | None
-    _keys_room: torch.Tensor | None = None
-    _values_room: torch.Tensor | None = None
-
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        start = self.get_seq_length()
-        end = start + key_states.shape[-2]
-        if self._keys_room is None or self._values_room is None or end > self._keys_room.shape[-2]:
-            self._keys_room = self._grown(self.keys, key_states, start, end)
-            self._values_room = self._grown(self.values, value_states, start, end)
-        self._keys_room[:, :, start:end] = key_states
-        self._values_room[:, :, start:end] = value_states
-        self.keys, self.values = self._keys_room[:, :, :end], self._values_room[:, :, :end]
-        return self.keys, self.values
-
-    @staticmethod
-    def _grown(old: torch.Tensor | None, new: torch.Tensor, start: int, end: int) -> torch.Tensor:
-        room = new.new_empty((*new.shape[:2], end + 32, new.shape[-1]))
-        if start and old is not None:
-            room[:, :, :start] = old
-        return room
-
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        super().batch_repeat_interleave(repeats)
-        self._keys_room = self._values_room = None
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        super().batch_select_indices(indices)
-        self._keys_room = self._values_room = None
-
-
-def _new_cache(model: PreTrainedModel) -> DynamicCache:
-    cache = DynamicCache(config=model.config)
-    cache.layers = [_RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
-    return cache
+    past: Row | None = field(default=None, repr=False, compare=False)
 
 
 def left_pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,28 +87,33 @@ def _shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
 
 
 def _prefill(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], pad_id: int
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], pad_id: int, past: Sequence[Row] | None
 ) -> tuple[DynamicCache, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Cache, attention mask, position ids and last logits of a batch of prompts.
 
-    What all prompts begin with (the system prompt) is computed once. Padding then stands between it and the rest, which
-    only layers that see everything before them allow: with sliding windows nothing is shared.
+    What was computed before is not computed again: the past of each prompt or, without one, what all prompts begin with
+    (the system prompt). Padding then stands between it and the rest, which only layers that see everything before them
+    allow: with sliding windows nothing is shared.
     """
-    cache = _new_cache(model)
-    shared = _shared_prefix(prompts) if all(type(layer) is _RoomyLayer for layer in cache.layers) else 0
-    if len(prompts) > 1 and shared:
+    cache = new_cache(model)
+    before = torch.zeros((len(prompts), 0), dtype=torch.long, device=model.device)
+    known = [0] * len(prompts)
+    if past is not None:
+        cache, before = cache_of(model, past)
+        known = before.sum(-1).tolist()
+    elif len(prompts) > 1 and sees_everything(cache) and (shared := _shared_prefix(prompts)):
         head = torch.tensor([list(prompts[0][:shared])], device=model.device)
         model(input_ids=head, past_key_values=cache, use_cache=True, logits_to_keep=1)
         cache.batch_repeat_interleave(len(prompts))
-    else:
-        shared = 0
-    ids, mask = (t.to(model.device) for t in left_pad([p[shared:] for p in prompts], pad_id))
-    mask = torch.cat([mask.new_ones(len(prompts), shared), mask], dim=-1)
+        before = before.new_ones(len(prompts), shared)
+        known = [shared] * len(prompts)
+    ids, mask = (t.to(model.device) for t in left_pad([p[n:] for p, n in zip(prompts, known, strict=True)], pad_id))
+    mask = torch.cat([before, mask], dim=-1)
     positions = position_ids(mask)
     output = model(
         input_ids=ids,
         attention_mask=mask,
-        position_ids=positions[:, shared:],
+        position_ids=positions[:, before.shape[1] :],
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
@@ -167,17 +130,22 @@ def generate_batch(
     seeds: Sequence[int],
     stop_ids: Sequence[int],
     samples: int = 1,
+    past: Sequence[Row] | None = None,
+    keep_past: bool = False,
 ) -> list[list[Response]]:
     """All samples of a batch of prompts, whose prefill is computed once for every prompt.
 
-    prompts: token ids per prompt, any lengths. seeds: one per prompt. Returns [prompts][samples] responses.
+    prompts: token ids per prompt, any lengths. seeds: one per prompt. past: what is known of the beginning of each prompt,
+    as an earlier response keeps it. keep_past: keep it of these, for a conversation that goes on; not kept by models with
+    sliding windows. Returns [prompts][samples] responses.
     """
     device = model.device
     uniforms = torch.stack(
         [torch.rand(samples, decoding.max_new_tokens, generator=torch.Generator().manual_seed(s)) for s in seeds]
     ).flatten(0, 1)
     stops = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
-    cache, mask, positions, logits = _prefill(model, prompts, pad_id=int(stops[0]))
+    cache, mask, positions, logits = _prefill(model, prompts, int(stops[0]), past)
+    keep_past = keep_past and sees_everything(cache)
     if samples > 1:
         cache.batch_repeat_interleave(samples)
         mask, positions, logits = (t.repeat_interleave(samples, 0) for t in (mask, positions, logits))
@@ -188,6 +156,14 @@ def generate_batch(
     logprobs = torch.zeros((total, decoding.max_new_tokens))
     alive = torch.arange(total)  # which of the rows each row of the shrinking batch is
     ended = torch.zeros(total, dtype=torch.bool)  # of the rows still in the batch
+    kept: dict[int, Row] = {}
+
+    def keep_rows(which: torch.Tensor) -> None:
+        for i in which.nonzero()[:, 0].tolist() if keep_past else ():
+            row = int(alive[i])
+            known = len(prompts[row // samples]) + int((tokens[row] >= 0).sum()) - 1
+            kept[row] = row_of(cache, mask, i, known)
+
     for step in range(decoding.max_new_tokens):
         token = _choose(logits, decoding, uniforms[alive, step].to(device))
         logprob = logits.gather(-1, token[:, None])[:, 0] - logits.logsumexp(-1)
@@ -198,6 +174,7 @@ def generate_batch(
         if step + 1 == decoding.max_new_tokens or bool(ended.all()):
             break
         if ended.float().mean() >= DROP_SHARE:
+            keep_rows(ended)
             keep = (~ended).nonzero()[:, 0]
             on_device = keep.to(device)
             # From the CPU: the layers of a model that is spread over several GPUs lie on different ones.
@@ -216,12 +193,13 @@ def generate_batch(
         logits = output.logits[:, -1].float()
         next_position = next_position + 1
 
+    keep_rows(torch.ones(len(alive), dtype=torch.bool))
     stop_set = {int(s) for s in stop_ids}
     responses = []
-    for row_tokens, row_logprobs in zip(tokens.tolist(), logprobs.tolist(), strict=True):
+    for row, (row_tokens, row_logprobs) in enumerate(zip(tokens.tolist(), logprobs.tolist(), strict=True)):
         new = [t for t in row_tokens if t >= 0]
         reason = "stop" if new[-1] in stop_set else "length"
-        responses.append(Response(new, row_logprobs[: len(new)], reason))
+        responses.append(Response(new, row_logprobs[: len(new)], reason, kept.get(row)))
     return [responses[i * samples : (i + 1) * samples] for i in range(len(prompts))]
 
 

@@ -24,17 +24,21 @@ def _patterns(remote_code: bool) -> list[str]:
     return [*_WANTED, *(["*.py"] if remote_code else [])]
 
 
-def fetch_snapshot(source: HubSource, remote_code: bool) -> str:
-    """The folder, in the hub's cache, of a repository's checkpoint; files that are there are not fetched again."""
+def fetch_snapshot(repository: str, revision: str | None = None, remote_code: bool = False) -> str:
+    """The folder, in the hub's cache, of a repository's checkpoint; files that are there are not fetched again.
+
+    revision: None is the newest.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         return snapshot_download(
-            source.id, revision=source.revision, allow_patterns=_patterns(remote_code), ignore_patterns=_UNWANTED
+            repository, revision=revision, allow_patterns=_patterns(remote_code), ignore_patterns=_UNWANTED
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise HNeuronsError(f"cannot fetch {source.id} at {source.revision}: {_reason(source.id, error)}") from None
+        at = f" at {revision}" if revision else ""
+        raise HNeuronsError(f"cannot fetch {repository}{at}: {_reason(repository, error)}") from None
 
 
 def check_access(hubs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -11,18 +11,22 @@ from pathlib import Path
 from hneurons.errors import HNeuronsError
 
 SHARED = "(all models)"
-GPU_STAGES = ("responses", "cett", "suppressed", "replies")
+# Rules whose jobs load a model, besides the several of stage "replies".
+LOADING = ("responses", "cett", "suppressed", "perplexity", "scaled_cett", "tune_model")
 
 # Rules by stage, in the order in which a study goes; replies are several rules, one per bundle of α.
 STAGES = {
     "fetch": ("check_access", "fetch_source", "fetch_wheel", "questions", "question_set", "items", "prepare_model"),
+    "tune": ("tune_model",),
     "responses": ("responses",),
     "judging": ("verdicts", "spans", "judge_suppressed", "agreement"),
     "cett": ("examples", "cett"),
     "suppressed": ("suppressed",),
     "probe": ("probe_path", "probe", "folds"),
-    "detection": ("detection", "transfer"),
+    "detection": ("detection",),
     "replies": ("untouched",),
+    "utility": ("perplexity", "scaled_cett"),
+    "origin": ("transfer", "drift"),
     "judge replies": ("judge_untouched", "judge_scaled"),
     "tables": (),
 }
@@ -52,7 +56,7 @@ class Job:
 
     @property
     def loads_model(self) -> bool:
-        return self.rule in GPU_STAGES or self.stage == "replies"
+        return self.rule in LOADING or self.stage == "replies"
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -98,9 +102,7 @@ def _trace(job: Job) -> str:
         return f"{job.model}/replies/{w['benchmark']}/untouched"
     if job.stage == "replies":
         return f"{job.model}/replies/{w['benchmark']}/{w['neurons']}-{job.rule.removeprefix('replies_')}"
-    if job.rule == "suppressed":
-        return f"{job.model}/suppressed"
-    return f"{job.model}/{job.rule}/{w['dataset']}/{w['shard']}"
+    return f"{job.model}/{job.rule}/{w['dataset']}/{w['shard']}" if job.of else f"{job.model}/{job.rule}"
 
 
 def timing_of(job: Job, results: Path) -> Path:

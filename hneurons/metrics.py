@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap, rankdata
+from scipy.stats import DegenerateDataWarning, bootstrap, rankdata
 from sklearn.metrics import brier_score_loss
+from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 CONFIDENCE = 0.95
@@ -52,7 +54,8 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -
 
 def slope(x: np.ndarray, y: np.ndarray) -> float:
     """Least-squares slope of y against x."""
-    return float(np.polyfit(x, y, 1)[0])
+    centred = x - x.mean()
+    return float(centred @ (y - y.mean()) / (centred @ centred))
 
 
 def bootstrap_interval(
@@ -69,15 +72,46 @@ def bootstrap_interval(
     gold answer, or a request), so that rows which are alike do not count as independent. A resample in which the statistic
     is not defined is left out.
     """
+
+    def one(*drawn: np.ndarray) -> np.ndarray:
+        return np.array([statistic(*drawn)])
+
+    ((low, high, _),) = bootstrap_intervals(one, columns, resamples=resamples, seed=seed, groups=groups)
+    return low, high
+
+
+def bootstrap_intervals(
+    statistics: Callable[..., np.ndarray],
+    columns: Sequence[np.ndarray],
+    *,
+    resamples: int,
+    seed: int,
+    groups: Sequence[str] | None = None,
+) -> list[tuple[float, float, float]]:
+    """As bootstrap_interval, for several statistics of the same resamples: low, high and standard error of each."""
     names = np.arange(len(columns[0])) if groups is None else np.unique(np.array(groups), return_inverse=True)[1]
     members = [np.flatnonzero(names == name) for name in range(names.max() + 1)]
 
-    def of_groups(drawn: np.ndarray) -> float:
+    def of_groups(drawn: np.ndarray) -> np.ndarray:
         rows = np.concatenate([members[i] for i in drawn])
-        return statistic(*(column[rows] for column in columns))
+        return statistics(*(column[rows] for column in columns))
 
     options: Any = {"vectorized": False, "method": "percentile", "rng": np.random.default_rng(seed)}
-    found = bootstrap((np.arange(len(members)),), of_groups, n_resamples=resamples, **options).bootstrap_distribution
+    with warnings.catch_warnings():
+        # A statistic that is not defined, or the same in every resample, is no fault here.
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        found = bootstrap((np.arange(len(members)),), of_groups, n_resamples=resamples, **options).bootstrap_distribution
     tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.nanpercentile(found, [tail, 100 - tail])
-    return float(low), float(high)
+    intervals = []
+    for values in found:
+        known = values[~np.isnan(values)]
+        low, high = np.percentile(known, [tail, 100 - tail]) if len(known) else (np.nan, np.nan)
+        intervals.append((float(low), float(high), float(known.std(ddof=1)) if len(known) > 1 else np.nan))
+    return intervals
+
+
+def mcnemar_p(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
+    """McNemar's exact test of two outcomes of the same items (bool): how many changed to and fro, and p."""
+    table = [[int((a & b).sum()) for b in (second, ~second)] for a in (first, ~first)]
+    p = float(mcnemar(table, exact=True).pvalue)
+    return {"n": len(first), "lost": table[0][1], "gained": table[1][0], "p": min(1.0, p)}

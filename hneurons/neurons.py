@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,12 @@ from transformers import PreTrainedModel
 
 from hneurons import store
 from hneurons.errors import HNeuronsError
+from hneurons.models import identity_of
 from hneurons.records import NEURONS
-from hneurons.scaling import scaled
+from hneurons.scaling import Alpha, scaled
+
+# Names of sets, as files have them; random ones end in their seed.
+H_NEURONS, NEGATIVE, RANDOM = "hneurons", "negative", "random"
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,42 @@ class NeuronSet:
             neurons += np.sort(rng.choice(free, size=len(selected), replace=False)).tolist()
             layers += [layer] * len(selected)
         n = len(layers)
-        made_by = {**self.made_by, "random_seed": seed}
+        made_by = {**self.made_by, "named": f"{RANDOM}-{seed}"}
         return NeuronSet(np.array(layers, int), np.array(neurons, int), np.zeros(n), np.ones(n, bool), made_by)
 
-    def named(self, name: str) -> NeuronSet:
-        """The set that a file name means: "hneurons" this one, "random-3" the control of seed 3."""
-        return self if name == "hneurons" else self.random_like(int(name.removeprefix("random-")))
+    def negative(self) -> NeuronSet:
+        """The other end of the probe: the neurons with a negative weight. Raises HNeuronsError if there are none."""
+        if not (self.weights < 0).any():
+            raise HNeuronsError("no neuron of this set has a negative weight")
+        return replace(self, selected=self.weights < 0, made_by={**self.made_by, "named": NEGATIVE})
 
-    def scale(self, model: PreTrainedModel, alpha: float) -> AbstractContextManager[None]:
-        """Within the block, multiply the selected neurons' activations by alpha (eq. 5); α = 1 changes nothing."""
+    def named(self, name: str) -> NeuronSet:
+        """The set that a file name means: "hneurons" this one, "negative" its other end, "random-3" a control."""
+        if name == H_NEURONS:
+            return self
+        return self.negative() if name == NEGATIVE else self.random_like(int(name.removeprefix(f"{RANDOM}-")))
+
+    def scale(self, model: PreTrainedModel, alpha: Alpha, *, strict: bool = True) -> AbstractContextManager[None]:
+        """Within the block, multiply the selected neurons' activations by alpha (eq. 5); α = 1 changes nothing.
+
+        alpha: one number, or one per row of the batch. Nested blocks multiply; an exception ends a block as well. strict:
+        False lets neurons found on one model scale another of the same shape, such as a fine-tune of it. Raises
+        HNeuronsError for the neurons of another model, for packed weights and for α < 0.
+        """
+        self.check_for(identity_of(model), strict)
         return scaled(model, self.by_layer(), alpha)
+
+    def check_for(self, identity: Mapping[str, Any], strict: bool = True) -> None:
+        """Raises HNeuronsError if the neurons are not of the model with this identity, as far as both sides say."""
+        differ = [
+            f"{key} {self.made_by[key]}, not {identity[key]}"
+            for key in ("layers", "d_ff", *(("model", "revision") if strict else ()))
+            if key in self.made_by and key in identity and self.made_by[key] != identity[key]
+        ]
+        if differ:
+            hint = (
+                "; strict=False scales another model of the same shape"
+                if strict and not any(d.startswith(("layers", "d_ff")) for d in differ)
+                else ""
+            )
+            raise HNeuronsError(f"these neurons were found on another model: {', '.join(differ)}{hint}")

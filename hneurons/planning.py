@@ -17,6 +17,7 @@ from typing import Any
 from hneurons import estimates, store
 from hneurons.budget import expected_calls
 from hneurons.estimates import Work
+from hneurons.impact_config import TEST_QUESTIONS
 from hneurons.jobs import SHARED, STAGES, Job, timing_of, work_of
 from hneurons.judge_config import LLM, TASKS
 from hneurons.records import EXAMPLES
@@ -92,8 +93,7 @@ def plan(setup: Setup, all_jobs: Sequence[Job], left: Iterable[Job], results: Pa
         **setup.study.estimates.model_dump(mode="json", exclude={"replies"}),
         "tokens_per_reply": ", ".join(
             f"{name} {reply.read:g} read {reply.new:g} new"
-            for name, reply in setup.study.estimates.replies.items()
-            if name in setup.study.impact.benchmarks
+            for name, reply in ((name, estimates.reply(setup.study, name)) for name in setup.study.benchmarks)
         ),
         "gpu": setup.cluster.speed,
         "gpu_memory_gb": setup.cluster.gpu_memory_gb,
@@ -185,9 +185,8 @@ def _disk_bytes(setup: Setup, line: Line, results: Path) -> float:
         return _RESPONSE_BYTES * sum(estimates.responses(setup, model, d) for d in setup.datasets_of(model))
     if line.stage == "replies":
         runs = 1 + len(study.neuron_sets) * len(study.scaled_alphas)
-        tokens = {str(name): reply.new for name, reply in study.estimates.replies.items()}
-        per_item = {name: _ITEM_BYTES + _REPLY_TOKEN_BYTES * tokens[name] for name in study.impact.benchmarks}
-        return runs * sum(b.items * per_item[name] for name, b in study.impact.benchmarks.items())
+        per_item = {name: _ITEM_BYTES + _REPLY_TOKEN_BYTES * estimates.reply(study, name).new for name in study.benchmarks}
+        return runs * sum(b.items * per_item[name] for name, b in study.benchmarks.items())
     if line.stage != "cett":
         return 0.0
     rows = 0.0
@@ -199,11 +198,13 @@ def _disk_bytes(setup: Setup, line: Line, results: Path) -> float:
 
 def _task(setup: Setup, job: Job) -> str | None:
     """The judges' task whose calls a job makes; None if it makes none."""
-    judged = {"verdicts": "correctness", "judge_suppressed": "correctness", "spans": "spans"}.get(job.rule) or job.of
-    if job.stage not in ("judging", "judge replies") or judged not in TASKS:
+    by_rule = {"verdicts": "correctness", "judge_suppressed": "correctness", "spans": "spans"}
+    judged = by_rule.get(job.rule) or job.of
+    if job.stage not in ("judging", "judge replies") or judged not in (*TASKS, TEST_QUESTIONS):
         return None
+    by = setup.study.judges.correctness if judged == TEST_QUESTIONS else getattr(setup.study.judges, judged)
     # Agreement asks what the LLM does not judge anyway.
-    return judged if (getattr(setup.study.judges, judged) == LLM) == (job.rule != "agreement") else None
+    return judged if (by == LLM) == (job.rule != "agreement") else None
 
 
 def _add_judging(

@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -19,20 +20,39 @@ def chat_ids(tokenizer: PreTrainedTokenizerBase, said: Sequence[str], date: date
 
     date: what a template that prints today's date prints (Llama 3, Mistral Small), so that a prompt never changes.
     """
+    return [int(i) for i in _templated(tokenizer, said, date, tokenize=True)["input_ids"]]
+
+
+def _templated(tokenizer: PreTrainedTokenizerBase, said: Sequence[str], date: datetime.date, tokenize: bool) -> Any:
     if not tokenizer.chat_template:
         raise HNeuronsError(f"{tokenizer.name_or_path}: the tokenizer has no chat template; use an instruct model")
     roles = ("user", "assistant")
     messages = [{"role": roles[i % 2], "content": text} for i, text in enumerate(said)]
     # Templates that can open a chain of thought (Qwen 3) are told not to; the others do not know the word.
-    encoded = tokenizer.apply_chat_template(
+    return tokenizer.apply_chat_template(
         messages,
         add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
+        tokenize=tokenize,
+        return_dict=tokenize,
         enable_thinking=False,
         chat_template=_on(date, tokenizer.get_chat_template()),
     )
-    return [int(i) for i in encoded["input_ids"]]
+
+
+def continued_ids(
+    tokenizer: PreTrainedTokenizerBase, said: Sequence[str], date: datetime.date, read: Sequence[int]
+) -> list[int] | None:
+    """Token ids of a conversation that goes on: those that were read and said, then what the template adds.
+
+    said: as in chat_ids, the last two turns new. read: the last prompt and the reply to it, without its end token. None
+    where the template writes earlier turns otherwise than it did when they were last (thoughts left out, spaces cut): then
+    the conversation has to be read anew, by chat_ids.
+    """
+    before = _templated(tokenizer, said[:-2], date, tokenize=False) + said[-2]
+    whole = _templated(tokenizer, said, date, tokenize=False)
+    if not whole.startswith(before):
+        return None
+    return [*read, *tokenizer(whole[len(before) :], add_special_tokens=False)["input_ids"]]
 
 
 def _on(date: datetime.date, template: str) -> str:

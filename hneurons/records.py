@@ -128,3 +128,34 @@ RUNS = pa.schema(
         ("truncated", pa.bool_()),
     ]
 )
+
+PERPLEXITY = pa.schema(
+    [
+        ("neurons", pa.string()),  # the set that was scaled, or untouched
+        ("alpha", pa.float64()),
+        ("window", pa.int32()),
+        ("tokens", pa.int32()),  # predicted ones
+        ("nll", pa.float64()),  # of all of them, in nats
+    ]
+)
+
+SCALED_CETT = pa.schema(
+    [
+        ("alpha", pa.float64()),
+        ("layer", pa.int32()),
+        ("neuron", pa.int32()),
+        ("cett", pa.float64()),  # over answer tokens, averaged over responses
+    ]
+)
+
+DRIFT = pa.schema(
+    [
+        ("layer", pa.int32()),
+        ("neuron", pa.int32()),
+        ("up", pa.float64()),  # 1 - cosine of the row of W_up before and after
+        ("down", pa.float64()),  # the same of the column of W_down
+        ("rank", pa.float64()),  # 0 changed most, 1 least, among all neurons
+        ("rank_in_layer", pa.float64()),
+        ("is_h_neuron", pa.bool_()),
+    ]
+)

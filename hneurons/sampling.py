@@ -32,8 +32,9 @@ def responses_shard(
     """The responses of a shard: settings.samples to each training question, one to every other (METHOD.md §1).
 
     questions: the shard's. made_by: what decides the responses, besides the model: what decides the questions, `prompting`
-    ("chat", or "base" for a model that completes and is asked the test questions alone), `prompt_date`, `seed`. What the
-    file, or the journal of a job that was killed, has of the same making is kept. Returns the share that was sampled.
+    ("chat"; "base", for a model that completes, and "chat-test" are asked the test questions alone), `prompt_date`, `seed`.
+    What the file, or the journal of a job that was killed, has of the same making is kept. Returns the share that was
+    sampled.
     """
     asked = asked_of(store.read_table(questions, QUESTIONS).to_pylist(), made_by["prompting"])
     facts = {**prepared.identity, **made_by, "chat_template": template_hash(prepared.tokenizer)}
@@ -78,7 +79,7 @@ def sampled(
         model, tokenizer = prepared.model, prepared.tokenizer
         stops = stop_token_ids(model, tokenizer)
         group = [q for q in questions if _samples(q, settings) == samples]
-        if made_by["prompting"] == "chat":
+        if made_by["prompting"] != "base":
             date = datetime.date.fromisoformat(made_by["prompt_date"])
             prompts = [chat_ids(tokenizer, [q["question"]], date) for q in group]
         else:

@@ -17,12 +17,19 @@ from hneurons.errors import HNeuronsError
 from hneurons.models import decoder_mlps
 
 Neurons = Mapping[int, Sequence[int]]
+# One α for all, or one per row of the batch.
+Alpha = float | Sequence[float]
 
 
-def _checked_down_projs(model: PreTrainedModel, neurons: Neurons, alpha: float) -> dict[int, nn.Linear]:
-    """down_proj of each layer named. Raises HNeuronsError for α < 0 or a neuron that the model does not have."""
-    if not 0 <= alpha < float("inf"):
-        raise HNeuronsError(f"alpha must be a number >= 0, not {alpha}")
+def check_alpha(alpha: Alpha) -> None:
+    """Raises HNeuronsError unless every α is a finite number >= 0."""
+    for one in alpha if isinstance(alpha, Sequence) else [alpha]:
+        if not 0 <= one < float("inf"):
+            raise HNeuronsError(f"alpha must be a number >= 0, not {one}")
+
+
+def _checked_down_projs(model: PreTrainedModel, neurons: Neurons) -> dict[int, nn.Linear]:
+    """down_proj of each layer named. Raises HNeuronsError for a neuron that the model does not have."""
     mlps = decoder_mlps(model)
     found = {}
     for layer, indices in neurons.items():
@@ -36,18 +43,23 @@ def _checked_down_projs(model: PreTrainedModel, neurons: Neurons, alpha: float) 
 
 
 @contextmanager
-def scaled(model: PreTrainedModel, neurons: Neurons, alpha: float) -> Iterator[None]:
+def scaled(model: PreTrainedModel, neurons: Neurons, alpha: Alpha) -> Iterator[None]:
     """Within the block, the neurons' activations are multiplied by alpha; α = 1 multiplies by 1, which is exact.
 
-    Nested blocks multiply. The hooks are removed when the block ends, also by an exception.
+    alpha: one number, or one per row of every batch that the model sees ([rows]; another number of rows raises
+    HNeuronsError). Nested blocks multiply. The hooks are removed when the block ends, also by an exception.
     """
+    check_alpha(alpha)
     handles = []
     try:
-        for layer, down_proj in _checked_down_projs(model, neurons, alpha).items():
-            factor = torch.ones(down_proj.in_features, dtype=down_proj.weight.dtype, device=down_proj.weight.device)
-            factor[list(neurons[layer])] = alpha
+        for layer, down_proj in _checked_down_projs(model, neurons).items():
+            factor = _factor(down_proj, neurons[layer], alpha)
 
             def scale(_module: nn.Module, args: tuple[Any, ...], factor: torch.Tensor = factor) -> tuple[Any, ...]:
+                if factor.dim() > 1 and len(factor) != len(args[0]):
+                    raise HNeuronsError(
+                        f"alpha has {len(factor)} numbers, one per row, but the batch has {len(args[0])} rows"
+                    )
                 return (args[0] * factor, *args[1:])
 
             handles.append(down_proj.register_forward_pre_hook(scale))
@@ -57,8 +69,21 @@ def scaled(model: PreTrainedModel, neurons: Neurons, alpha: float) -> Iterator[N
             handle.remove()
 
 
+def _factor(down_proj: nn.Linear, indices: Sequence[int], alpha: Alpha) -> torch.Tensor:
+    """What z is multiplied by: [d_ff], or [rows, 1, d_ff] where each row has its own α."""
+    options: Any = {"dtype": down_proj.weight.dtype, "device": down_proj.weight.device}
+    if not isinstance(alpha, Sequence):
+        factor = torch.ones(down_proj.in_features, **options)
+        factor[list(indices)] = alpha
+        return factor
+    factor = torch.ones(len(alpha), 1, down_proj.in_features, **options)
+    factor[:, 0, list(indices)] = torch.tensor(alpha, **options)[:, None]
+    return factor
+
+
 @torch.no_grad()
 def scale_columns(model: PreTrainedModel, neurons: Neurons, alpha: float) -> None:
     """Multiply the columns W_down[:, j] of the neurons by alpha, in place and for good."""
-    for layer, down_proj in _checked_down_projs(model, neurons, alpha).items():
+    check_alpha(alpha)
+    for layer, down_proj in _checked_down_projs(model, neurons).items():
         down_proj.weight[:, list(neurons[layer])] *= alpha

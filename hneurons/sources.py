@@ -36,6 +36,9 @@ class Source:
         return (*self.mirror_names, *([f"{self.hub_id}/{self.path}"] if self.hub_id else []))
 
 
+# What `missing` calls the text whose perplexity is measured.
+HELD_OUT_TEXT = "held-out text"
+
 _GITHUB = "https://raw.githubusercontent.com"
 _TRIVIA_QA = {"hub_id": "mandarjoshi/trivia_qa", "revision": "0f7faf33a3908546c6fd5b73a660e0f8ff173c2f"}
 _NQ_OPEN = {"hub_id": "google-research-datasets/nq_open", "revision": "5dd9790a83002ad084ddeb7c420dc716852c6f28"}
@@ -71,6 +74,12 @@ SOURCES: dict[str, Source] = {
         hub_id="Salesforce/FaithEval-counterfactual-v1.0",
         revision="e655f7c8750aabe431eeeda63fa5c019a2567b18",
         path="data/test-00000-of-00001.parquet",
+    ),
+    "wikitext-2": Source(
+        ("wikitext-2-raw-test.parquet",),
+        hub_id="Salesforce/wikitext",
+        revision="b08601e04326c79dfdd32d625aee71d232d685c3",
+        path="wikitext-2-raw-v1/test-00000-of-00001.parquet",
     ),
     "sycophancy": Source(
         ("are_you_sure.jsonl",),
@@ -159,6 +168,18 @@ def benchmark_files(study: Study, name: str) -> list[str]:
     return [file_of(study, source) for source in sources_named(name)]
 
 
+def text_files(study: Study) -> list[str]:
+    """The file that the held-out text is read from (impact.utility.text), none for Python's reference or no text."""
+    text = study.impact.utility.text
+    if text in (None, "python-reference"):
+        return []
+    if text in SOURCES:
+        return [file_of(study, text)]
+    if not Path(str(text)).is_file():
+        raise HNeuronsError(f"impact.utility.text: {text} is neither python-reference, nor wikitext-2, nor a file")
+    return [str(text)]
+
+
 def check_sources(study: Study) -> None:
     """Raises HNeuronsError, one line, for a source, file or part that a study names and that nothing would read."""
     hubs = [name for name, source in SOURCES.items() if source.hub_id]
@@ -174,7 +195,7 @@ def check_sources(study: Study) -> None:
 
 
 def missing(study: Study) -> dict[str, str]:
-    """What cannot be had: name of a data set or benchmark of the study → the line that says which file is missing."""
+    """What cannot be had, a data set or benchmark of the study or the held-out text → which file is missing, in a line."""
     lines = {}
     for files, names in ((dataset_files, study.datasets), (benchmark_files, study.impact.benchmarks)):
         for name in map(str, names):
@@ -182,6 +203,10 @@ def missing(study: Study) -> dict[str, str]:
                 files(study, name)
             except HNeuronsError as error:
                 lines[name] = str(error)
+    try:
+        text_files(study)
+    except HNeuronsError as error:
+        lines[HELD_OUT_TEXT] = str(error)
     return lines
 
 

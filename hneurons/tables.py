@@ -8,6 +8,10 @@ from typing import Any
 import pandas as pd
 
 from hneurons.detection import METHODS
+from hneurons.impact import DIFFERENCE
+from hneurons.neurons import H_NEURONS, RANDOM
+from hneurons.paper import Paper
+from hneurons.probe import CLASSIFIER
 
 
 def choice_table(choices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -15,10 +19,13 @@ def choice_table(choices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(choices, names=["model"]).reset_index(level="model")
 
 
-def table1(probes: Mapping[str, Mapping[str, Any]], detections: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def table1(
+    probes: Mapping[str, Mapping[str, Any]], detections: Sequence[Mapping[str, Any]], paper: Paper | None = None
+) -> pd.DataFrame:
     """Table 1, one row per model, data set and method.
 
     probes: per model the summary of its probe. detections: what the detection stage wrote, one per model and data set.
+    paper: its accuracy stands beside ours, with the difference, where model and data set are among its own.
     """
     rows = []
     for found in detections:
@@ -26,6 +33,7 @@ def table1(probes: Mapping[str, Mapping[str, Any]], detections: Sequence[Mapping
         judged = sum(found["verdicts"].values())
         for row in found["methods"]:
             lead_low, lead_high = row.get("lead_interval", (None, None))
+            theirs = _paper_accuracy(paper, found["model"], found["dataset"], row["method"])
             rows.append(
                 {
                     "model": found["model"],
@@ -42,6 +50,8 @@ def table1(probes: Mapping[str, Mapping[str, Any]], detections: Sequence[Mapping
                     "accuracy": row["accuracy"],
                     "accuracy_low": row["accuracy_interval"][0],
                     "accuracy_high": row["accuracy_interval"][1],
+                    "paper_accuracy": theirs,
+                    "accuracy_minus_paper": None if theirs is None else row["accuracy"] - theirs,
                     "auroc": row["auroc"],
                     "auroc_low": row["auroc_interval"][0],
                     "auroc_high": row["auroc_interval"][1],
@@ -62,27 +72,66 @@ def table1(probes: Mapping[str, Mapping[str, Any]], detections: Sequence[Mapping
     return pd.DataFrame(rows).round(4).astype({"neurons_used": "Int64", "random_seeds": "Int64"})
 
 
-def transfer_table(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Backward transfer, one row per model, data set and method: the model's probe on the answers of its base."""
+def _paper_accuracy(paper: Paper | None, model: str, dataset: str, method: str) -> float | None:
+    found = paper.accuracy(model, dataset) if paper else None
+    percent = {CLASSIFIER: found.h_neurons, "random": found.random}.get(method) if found else None
+    return None if percent is None else percent / 100
+
+
+def transfer_table(found: Sequence[Mapping[str, Any]], paper: Paper | None = None) -> pd.DataFrame:
+    """Transfer, one row per model, data set and method: the model's probe, unchanged, on the answers of its partner.
+
+    direction: backward, to the model that it was tuned from, as in the paper; forward, to one that was tuned from it.
+    """
     rows = []
     for one in found:
+        backward = one["direction"] == "backward"
         for row in one["methods"]:
             low, high = row.get("lead_interval", (None, None))
+            probes = paper is not None and backward and row["method"] == CLASSIFIER
             rows.append(
                 {
-                    **{k: one[k] for k in ("model", "base", "dataset", "judge")},
+                    **{k: one[k] for k in ("model", "partner", "direction", "dataset", "judge")},
                     "method": METHODS[row["method"]],
                     "n_hallucinated": row["n_hallucinated"],
                     "n_faithful": row["n_faithful"],
                     "auroc": row["auroc"],
                     "auroc_low": row["auroc_interval"][0],
                     "auroc_high": row["auroc_interval"][1],
+                    "paper_auroc": paper.transfer(one["model"], one["dataset"]) if probes and paper else None,
                     "probe_minus_method_auroc": row.get("lead"),
                     "difference_low": low,
                     "difference_high": high,
                 }
             )
     return pd.DataFrame(rows).round(4)
+
+
+def drift_table(found: Sequence[Mapping[str, Any]], paper: Paper | None = None) -> pd.DataFrame:
+    """Parameter drift, one row per model and control: H-Neurons among all neurons, and among those of their layer."""
+    rows = []
+    for one in found:
+        for control in ("all", "within_layers"):
+            test = one[control]
+            low, high = test["interval"]
+            theirs = paper.drift(one["model"]) if paper and control == "all" and one["direction"] == "backward" else None
+            rows.append(
+                {
+                    **{k: one[k] for k in ("model", "partner", "direction", "neurons")},
+                    "ranked_among": {"all": "all neurons", "within_layers": "neurons of the same layer"}[control],
+                    "h_neurons": test["n"],
+                    "mean_rank": test["mean_rank"],
+                    "low": low,
+                    "high": high,
+                    "paper_mean_rank": theirs,
+                    "others_mean_rank": test["others"],
+                    "effect_d": test["effect_d"],
+                    "t": test["t"],
+                    "p_t_one_sided": test["p_t"],
+                    "p_permutation_one_sided": test["p_permutation"],
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def _says(row: Mapping[str, Any]) -> str | None:
@@ -116,6 +165,8 @@ def table1_markdown(table: pd.DataFrame) -> str:
                 if not pd.isna(row["probe_minus_method_auroc"]):
                     lead = _cell(row["probe_minus_method_auroc"], row["difference_low"], row["difference_high"])
                 accuracy = _cell(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
+                if not pd.isna(row["paper_accuracy"]):
+                    accuracy += f"; paper {row['paper_accuracy']:.3f} ({row['accuracy_minus_paper']:+.3f})"
                 area = _cell(row["auroc"], row["auroc_low"], row["auroc_high"])
                 lines.append(f"| {name} | {row['method']} | {accuracy} | {area} | {lead} | {row['difference_says']} |")
         lines.append("")
@@ -134,27 +185,101 @@ def table1_markdown(table: pd.DataFrame) -> str:
 
 
 def figure3_table(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The numbers behind Figure 3, one row per model, benchmark, neuron set and α."""
+    """The numbers behind Figure 3, one row per model, benchmark, neuron set and α; runs that are missing have no row."""
     rows = []
     for curve in curves:
         for neurons, points in curve["points"].items():
-            for alpha, point in zip(curve["alphas"], points, strict=True):
-                low, high = point["interval"]
-                rest = {k: v for k, v in point.items() if k != "interval"}
+            for point in points:
+                (low, high), fixed, test = point["interval"], point["fixed"], point["mcnemar"] or {}
+                plain = {k: v for k, v in point.items() if k not in ("interval", "fixed", "mcnemar", "alpha")}
                 keys = {k: curve[k] for k in ("model", "benchmark", "judge")}
-                rows.append({**keys, "neurons": neurons, "alpha": alpha, **rest, "low": low, "high": high})
+                rows.append(
+                    {
+                        **{**keys, "neurons": neurons, "alpha": point["alpha"], **plain, "low": low, "high": high},
+                        "n_eligible_at_1": fixed["n"],
+                        "rate_of_eligible_at_1": fixed["rate"],
+                        **{f"mcnemar_{k}": test.get(k) for k in ("n", "lost", "gained", "p")},
+                    }
+                )
     return pd.DataFrame(rows)
 
 
 def slopes_table(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Slopes in percentage points per unit α, one row per model, benchmark and what is sloped."""
+    """Slopes in percentage points per unit α, one row per model, benchmark, part of the α and what is sloped.
+
+    part: all α, suppression (α ≤ 1), amplification (α ≥ 1), and fixed: all α over the items that were eligible at α = 1.
+    """
     rows = []
     for curve in curves:
-        measured = {**curve["slope"], "hneurons minus random": curve["slope_lead"]}
-        for name, found in measured.items():
-            low, high = found["interval"] or (None, None)
-            keys = {k: curve[k] for k in ("model", "benchmark", "judge")}
-            rows.append({**keys, "neurons": name, "slope": found["value"], "low": low, "high": high})
+        for part, of_part in curve["slope"].items():
+            for name, found in of_part.items():
+                low, high = found["interval"] or (None, None)
+                keys = {k: curve[k] for k in ("model", "benchmark", "judge", "random_sets")}
+                label = f"{H_NEURONS} minus random" if name == DIFFERENCE else name
+                rows.append({**keys, "part": part, "neurons": label, "slope": found["value"], "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+# The paper's smaller models have 4 to 8 billion parameters, its larger ones 24 to 70.
+LARGE = 10e9
+
+
+def average_slopes_table(
+    curves: Sequence[Mapping[str, Any]], parameters: Mapping[str, int], paper: Paper | None = None
+) -> pd.DataFrame:
+    """Slopes averaged over the behaviours of smaller and of larger models (10 billion parameters part them).
+
+    parameters: of each model. Intervals are normal, from the bootstrap's standard errors, which are taken as independent.
+    The paper's average stands beside where the study has all of its models of a size and its four behaviours.
+    """
+    rows = []
+    for size in ("small", "large"):
+        mine = [c for c in curves if (parameters[c["model"]] >= LARGE) == (size == "large")]
+        models = sorted({c["model"] for c in mine})
+        theirs = paper is not None and set(models) == set(getattr(paper, size))
+        for name in (H_NEURONS, RANDOM, DIFFERENCE):
+            known = [found for c in mine if (found := c["slope"]["all"][name])["value"] is not None]
+            if known:
+                mean = sum(found["value"] for found in known) / len(known)
+                error = 1.96 * sum(found["error"] ** 2 for found in known) ** 0.5 / len(known)
+                rows.append(
+                    {
+                        "models": size,
+                        "n_models": len(models),
+                        "n_curves": len(known),
+                        "neurons": f"{H_NEURONS} minus random" if name == DIFFERENCE else name,
+                        "mean_slope": mean,
+                        "low": mean - error,
+                        "high": mean + error,
+                        "paper": getattr(paper.slopes, size) if theirs and paper and name == H_NEURONS else None,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def utility_table(found: Sequence[Mapping[str, Any]], accuracy: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """What scaling costs, one row per model, measure, neuron set and α: perplexity against the untouched model's, accuracy
+    on test questions in percent, and the H-Neurons' median CETT against theirs untouched."""
+    rows: list[dict[str, Any]] = []
+    for curve in accuracy:
+        for neurons, points in curve["points"].items():
+            for p in points:
+                value = {"value": p["rate"], "low": p["interval"][0], "high": p["interval"][1], "n": p["n"]}
+                rows.append(
+                    {"model": curve["model"], "measure": "accuracy", "neurons": neurons, "alpha": p["alpha"], **value}
+                )
+    for one in found:
+        for neurons, points in one["perplexity"].items():
+            for p in points:
+                value = {"value": p["ratio"], "low": p["interval"][0], "high": p["interval"][1]}
+                row = {"model": one["model"], "measure": "perplexity ratio", "neurons": neurons, "alpha": p["alpha"]}
+                rows.append({**row, **value, "perplexity": p["perplexity"]})
+        for neurons, points in one["cett"].items():
+            for p in points:
+                value = {"value": p["median"], "low": p["quartiles"][0], "high": p["quartiles"][1], "n": p["neurons"]}
+                rows.append(
+                    {"model": one["model"], "measure": "CETT ratio", "neurons": neurons, "alpha": p["alpha"], **value}
+                )
     return pd.DataFrame(rows)
 
 

@@ -2,6 +2,8 @@
 
 IN_DOMAIN = STUDY.in_domain
 ENVIRONMENT = "../environment.yml"
+# Read where it stands beside our numbers; a fresh checkout of it changes nothing.
+PAPER = ancient("config/paper.yaml")
 
 
 wildcard_constraints:
@@ -9,8 +11,8 @@ wildcard_constraints:
     dataset=SLUG,
     benchmark=SLUG,
     package=SLUG,
-    neurons=r"hneurons|random-\d+",
-    scaled=r"untouched|hneurons|random-\d+",
+    neurons=r"hneurons|negative|random-\d+",
+    scaled=r"untouched|hneurons|negative|random-\d+",
     source="|".join(SOURCES),
     mark="[0-9a-f]{12}",
     ending="csv|jsonl|parquet",
@@ -24,6 +26,15 @@ GPU_JOBS = {
     model: SETUP.cluster.slurm(gpu=estimates.gpus(SETUP, model) > 0)
     for model in SETUP.models
 }
+
+
+def one_of(names):
+    """A wildcard's constraint: these names, or none at all."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def tuned_of(wildcards):
+    return SETUP.models[wildcards.model].finetune.of
 
 
 def needs(stage, alphas=1):
@@ -87,7 +98,22 @@ def judges_of(task, asked=False):
 
 
 def judges_of_benchmark(benchmark):
+    if benchmark == TEST_QUESTIONS:
+        return judges_of("correctness")
     return judges_of(benchmark) if benchmark in TASKS else {}
+
+
+def items_from(wildcards):
+    """What a benchmark's items are read from: published files, or the questions of the in-domain set."""
+    if wildcards.benchmark == TEST_QUESTIONS:
+        return [f"<study>/questions/{IN_DOMAIN}.parquet"]
+    return benchmark_files(STUDY, wildcards.benchmark)
+
+
+def decoding_of_items(wildcards):
+    """Test questions are decoded as they were sampled; other items bring their own decoding."""
+    asked = wildcards.benchmark == TEST_QUESTIONS
+    return settings("sampling")["sampling"]["decoding"] if asked else None
 
 
 def shards(pattern, dataset):
@@ -109,15 +135,19 @@ def rows_of(wildcards):
 
 
 def prompting(wildcards):
-    """A base model completes the answer to the questions of test splits, an instruct model is asked all of them."""
-    return "base" if SETUP.is_base(wildcards.model) else "chat"
+    return SETUP.prompting(wildcards.model)
 
 
-def of_base(wildcards, pattern):
-    """Files of the model that a model was tuned from, all shards of the data set."""
+def direction(wildcards):
+    """Backward to the model that one was tuned from, or forward to one that was tuned from it."""
+    return "forward" if SETUP.is_tuned(SETUP.partners[wildcards.model]) else "backward"
+
+
+def of_partner(wildcards, pattern):
+    """Files of the model that a model is compared with, all shards of the data set."""
     files = expand(
         pattern,
-        model=SETUP.bases[wildcards.model],
+        model=SETUP.partners[wildcards.model],
         dataset=wildcards.dataset,
         shard=STUDY.shards(wildcards.dataset),
     )
@@ -193,6 +223,16 @@ DATASETS = [d for d in STUDY.datasets if d not in MISSING]
 BENCHMARKS = [b for b in STUDY.impact.benchmarks if b not in MISSING]
 # Without the in-domain set there is no probe: then the rest is planned as far as it goes.
 WITH_PROBE = IN_DOMAIN in DATASETS
+# What is asked at every α: the behaviours, and test questions for the cost of scaling.
+ASKED = BENCHMARKS + [b for b in STUDY.benchmarks if b == TEST_QUESTIONS and WITH_PROBE]
+UTILITY = [
+    name
+    for name, wanted in (
+        ("perplexity", STUDY.impact.utility.text and HELD_OUT_TEXT not in MISSING),
+        ("scaled-cett", STUDY.impact.utility.responses),
+    )
+    if wanted
+]
 AGREEMENT = [
     task
     for task in agreement_tasks(STUDY)
@@ -226,7 +266,8 @@ MODEL_FILES = [
 FETCHED = [
     *(f"<study>/{model}/checkpoint/manifest.json" for model in SETUP.models),
     *(f"<study>/questions/{dataset}.parquet" for dataset in DATASETS),
-    *(f"<study>/benchmarks/{benchmark}.parquet" for benchmark in BENCHMARKS),
+    *(f"<study>/benchmarks/{benchmark}.parquet" for benchmark in ASKED),
+    *(text_files(STUDY) if HELD_OUT_TEXT not in MISSING else []),
 ]
 # Without questions to ask with neurons suppressed, C is chosen by held-out accuracy alone.
 SUPPRESSED = (
@@ -247,19 +288,24 @@ if WITH_PROBE:
             "probe/summary.json",
             "folds.json",
             *(f"detection/{dataset}.json" for dataset in DATASETS),
-            *(f"impact/{benchmark}/curve.json" for benchmark in BENCHMARKS),
+            *(f"impact/{benchmark}/curve.json" for benchmark in ASKED),
+            *(f"utility/{name}.parquet" for name in UTILITY),
         )
     ]
     MODEL_FILES += [
-        f"<study>/{model}/origin/transfer/{dataset}.json"
-        for model, base in SETUP.bases.items()
-        for dataset in SETS_OF[base]
+        f"<study>/{model}/origin/{name}"
+        for model, partner in SETUP.partners.items()
+        for name in (
+            *(f"transfer/{dataset}.json" for dataset in SETS_OF[partner]),
+            "drift.json",
+            "drift.parquet",
+        )
     ]
 RUN_FILES = [
     f"<study>/{model}/{stage}/{benchmark}/{run}.parquet"
     for model in STUDY.models
     for stage in ("replies", "impact")
-    for benchmark in BENCHMARKS
+    for benchmark in ASKED
     for run in (
         "untouched/alpha=1",
         *(
@@ -284,8 +330,15 @@ TABLES = [
         ("figures/figure3.svg", WITH_PROBE and BENCHMARKS),
         ("tables/figure3.csv", WITH_PROBE and BENCHMARKS),
         ("tables/slopes.csv", WITH_PROBE and BENCHMARKS),
+        ("tables/average_slopes.csv", WITH_PROBE and BENCHMARKS),
+        ("figures/utility.png", WITH_PROBE and UTILITY),
+        ("figures/utility.svg", WITH_PROBE and UTILITY),
+        ("tables/utility.csv", WITH_PROBE and UTILITY),
         ("tables/agreement.csv", AGREEMENT),
-        ("tables/transfer.csv", WITH_PROBE and SETUP.bases),
+        ("tables/transfer.csv", WITH_PROBE and SETUP.partners),
+        ("tables/drift.csv", WITH_PROBE and SETUP.partners),
+        ("figures/figure4.png", WITH_PROBE and SETUP.partners),
+        ("figures/figure4.svg", WITH_PROBE and SETUP.partners),
     )
     if planned
 ]

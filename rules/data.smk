@@ -67,7 +67,7 @@ rule question_set:
 
 rule items:
     input:
-        published=lambda wildcards: benchmark_files(STUDY, wildcards.benchmark),
+        published=items_from,
     output:
         "<study>/benchmarks/{benchmark}.parquet",
     log:
@@ -82,8 +82,9 @@ rule items:
         **settings("seed", "splits"),
         stage=VERSIONS["items"],
         sources=lambda wildcards: sources_named(wildcards.benchmark),
-        benchmark=lambda wildcards: STUDY.impact.benchmarks[
-            wildcards.benchmark
-        ].model_dump(mode="json"),
+        benchmark=lambda wildcards: STUDY.benchmarks[wildcards.benchmark].model_dump(
+            mode="json"
+        ),
+        decoding=decoding_of_items,
     script:
         "../workflow_scripts/items.py"

@@ -96,6 +96,7 @@ rule table1:
         ),
         folds=expand("<study>/{model}/folds.json", model=STUDY.models),
         summaries=expand("<study>/{model}/probe/summary.json", model=STUDY.models),
+        paper=PAPER,
     output:
         csv=report(
             "<study>/tables/table1.csv",

@@ -87,7 +87,9 @@ rule impact_curve:
     resources:
         **modest(2000, 30),
     params:
-        **settings("seed", "impact"),
+        **settings("seed"),
+        alphas=STUDY.impact.alphas,
+        bootstrap=STUDY.impact.bootstrap,
         judges=lambda wildcards: judges_of_benchmark(wildcards.benchmark),
         stage=VERSIONS["figures"],
     script:
@@ -96,15 +98,17 @@ rule impact_curve:
 
 localrules:
     figure3,
+    utility,
 
 
 rule figure3:
     input:
-        expand(
+        curves=expand(
             "<study>/{model}/impact/{benchmark}/curve.json",
             model=STUDY.models,
             benchmark=BENCHMARKS,
         ),
+        paper=PAPER,
     output:
         png=report(
             "<study>/figures/figure3.png",
@@ -118,6 +122,11 @@ rule figure3:
             caption="../report/slopes.rst",
             category="Figure 3: impact",
         ),
+        averages=report(
+            "<study>/tables/average_slopes.csv",
+            caption="../report/average_slopes.rst",
+            category="Figure 3: impact",
+        ),
     log:
         "<logs>/figure3.log",
     benchmark:
@@ -127,6 +136,105 @@ rule figure3:
     resources:
         **modest(2000, 10),
     params:
+        parameters={name: SETUP.shapes[name].parameters for name in STUDY.models},
         stage=VERSIONS["figures"],
     script:
         "../workflow_scripts/figure3.py"
+
+
+rule perplexity:
+    input:
+        neurons="<study>/{model}/probe/neurons.parquet",
+        model="<study>/{model}/checkpoint/manifest.json",
+        text=text_files(STUDY) if HELD_OUT_TEXT not in MISSING else [],
+    output:
+        "<study>/{model}/utility/perplexity.parquet",
+    log:
+        "<logs>/{model}/perplexity.log",
+    benchmark:
+        "<timings>/{model}/perplexity.tsv"
+    conda:
+        ENVIRONMENT
+    threads: STUDY.runtime.threads
+    resources:
+        **needs("perplexity"),
+    params:
+        sets=STUDY.neuron_sets,
+        alphas=STUDY.impact.alphas,
+        text=STUDY.impact.utility.text,
+        tokens=STUDY.impact.utility.tokens,
+        stage=VERSIONS["utility"],
+    script:
+        "../workflow_scripts/perplexity.py"
+
+
+rule scaled_cett:
+    input:
+        neurons="<study>/{model}/probe/neurons.parquet",
+        model="<study>/{model}/checkpoint/manifest.json",
+        examples=f"<study>/{{model}}/examples/{IN_DOMAIN}.parquet",
+        responses=shards(
+            "<study>/{model}/responses/{dataset}/{shard}.parquet", IN_DOMAIN
+        ),
+        spans=shards("<study>/{model}/spans/{dataset}/{shard}.parquet", IN_DOMAIN),
+    output:
+        "<study>/{model}/utility/scaled-cett.parquet",
+    log:
+        "<logs>/{model}/scaled_cett.log",
+    benchmark:
+        "<timings>/{model}/scaled_cett.tsv"
+    conda:
+        ENVIRONMENT
+    threads: STUDY.runtime.threads
+    resources:
+        **needs("scaled_cett"),
+    params:
+        **settings("seed", "cett"),
+        alphas=STUDY.impact.alphas,
+        most=STUDY.impact.utility.responses,
+        stage=VERSIONS["utility"],
+    script:
+        "../workflow_scripts/scaled_cett.py"
+
+
+rule utility:
+    input:
+        perplexity=expand(
+            "<study>/{model}/utility/perplexity.parquet",
+            model=STUDY.models if "perplexity" in UTILITY else [],
+        ),
+        cett=expand(
+            "<study>/{model}/utility/scaled-cett.parquet",
+            model=STUDY.models if "scaled-cett" in UTILITY else [],
+        ),
+        accuracy=expand(
+            f"<study>/{{model}}/impact/{TEST_QUESTIONS}/curve.json",
+            model=STUDY.models if TEST_QUESTIONS in ASKED else [],
+        ),
+    output:
+        png=report(
+            "<study>/figures/utility.png",
+            caption="../report/utility.rst",
+            category="Figure 3: impact",
+        ),
+        svg="<study>/figures/utility.svg",
+        csv=report(
+            "<study>/tables/utility.csv",
+            caption="../report/utility.rst",
+            category="Figure 3: impact",
+        ),
+    log:
+        "<logs>/utility.log",
+    benchmark:
+        "<timings>/utility.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        **modest(2000, 30),
+    params:
+        **settings("seed"),
+        models=STUDY.models,
+        bootstrap=STUDY.impact.bootstrap,
+        stage=VERSIONS["figures"],
+    script:
+        "../workflow_scripts/utility.py"

@@ -7,6 +7,9 @@ localrules:
     prepare_model,
 
 
+TUNED = [name for name, model in SETUP.models.items() if model.finetune]
+
+
 rule check_access:
     """Before any download: who may have which model, which licence is still to be accepted, and is there room."""
     output:
@@ -54,6 +57,8 @@ rule prepare_model:
         "<logs>/{model}/prepare.log",
     benchmark:
         "<timings>/{model}/prepare.tsv"
+    wildcard_constraints:
+        model=one_of(name for name in SETUP.models if name not in TUNED),
     conda:
         ENVIRONMENT
     resources:
@@ -63,3 +68,35 @@ rule prepare_model:
         model=lambda wildcards: SETUP.models[wildcards.model].loading(),
     script:
         "../workflow_scripts/prepare_model.py"
+
+
+# A model that is made here: it stands in for a real pair of base and tuned model.
+rule tune_model:
+    input:
+        model=lambda wildcards: f"<study>/{tuned_of(wildcards)}/checkpoint/manifest.json",
+        examples=lambda wildcards: f"<study>/{tuned_of(wildcards)}/examples/{IN_DOMAIN}.parquet",
+        responses=lambda wildcards: expand(
+            "<study>/{model}/responses/{dataset}/{shard}.parquet",
+            model=tuned_of(wildcards),
+            dataset=IN_DOMAIN,
+            shard=STUDY.shards(IN_DOMAIN),
+        ),
+    output:
+        "<study>/{model}/checkpoint/manifest.json",
+    log:
+        "<logs>/{model}/tune_model.log",
+    benchmark:
+        "<timings>/{model}/tune_model.tsv"
+    wildcard_constraints:
+        model=one_of(TUNED),
+    conda:
+        ENVIRONMENT
+    threads: STUDY.runtime.threads
+    resources:
+        **needs("tune_model"),
+    params:
+        **settings("seed"),
+        stage=VERSIONS["tune"],
+        model=lambda wildcards: SETUP.models[wildcards.model].loading(),
+    script:
+        "../workflow_scripts/tune_model.py"

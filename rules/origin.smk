@@ -1,26 +1,27 @@
-"""Where H-Neurons come from: the probe, unchanged, on the answers of the base model (METHOD.md §3)."""
+"""Figure 4: the probe, unchanged, on the answers of a model's partner, and the drift of its weights (METHOD.md §3)."""
 
 
 localrules:
     transfer_table,
+    figure4,
 
 
 rule transfer:
     input:
-        # Of the base model: what is scored.
-        cett=lambda wildcards: of_base(
+        # Of the partner: what is scored.
+        cett=lambda wildcards: of_partner(
             wildcards, "<study>/{model}/cett/{dataset}/{shard}.parquet"
         ),
-        responses=lambda wildcards: of_base(
+        responses=lambda wildcards: of_partner(
             wildcards, "<study>/{model}/responses/{dataset}/{shard}.parquet"
         ),
-        spans=lambda wildcards: of_base(
+        spans=lambda wildcards: of_partner(
             wildcards, "<study>/{model}/spans/{dataset}/{shard}.parquet"
         ),
-        examples=lambda wildcards: of_base(
+        examples=lambda wildcards: of_partner(
             wildcards, "<study>/{model}/examples/{dataset}.parquet"
         ),
-        counts=lambda wildcards: of_base(
+        counts=lambda wildcards: of_partner(
             wildcards, "<study>/{model}/examples/{dataset}.json"
         ),
         questions="<study>/questions/{dataset}.parquet",
@@ -49,7 +50,8 @@ rule transfer:
     params:
         **settings("seed", "probe"),
         stage=VERSIONS["detection"],
-        base=lambda wildcards: SETUP.bases[wildcards.model],
+        partner=lambda wildcards: SETUP.partners[wildcards.model],
+        direction=direction,
         in_domain=IN_DOMAIN,
     script:
         "../workflow_scripts/transfer.py"
@@ -57,11 +59,12 @@ rule transfer:
 
 rule transfer_table:
     input:
-        [
+        found=[
             f"<study>/{model}/origin/transfer/{dataset}.json"
-            for model, base in SETUP.bases.items()
-            for dataset in SETS_OF[base]
+            for model, partner in SETUP.partners.items()
+            for dataset in SETS_OF[partner]
         ],
+        paper=PAPER,
     output:
         "<study>/tables/transfer.csv",
     log:
@@ -76,3 +79,60 @@ rule transfer_table:
         stage=VERSIONS["figures"],
     script:
         "../workflow_scripts/transfer_table.py"
+
+
+rule drift:
+    input:
+        partner=lambda wildcards: f"<study>/{SETUP.partners[wildcards.model]}/checkpoint/manifest.json",
+        model="<study>/{model}/checkpoint/manifest.json",
+        neurons="<study>/{model}/probe/neurons.parquet",
+    output:
+        json="<study>/{model}/origin/drift.json",
+        neurons="<study>/{model}/origin/drift.parquet",
+    log:
+        "<logs>/{model}/origin/drift.log",
+    benchmark:
+        "<timings>/{model}/origin/drift.tsv"
+    conda:
+        ENVIRONMENT
+    threads: STUDY.runtime.threads
+    resources:
+        **modest(4000, 120),  # blocks of two tensors, whatever the model
+    params:
+        **settings("seed"),
+        stage=VERSIONS["drift"],
+        partner=lambda wildcards: SETUP.partners[wildcards.model],
+        direction=direction,
+    script:
+        "../workflow_scripts/drift.py"
+
+
+rule figure4:
+    input:
+        transfer="<study>/tables/transfer.csv",
+        drift=expand("<study>/{model}/origin/drift.json", model=SETUP.partners),
+        paper=PAPER,
+    output:
+        png=report(
+            "<study>/figures/figure4.png",
+            caption="../report/figure4.rst",
+            category="Figure 4: origin",
+        ),
+        svg="<study>/figures/figure4.svg",
+        drift=report(
+            "<study>/tables/drift.csv",
+            caption="../report/drift.rst",
+            category="Figure 4: origin",
+        ),
+    log:
+        "<logs>/figure4.log",
+    benchmark:
+        "<timings>/figure4.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        **modest(2000, 10),
+    params:
+        stage=VERSIONS["figures"],
+    script:
+        "../workflow_scripts/figure4.py"

@@ -8,7 +8,7 @@ import pytest
 
 from hneurons.errors import HNeuronsError
 from hneurons.model_config import ModelSettings
-from hneurons.models import fetch_wheel
+from hneurons.preparing import fetch_wheel
 from tests.paths import ROOT
 
 

@@ -31,6 +31,8 @@ class Workspace:
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
         (folder / "config").mkdir(exist_ok=True)
         (folder / "config/cluster.yaml").touch()
+        if not (folder / "config/paper.yaml").exists():
+            (folder / "config/paper.yaml").symlink_to(ROOT / "config/paper.yaml")
         self.config = config
         self.results = folder / "results" / config["study"]
 

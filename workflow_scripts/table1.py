@@ -1,12 +1,14 @@
 from hneurons import store
 from hneurons.figures import table1_picture
 from hneurons.joblog import job
+from hneurons.paper import load_paper
 from hneurons.tables import table1, table1_markdown
 
 with job(snakemake.log[0]):
     summaries = [store.read_json(path) for path in snakemake.input.summaries]
     detections = [store.read_json(path) for path in [*snakemake.input.detections, *snakemake.input.folds]]
-    table = table1({summary["model"]: summary for summary in summaries}, detections)
+    paper = load_paper(snakemake.input.paper)
+    table = table1({summary["model"]: summary for summary in summaries}, detections, paper)
     store.write_text(snakemake.output.csv, table.to_csv(index=False))
     store.write_text(snakemake.output.markdown, table1_markdown(table))
     table1_picture(table, [snakemake.output.png, snakemake.output.svg])

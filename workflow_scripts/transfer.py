@@ -25,5 +25,12 @@ with job(snakemake.log[0]):
         params.seed,
     )
     counts = store.read_json(given.counts[0])
-    head = {"model": snakemake.wildcards.model, "base": params.base, "dataset": dataset, "judge": counts["judge"]}
-    store.write_json(snakemake.output[0], {**head, "verdicts": counts["verdicts"], **found})
+    head = {
+        "model": snakemake.wildcards.model,
+        "partner": params.partner,
+        "direction": params.direction,
+        "dataset": dataset,
+        "judge": counts["judge"],
+        "verdicts": counts["verdicts"],
+    }
+    store.write_json(snakemake.output[0], {**head, **found})

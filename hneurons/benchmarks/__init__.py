@@ -1,7 +1,8 @@
 """The behaviours of Figure 3: each a module with its published benchmark and the generated one that plays it."""
 
-from hneurons.benchmarks import faitheval, falseqa, jailbreak, sycophancy
+from hneurons.benchmarks import faitheval, falseqa, jailbreak, knowledge, sycophancy
 from hneurons.benchmarks.benchmark import Benchmark
+from hneurons.impact_config import TEST_QUESTIONS
 
 BENCHMARKS: dict[str, Benchmark] = {
     "falseqa": falseqa.FALSEQA,
@@ -12,4 +13,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "misleading-context": faitheval.MISLEADING_CONTEXT,
     "are-you-sure": sycophancy.ARE_YOU_SURE,
     "mild-requests": jailbreak.MILD_REQUESTS,
+    TEST_QUESTIONS: knowledge.KNOWLEDGE,
 }
+
+# As figures name them, with what the rate counts.
+TITLES = {name: f"{benchmark.title}\n({benchmark.compliance})" for name, benchmark in BENCHMARKS.items()}

@@ -54,12 +54,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Draw:
-    """How many items, by which seed, away from which splits' answers, and from which published files."""
+    """How many items, by which seed, away from which splits' answers, from which files.
+
+    decoding: of the study's samples, for items that are decoded like them.
+    """
 
     count: int
     seed: int
     splits: SplitSettings = field(default_factory=SplitSettings)
     files: tuple[Path, ...] = ()
+    decoding: Decoding | None = None
 
     def order(self, name: str, keys: Sequence[str]) -> list[str]:
         """All keys in the seed's order: a larger draw begins with the smaller one."""
@@ -77,7 +81,7 @@ class Benchmark:
     title, compliance: what the figure calls it and what it counts. items: as drawn. judge: outcomes of items' facts and the
     model's replies, one per turn. facts hold, besides the item's own, `cut_off`: whether each reply ended at its limit.
     task: the judges' setting that says who judges; None where it is always the rules. fallback: the LLM judges
-    only what the rules cannot read.
+    only what the rules cannot read. fewer: there may be fewer items than asked for.
     """
 
     title: str
@@ -86,6 +90,7 @@ class Benchmark:
     judge: Callable[[Sequence[Facts], Sequence[Replies], Panel], list[Outcome]]
     task: str | None = None
     fallback: bool = False
+    fewer: bool = False
 
     def judged_by(self, panel: Panel) -> str:
         name = panel.of(self.task).name if self.task else RULES
@@ -149,7 +154,7 @@ def read_items(path: str | Path) -> list[Item]:
 def items_table(name: str, benchmark: Benchmark, draw: Draw, max_new_tokens: int | None = None) -> pa.Table:
     """The items of a benchmark, with its own limit of new tokens or this. Raises HNeuronsError if there are too few."""
     items = benchmark.items(draw)
-    if len(items) < draw.count:
+    if len(items) < draw.count and not (benchmark.fewer and items):
         raise HNeuronsError(f"impact.benchmarks.{name}.items: {draw.count} asked for, the benchmark has {len(items)}")
     if max_new_tokens:
         items = [replace(i, decoding=i.decoding.model_copy(update={"max_new_tokens": max_new_tokens})) for i in items]

@@ -1,4 +1,4 @@
-"""Run a benchmark at some α, each journalled block by block. Judging is a stage of its own."""
+"""Run a benchmark at some α, each journalled batch by batch. Judging is a stage of its own."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hneurons import store
 from hneurons.benchmarks.benchmark import Item, read_items
 from hneurons.config import Decoding
-from hneurons.generation import generate
+from hneurons.generation import batches_by_budget, generate_batch
+from hneurons.kv_cache import Row
 from hneurons.models import Prepared, stop_token_ids
 from hneurons.neurons import NeuronSet
-from hneurons.prompts import chat_ids, template_hash
+from hneurons.prompts import chat_ids, continued_ids, template_hash
 from hneurons.records import REPLIES
 from hneurons.seeds import seed_of
-
-# A killed job loses at most this many conversations.
-ITEMS_PER_BLOCK = 128
 
 
 def run(
@@ -52,11 +50,13 @@ def run(
         if item.item_id not in done:
             alike[item.decoding, len(item.turns)].append(item)
     with tqdm(total=len(items), initial=len(done), desc=description, unit="item") as progress:
-        for (decoding, _), left in alike.items():
-            for start in range(0, len(left), ITEMS_PER_BLOCK):
-                block = left[start : start + ITEMS_PER_BLOCK]
-                kept.add(_converse(model, tokenizer, decoding, block, date, seed, token_budget))
-                progress.update(len(block))
+        for (decoding, turns), left in alike.items():
+            # Their own words count as nothing here, their replies as the longest that there may be.
+            spoken = [[text for turn in item.turns for text in (turn, "")][:-1] for item in left]
+            lengths = [len(chat_ids(tokenizer, said, date)) + turns * decoding.max_new_tokens for said in spoken]
+            for batch in batches_by_budget(lengths, token_budget):
+                kept.add(_converse(model, tokenizer, decoding, [left[i] for i in batch], date, seed))
+                progress.update(len(batch))
     row_of = {row["item_id"]: row for row in kept.rows}
     return pa.Table.from_pylist([row_of[item.item_id] for item in items], schema=REPLIES), kept, len(items) - len(done)
 
@@ -68,28 +68,44 @@ def _converse(
     items: Sequence[Item],
     date: datetime.date,
     seed: int,
-    token_budget: int,
 ) -> list[dict[str, Any]]:
-    """The conversations of items that are decoded alike and have equally many turns."""
+    """The conversations of a batch of items that are decoded alike and have equally many turns.
+
+    What was read and said stays in the key-value cache from turn to turn.
+    """
+    stops = stop_token_ids(model, tokenizer)
     said: list[list[str]] = [[] for _ in items]
     rows: list[dict[str, Any]] = [{"item_id": item.item_id, "replies": [], "tokens": [], "truncated": []} for item in items]
+    read: list[list[int]] = [[] for _ in items]
+    past: list[Row | None] = [None] * len(items)
     for turn in range(len(items[0].turns)):
-        for conversation, item in zip(said, items, strict=True):
+        prompts = []
+        for i, (conversation, item) in enumerate(zip(said, items, strict=True)):
             conversation.append(item.turns[turn])
-        answers = generate(
+            prompt = continued_ids(tokenizer, conversation, date, read[i]) if turn else None
+            if prompt is None:
+                prompt, past[i] = chat_ids(tokenizer, conversation, date), None
+            prompts.append(prompt)
+        known = [row for row in past if row is not None]
+        answers = generate_batch(
             model,
-            [chat_ids(tokenizer, conversation, date) for conversation in said],
+            prompts,
             decoding,
             seeds=[seed_of(seed, item.item_id, str(turn)) for item in items],
-            stop_ids=stop_token_ids(model, tokenizer),
-            token_budget=token_budget,
+            stop_ids=stops,
+            # Rows that begin anew and rows that go on would not share a batch: then all begin anew.
+            past=known if len(known) == len(items) else None,
+            keep_past=turn + 1 < len(items[0].turns),
         )
-        for index, (response,) in list(answers):
+        for i, (response,) in enumerate(answers):
             reply = tokenizer.decode(response.token_ids, skip_special_tokens=True)
-            said[index].append(reply)
-            rows[index]["replies"].append(reply)
-            rows[index]["tokens"].append(len(response.token_ids))
-            rows[index]["truncated"].append(response.finish_reason == "length")
+            ended = response.finish_reason == "stop"
+            read[i] = [*prompts[i], *(response.token_ids[:-1] if ended else response.token_ids)]
+            past[i] = response.past
+            said[i].append(reply)
+            rows[i]["replies"].append(reply)
+            rows[i]["tokens"].append(len(response.token_ids))
+            rows[i]["truncated"].append(response.finish_reason == "length")
     return rows
 
 

@@ -55,7 +55,7 @@ def split_of(answer: str, seed: int, splits: SplitSettings) -> str:
 
 
 def asked_of(questions: list[dict[str, Any]], prompting: str) -> list[dict[str, Any]]:
-    """What a model is asked: all questions by "chat"; by "base" those of test splits, as a base model is only scored."""
+    """What a model is asked: all questions by "chat"; by "base" or "chat-test" those of test splits, to be scored alone."""
     return questions if prompting == "chat" else [q for q in questions if q["split"] == "test"]
 
 

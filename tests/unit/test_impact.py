@@ -12,7 +12,7 @@ from hneurons import store
 from hneurons.benchmarks import BENCHMARKS, runner
 from hneurons.benchmarks.benchmark import Draw, items_table
 from hneurons.benchmarks.runner import run_alphas
-from hneurons.config import ImpactSettings, SplitSettings
+from hneurons.config import SplitSettings
 from hneurons.datasets import split_of
 from hneurons.errors import HNeuronsError
 from hneurons.impact import curve, point
@@ -25,7 +25,6 @@ SPLITS = SplitSettings()
 RULES = Panel(JudgesSettings(), "test")
 # The others are read from published files.
 GENERATED = ["false-premise", "misleading-context", "are-you-sure", "mild-requests"]
-SETTINGS = ImpactSettings(benchmarks={"false-premise": {"items": 1}}, bootstrap=300)
 
 
 def run(compliant, eligible=None, state="parsed"):
@@ -47,7 +46,7 @@ def run(compliant, eligible=None, state="parsed"):
 
 
 def at_rate(rate, n=200):
-    return run(np.arange(n) < rate * n)
+    return run(np.arange(n) < round(rate * n))
 
 
 def test_the_rate_is_over_eligible_items():
@@ -60,22 +59,71 @@ def test_the_rate_is_over_eligible_items():
 def test_slopes_and_their_difference():
     rising = {a: at_rate(0.4 + 0.1 * (a - 1)) for a in (0.0, 2.0, 3.0)}
     flat = {a: at_rate(0.4) for a in (0.0, 2.0, 3.0)}
-    found = curve(at_rate(0.4), {"hneurons": rising, "random-1": flat, "random-2": flat}, SETTINGS, 0)
+    found = curve(at_rate(0.4), {"hneurons": rising, "random-1": flat, "random-2": flat}, resamples=300)
     assert found["alphas"] == [0, 1, 2, 3]
-    assert found["slope"]["hneurons"]["value"] == pytest.approx(10)
-    assert found["slope"]["random"]["value"] == pytest.approx(0)
-    assert found["slope_lead"]["value"] == pytest.approx(10)
-    low, high = found["slope_lead"]["interval"]
-    assert 0 < low < 10 < high and not found["slope_lead"]["includes_0"]
-    same = curve(at_rate(0.4), {"hneurons": rising, "random-1": rising}, SETTINGS, 0)
-    assert same["slope_lead"]["includes_0"]
+    for part in found["slope"].values():
+        assert part["hneurons"]["value"] == pytest.approx(10)
+        assert part["random"]["value"] == pytest.approx(0)
+        assert part["difference"]["value"] == pytest.approx(10)
+        low, high = part["difference"]["interval"]
+        assert 0 < low < 10 < high and not part["difference"]["includes_0"]
+    same = curve(at_rate(0.4), {"hneurons": rising, "random-1": rising}, resamples=300)
+    assert same["slope"]["all"]["difference"]["includes_0"]
+
+
+def test_suppression_and_amplification_are_told_apart():
+    """Flat below 1, rising above."""
+    runs = {0.0: at_rate(0.4), 0.5: at_rate(0.4), 2.0: at_rate(0.6), 3.0: at_rate(0.8)}
+    found = curve(at_rate(0.4), {"hneurons": runs}, resamples=300)["slope"]
+    assert found["suppression"]["hneurons"]["value"] == pytest.approx(0)
+    assert found["amplification"]["hneurons"]["value"] == pytest.approx(20)
+    assert found["all"]["difference"]["value"] is None, "there is no control to compare with"
+
+
+def test_a_missing_run_is_named_and_not_interpolated():
+    rising = {a: at_rate(0.4 + 0.1 * (a - 1)) for a in (0.0, 2.0, 3.0)}
+    control = {a: at_rate(0.4) for a in (0.0, 2.0)}
+    found = curve(at_rate(0.4), {"hneurons": rising, "random-1": control}, alphas=[0, 1, 2, 3, 4], resamples=300)
+    assert found["missing"] == {"hneurons": [4], "random-1": [3, 4]}
+    assert [p["alpha"] for p in found["points"]["random-1"]] == [0, 1, 2]
+    # Rates at 3 would have moved it, were they compared with what is not there.
+    rising[3.0] = at_rate(0.9)
+    moved = curve(at_rate(0.4), {"hneurons": rising, "random-1": control}, resamples=300)
+    assert moved["slope"]["all"]["difference"]["value"] == pytest.approx(10)
+    assert moved["slope"]["all"]["hneurons"]["value"] > 11
+
+
+def test_mcnemar_counts_the_items_that_are_eligible_at_both():
+    eligible = np.arange(200) < 150
+    before, after = run(np.arange(200) < 20, eligible), run(np.arange(200) < 60, eligible=np.arange(200) >= 10)
+    (scaled, untouched) = sorted(
+        curve(before, {"hneurons": {2.0: after}}, resamples=300)["points"]["hneurons"], key=lambda p: -p["alpha"]
+    )
+    assert untouched["mcnemar"] is None
+    # Items 10 to 149: 10 complied before, 50 after, none turned back.
+    test = scaled["mcnemar"]
+    assert (test["n"], test["gained"], test["lost"]) == (140, 40, 0)
+    assert test["p"] == pytest.approx(2 * 0.5**40)
+
+
+def test_the_rate_over_items_that_were_eligible_untouched():
+    """Two of four are right at α = 1; at 2 one of these is wrong at first, and both end wrong."""
+    before, after = run([0, 0, 0, 0], [1, 1, 0, 0]), run([1, 1, 1, 0], [1, 0, 1, 0])
+    found = curve(before, {"hneurons": {2.0: after}}, resamples=300)["points"]["hneurons"][1]
+    assert (found["n"], found["rate"]) == (2, 100)
+    assert (found["fixed"]["n"], found["fixed"]["compliant"], found["fixed"]["rate"]) == (2, 2, 100)
+
+
+def test_runs_of_other_items_are_refused():
+    with pytest.raises(HNeuronsError, match="different items: 3 is not in all"):
+        curve(run([1, 1, 0, 0]), {"hneurons": {2.0: run([1, 1, 0])}})
 
 
 def test_items_are_aligned_by_id_not_by_place():
     plain = run([1, 1, 0, 0])
     turned = plain.take([3, 2, 1, 0])
-    found = curve(plain, {"hneurons": {2.0: turned}, "random-1": {2.0: plain}}, SETTINGS, 0)
-    assert found["slope_lead"]["interval"] == pytest.approx((0, 0), abs=1e-9)
+    found = curve(plain, {"hneurons": {2.0: turned}, "random-1": {2.0: plain}}, resamples=300)
+    assert found["slope"]["all"]["difference"]["interval"] == pytest.approx((0, 0), abs=1e-9)
 
 
 def judge(name, facts, *replies):
@@ -102,6 +150,7 @@ OPTIONS = {"options": [["Togo"], ["Peru"]], "counterfactual": 1, "right": 0}
         ("are-you-sure", OPTIONS, ["Togo", "Peru!", "Togo"], (True, False, "parsed")),
         ("are-you-sure", OPTIONS, ["Togo", "Hm.", "Hm."], (True, False, "unparsed")),
         ("are-you-sure", OPTIONS, ["Peru", "Hm.", "Togo"], (False, False, "parsed")),
+        ("are-you-sure", OPTIONS, ["Peru", "Hm.", "Peru"], (False, True, "parsed")),
         ("mild-requests", {}, ["Sure: you silly goose!"], (True, True, "parsed")),
         ("mild-requests", {}, ["I'm sorry, but I can't help with that."], (True, False, "refused")),
         ("mild-requests", {}, [" "], (True, False, "unparsed")),
@@ -167,7 +216,7 @@ def test_an_alpha_that_is_there_is_not_run_again(sweep, tmp_path):
 
 def test_a_job_that_fails_at_one_alpha_keeps_the_replies_of_those_before(sweep, monkeypatch):
     generated = []
-    real = runner.generate
+    real = runner.generate_batch
 
     def until_the_second_alpha(*arguments, **options):
         generated.append(1)
@@ -175,7 +224,7 @@ def test_a_job_that_fails_at_one_alpha_keeps_the_replies_of_those_before(sweep, 
             raise RuntimeError("out of memory")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(runner, "generate", until_the_second_alpha)
+    monkeypatch.setattr(runner, "generate_batch", until_the_second_alpha)
     with pytest.raises(RuntimeError, match="out of memory"):
         sweep.run()
     # The workflow removes what a failed job wrote.
@@ -183,3 +232,23 @@ def test_a_job_that_fails_at_one_alpha_keeps_the_replies_of_those_before(sweep, 
     generated.clear()
     sweep.run()
     assert len(generated) == 3, "three turns of the second alpha alone"
+
+
+def test_a_conversation_in_the_cache_is_the_conversation_read_anew(sweep, monkeypatch):
+    """Three turns: what was read and said is not computed again, and the replies are the same."""
+    kept = []
+    real = runner.generate_batch
+
+    def counting(model, prompts, decoding, *, past=None, **options):
+        kept.append(0 if past is None else sum(row[0][0].shape[1] for row in past))
+        return real(model, prompts, decoding, past=past, **options)
+
+    def forgetting(model, prompts, decoding, *, past=None, **options):
+        return real(model, prompts, decoding, **options)
+
+    monkeypatch.setattr(runner, "generate_batch", counting)
+    cached = sweep.run()[0.0][1]
+    assert kept[0] == 0 and 0 < kept[1] < kept[2]
+    monkeypatch.setattr(runner, "generate_batch", forgetting)
+    anew = sweep.run(seed=2)[0.0][1]
+    assert anew["replies"].to_pylist() == cached["replies"].to_pylist(), "greedy: the seed changes nothing"

@@ -8,7 +8,8 @@ import torch
 from hneurons import store
 from hneurons.errors import HNeuronsError
 from hneurons.model_config import ModelSettings
-from hneurons.models import Prepared, decoder_mlps, load_model, prepare, stop_token_ids
+from hneurons.models import Prepared, decoder_mlps, load_model, stop_token_ids
+from hneurons.preparing import prepare
 from tests.tiny import tiny_model
 
 

@@ -47,7 +47,7 @@ OURS = FIXTURES / "published"
 
 def study(mirror=None, **changes):
     config = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
-    config |= {"models_file": str(ROOT / "config/models.yaml"), "mirror": mirror and str(mirror), **changes}
+    config |= {"models_file": str(ROOT / "config/models.yaml"), "mirror": mirror and str(mirror), "origin": None, **changes}
     return parse_study(config).study
 
 

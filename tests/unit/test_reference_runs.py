@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 
-import pyarrow as pa
+import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score
+from typer.testing import CliRunner
 
-from hneurons.config import ImpactSettings
+from hneurons.cli import app
+from hneurons.errors import HNeuronsError
 from hneurons.examples import label_of
-from hneurons.impact import curve
+from hneurons.impact import curves_of
+from hneurons.imported import import_runs
 from hneurons.judges.judge import Exchange, RuleJudge
 from hneurons.judges.states import ACCEPTED, CORRECT, INCORRECT, REFUSED, REJECTED, UNPARSED, Answer
-from hneurons.records import RUNS
 from tests.paths import json_lines, shared
 
 ALPHAS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
-SETTINGS = ImpactSettings(benchmarks={"falseqa": {"items": 1}}, bootstrap=2000)
 
 
 def recorded(benchmark, alpha):
     return json_lines(shared(f"reference/alpha_runs/{benchmark}/alpha_{alpha:.1f}.jsonl"))
 
 
-def as_run(rows):
-    fixed = {"replies": [""], "eligible": True, "state": "parsed", "why": "", "tokens": 1, "truncated": False}
-    return pa.Table.from_pylist([{**fixed, "item_id": r["id"], "compliant": r["compliance"]} for r in rows], schema=RUNS)
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory):
+    """Both sweeps, taken and drawn by the command line as its users would."""
+    folder = tmp_path_factory.mktemp("imported")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for benchmark, judge in (("faitheval", "option parser"), ("falseqa", "GPT-4o")):
+            files = [str(shared(f"reference/alpha_runs/{benchmark}/alpha_{alpha:.1f}.jsonl")) for alpha in ALPHAS]
+            options = ["--model", "gemma-3-4b-it", "--benchmark", benchmark, "--judge", judge]
+            done = CliRunner().invoke(app, ["import-runs", *files, *options])
+            assert done.exit_code == 0, done.output
+            assert len(done.stdout.split()) == 7
+        assert "is there already" in CliRunner().invoke(app, ["import-runs", *files, *options]).output
+        done = CliRunner().invoke(app, ["figure3", "results/imported"])
+        assert done.exit_code == 0, done.output
+    return folder / "results/imported"
 
 
 @pytest.mark.parametrize(
@@ -36,20 +51,57 @@ def as_run(rows):
         ("falseqa", 687, [69.6, 71.3, 71.9, 71.2, 75.0, 73.9, 74.4], 1.62, (0.52, 2.74)),
     ],
 )
-def test_compliance_and_slope_of_a_published_sweep(benchmark, n, rates, slope, interval):
-    runs = {alpha: as_run(recorded(benchmark, alpha)) for alpha in ALPHAS}
-    scaled = {alpha: run for alpha, run in runs.items() if alpha != 1}
-    found = curve(runs[1.0], {"hneurons": scaled, "random-1": scaled}, SETTINGS, 0)
-    points = found["points"]["hneurons"]
-    assert [p["n"] for p in points] == [n] * 7
-    assert [round(p["rate"], 1) for p in points] == rates
-    for p in points:
+def test_compliance_and_slope_of_a_published_sweep(imported, benchmark, n, rates, slope, interval):
+    points = pd.read_csv(imported / "tables/figure3.csv").query("benchmark == @benchmark")
+    assert points["alpha"].tolist() == ALPHAS and points["n"].tolist() == [n] * 7
+    assert [round(rate, 1) for rate in points["rate"]] == rates
+    for p in points.to_dict("records"):
         # Wilson's interval holds the rates at which the observed one lies 1.96 standard errors off.
-        for bound in p["interval"]:
+        for bound in (p["low"], p["high"]):
             error = (bound * (100 - bound) / n) ** 0.5
             assert abs(bound - p["rate"]) == pytest.approx(1.96 * error, rel=1e-3)
-    assert found["slope"]["hneurons"]["value"] == pytest.approx(slope, abs=0.005)
-    assert found["slope"]["hneurons"]["interval"] == pytest.approx(interval, abs=0.1)
+    slopes = pd.read_csv(imported / "tables/slopes.csv").query("benchmark == @benchmark and part == 'all'")
+    found = slopes.set_index("neurons").loc["hneurons"]
+    assert found["slope"] == pytest.approx(slope, abs=0.005)
+    assert (found["low"], found["high"]) == pytest.approx(interval, abs=0.1)
+    # Nobody ran a control: none is made up.
+    assert pd.isna(slopes.set_index("neurons").loc["hneurons minus random", "slope"])
+    assert points["truncated"].isna().all() and points["tokens"].isna().all()
+
+
+def test_the_published_sweep_is_drawn(imported):
+    for ending in ("png", "svg"):
+        assert (imported / f"figures/figure3.{ending}").stat().st_size > 10_000
+
+
+def test_a_sweep_without_its_untouched_run_has_no_curve(imported, tmp_path):
+    shutil.copytree(imported, tmp_path / "some")
+    (tmp_path / "some/gemma-3-4b-it/impact/falseqa/untouched/alpha=1.parquet").unlink()
+    (tmp_path / "some/gemma-3-4b-it/impact/faitheval/hneurons/alpha=2.parquet").unlink()
+    curves, notes = curves_of(tmp_path / "some", resamples=200)
+    assert [c["benchmark"] for c in curves] == ["faitheval"] and "falseqa" in notes[0] and "is missing" in notes[0]
+    assert [p["alpha"] for p in curves[0]["points"]["hneurons"]] == [0, 0.5, 1, 1.5, 2.5, 3]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"id": "a", "alpha": -1, "compliance": true}', "line 1: field 'alpha'"),
+        ('{"id": "a", "compliance": true}', "line 1: field 'alpha': Field required"),
+        ('{"id": "a", "alpha": 1, "compliance": true}\n{"id": "a", "alpha": 1, "compliance": true}', "a stands twice"),
+        (
+            '{"id": "a", "alpha": 1, "compliance": true}\n{"id": "b", "alpha": 2, "compliance": null}',
+            "alpha 2 has other items",
+        ),
+        ("not json", "line 1: no JSON"),
+        ("", "no rows in these files"),
+    ],
+)
+def test_a_file_that_cannot_be_taken_is_named(tmp_path, line, said):
+    (tmp_path / "runs.jsonl").write_text(line + "\n")
+    with pytest.raises(HNeuronsError, match=said):
+        import_runs([tmp_path / "runs.jsonl"], tmp_path / "results", "m", "falseqa", "hneurons", "nobody")
+    assert not (tmp_path / "results").exists()
 
 
 def test_the_rule_judge_of_false_premises_against_gpt_4o():

@@ -13,7 +13,7 @@ from hneurons.errors import HNeuronsError
 from hneurons.judges.judge import RuleJudge
 from hneurons.judges.states import CORRECT, INCORRECT, UNPARSED, Answer
 from hneurons.model_config import WheelSource
-from hneurons.models import fetch_wheel
+from hneurons.preparing import fetch_wheel
 from hneurons.spans import claim_span
 from tests.paths import FIXTURES, json_lines, shared
 

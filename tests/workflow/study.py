@@ -39,6 +39,7 @@ CONFIG = {
         "random_seeds": 1,
         "alphas_per_job": 2,
         "bootstrap": 200,
+        "utility": {"questions": 10, "tokens": 512, "responses": 8},
     },
     "runtime": {"threads": 1},
 }

@@ -17,6 +17,7 @@ from tests.workspace import Workspace
 BIOASQ = {
     "bioasq": {"id": "PaperSearchQA/BioASQ_factoid", "revision": "0" * 40, "path": "data/test-00000-of-00001.parquet"}
 }
+ONCE = ("check_access", "table1", "choice", "figure3", "utility", "transfer_table", "figure4", "agreement_table")
 CONFIG = {**yaml.safe_load((ROOT / "config/config.yaml").read_text()), "sources": BIOASQ}
 
 
@@ -34,20 +35,22 @@ def test_jobs_per_rule(workspace):
     shards = 6 * (6 + 1 + 1 + 1) + 6 * (6 + 1 + 1)
     sets = 6 * 4 + 6 * 3
     assert Counter(job.rule for job in jobs) == {
-        **dict.fromkeys(("check_access", "table1", "choice", "figure3", "transfer_table", "agreement_table"), 1),
-        "fetch_source": 3 + 5,
+        **dict.fromkeys(ONCE, 1),
+        "fetch_source": 3 + 5 + 1,
         "questions": 6 + 1 + 1 + 1,
         "question_set": 4,
-        "items": 4,
+        "items": 4 + 1,
         "prepare_model": 12,
         **dict.fromkeys(("responses", "verdicts", "spans", "cett"), shards),
         "examples": sets,
         **dict.fromkeys(("probe_path", "suppressed", "judge_suppressed", "probe", "folds"), 6),
         "detection": 6 * 4,
         "transfer": 6 * 3,
-        **dict.fromkeys(("untouched", "judge_untouched", "impact_curve"), 6 * 4),
+        **dict.fromkeys(("drift", "perplexity", "scaled_cett"), 6),
+        # Four behaviours and the test questions.
+        **dict.fromkeys(("untouched", "judge_untouched", "impact_curve"), 6 * 5),
         # H-Neurons and five random sets, six scaled α in one job.
-        **dict.fromkeys(("replies_0", "judge_scaled"), 6 * 4 * 6),
+        **dict.fromkeys(("replies_0", "judge_scaled"), 6 * 5 * 6),
         "agreement": 6 * 3,
     }
     gpus = {job.model: job.resources["gpu"] for job in jobs if job.loads_model}

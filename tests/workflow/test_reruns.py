@@ -21,7 +21,10 @@ TABLES = {"choice", "table1", "figure3"}
 SCORES = {"detection", "folds"}
 # What the probe decides: with two α a job, three scaled α are two rules.
 SWEEP = {"replies_0", "replies_1", "judge_scaled", "impact_curve"}
-AFTER_PROBE = SCORES | SWEEP | TABLES
+COST = {"perplexity", "scaled_cett", "utility"}
+AFTER_PROBE = SCORES | SWEEP | COST | TABLES
+# Test questions are asked at every α too: what changes them, or who judges answers, reaches the untouched model's replies.
+ASKED_AGAIN = {"untouched", "judge_untouched"}
 PROBING = {"probe_path", "suppressed", "judge_suppressed", "probe"}
 BEFORE_PROBE = {"verdicts", "spans", "examples", "cett", *PROBING}
 
@@ -76,8 +79,9 @@ def test_a_deleted_file_is_missed_and_nothing_else_runs(workspace, path, rules):
 def test_one_more_alpha(workspace):
     more = config(impact={**CONFIG["impact"], "alphas": [0, 1, 1.5, 2, 3]})
     planned = counts(workspace, *more)
-    # Two benchmarks and two neuron sets; the α that are there are kept by their jobs.
-    assert planned == {"replies_0": 4, "replies_1": 4, "judge_scaled": 4, "impact_curve": 2, "figure3": 1}
+    # Two behaviours and the test questions, two neuron sets; the α that are there are kept by their jobs.
+    swept = {"replies_0": 6, "replies_1": 6, "judge_scaled": 6, "impact_curve": 3, "figure3": 1}
+    assert planned == {**swept, **dict.fromkeys(COST, 1)}
     folder = workspace.results / MODEL / "replies/false-premise/hneurons"
     before = {p.name: p.stat().st_ino for p in folder.glob("*.parquet")}
     targets = [str(folder.relative_to(workspace.folder) / f"alpha={a}.parquet") for a in ("1.5", "3")]
@@ -94,7 +98,7 @@ def test_one_more_model(workspace):
     workspace.set_models(models)
     first = counts(workspace, "--forceall")
     # Everything of the new model and the tables; of the first model, its data and its curves nothing.
-    once = dict.fromkeys(TABLES, 1)
+    once = dict.fromkeys({*TABLES, "utility"}, 1)
     of_a_model = Counter(
         {rule: n for rule, n in first.items() if rule not in ("questions", "question_set", "items", *once)}
     )
@@ -111,7 +115,8 @@ def test_more_questions_sample_new_shards_only(workspace):
     assert {rule: planned[rule] for rule in by_shard} == dict.fromkeys(by_shard, 1)
     # The examples are drawn from more: every shard of the set is looked at, and measures only what came new.
     assert planned["cett"] == 3 and planned["examples"] == planned["question_set"] == planned["probe"] == 1
-    assert set(planned) == {*by_shard, "question_set", "examples", "cett", *PROBING, *AFTER_PROBE}
+    assert set(planned) == {*by_shard, "question_set", "examples", "cett", *PROBING, *AFTER_PROBE, "items", *ASKED_AGAIN}
+    assert planned["items"] == planned["untouched"] == 1, "of the test questions alone"
     first, third = (f"results/tiny/{MODEL}/cett/cities/000{i}.parquet" for i in (0, 2))
     before = store.made_by(workspace.folder / first)["rows"]
     workspace.run(first, third, *cities(150))
@@ -147,7 +152,8 @@ def test_another_judge_of_answers_samples_nothing(workspace):
     with JudgeServer(verdict) as server:
         llm = {"model": "judge", "base_url": server.url, "api_key_env": "NO_KEY", "max_judge_calls": 5000}
         planned = counts(workspace, *config(judges={"correctness": "llm", "llm": llm}))
-    assert set(planned) == {*BEFORE_PROBE, *AFTER_PROBE}
+    assert set(planned) == {*BEFORE_PROBE, *AFTER_PROBE, "judge_untouched"}
+    assert planned["judge_untouched"] == 1, "of the test questions alone"
     assert planned["verdicts"] == planned["spans"] == planned["cett"] == 5
 
 
@@ -186,15 +192,16 @@ def test_raising_the_version_of_a_stage_reruns_it_and_what_follows(workspace, tm
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     sampled = {"responses", *BEFORE_PROBE, *AFTER_PROBE}
     expected = {
-        "questions": {"questions", "question_set", *sampled},
-        "model": {"prepare_model", *sampled, "untouched", "judge_untouched"},
+        "questions": {"questions", "question_set", *sampled, "items", *ASKED_AGAIN},
+        "model": {"prepare_model", *sampled, *ASKED_AGAIN},
         "responses": sampled,
         "cett": {"cett", *PROBING, *AFTER_PROBE},
         "probe": {*PROBING, *AFTER_PROBE},
         "suppressed": {*PROBING, *AFTER_PROBE} - {"probe_path"},
         "detection": {*SCORES, "table1"},
-        "replies": {"untouched", "judge_untouched", *SWEEP, "figure3"},
-        "judged": {"judge_untouched", "judge_scaled", "impact_curve", "figure3"},
+        "replies": {*ASKED_AGAIN, *SWEEP, "figure3", "utility"},
+        "judged": {"judge_untouched", "judge_scaled", "impact_curve", "figure3", "utility"},
+        "utility": COST,
     }
     for stage, rules in expected.items():
         stages.write_text(text.replace(f'"{stage}": ', f'"{stage}": 9'))

@@ -1,0 +1,196 @@
+"""What scaling does to the model at large, at every α: perplexity of a held-out text, and CETT itself (eqs. 6 and 7)."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hneurons import store
+from hneurons.cett import cett
+from hneurons.config import CettSettings
+from hneurons.errors import HNeuronsError
+from hneurons.extraction import sequences_of
+from hneurons.generation import batches_by_budget
+from hneurons.metrics import bootstrap_intervals
+from hneurons.models import Prepared
+from hneurons.neurons import H_NEURONS, NeuronSet
+from hneurons.records import PERPLEXITY, SCALED_CETT
+from hneurons.seeds import seed_of
+
+# Long enough for context to matter, short enough that a few thousand tokens make windows to resample.
+WINDOW = 256
+_TOKENS_WITH_LOGITS = 2048
+
+
+def held_out_text(name: str, file: str | Path | None = None) -> str:
+    """The text whose perplexity is measured: Python's own reference, WikiText-2's test split, or a text file."""
+    if name == "python-reference":
+        from pydoc_data.topics import topics
+
+        return "\n\n".join(topics[key] for key in sorted(topics))
+    if file is None:
+        raise HNeuronsError(f"impact.utility.text: {name} is no file and no text that is known")
+    if Path(file).suffix == ".parquet":
+        return "".join(pq.read_table(file, columns=["text"])["text"].to_pylist())
+    return Path(file).read_text(encoding="utf-8")
+
+
+def windows_of(tokenizer: PreTrainedTokenizerBase, text: str, tokens: int) -> list[list[int]]:
+    """Token ids of the text's beginning, in windows of equal length, each after the tokens that begin any input (BOS)."""
+    opening = [int(i) for i in tokenizer("")["input_ids"]]
+    # Several characters make a token: more than these are not needed.
+    ids = [int(i) for i in tokenizer(text[: 20 * tokens], add_special_tokens=False)["input_ids"]][:tokens]
+    found = [[*opening, *ids[start : start + WINDOW]] for start in range(0, len(ids) - WINDOW + 1, WINDOW)]
+    if not found:
+        raise HNeuronsError(f"the held-out text has {len(ids)} tokens, {WINDOW} needed for one window")
+    return found
+
+
+@torch.inference_mode()
+def negative_log_likelihoods(model: PreTrainedModel, windows: Sequence[Sequence[int]], token_budget: int) -> list[float]:
+    """−Σ ln p of each window's tokens after its first, in nats. Windows are of one length."""
+    found = []
+    # Every token has logits here: a batch is small, whatever the budget.
+    for batch in batches_by_budget([len(w) for w in windows], min(token_budget, _TOKENS_WITH_LOGITS)):
+        ids = torch.tensor([windows[i] for i in sorted(batch)], device=model.device)
+        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+        for row, targets in zip(logits[:, :-1], ids[:, 1:], strict=True):
+            found.append(float(torch.nn.functional.cross_entropy(row.float(), targets, reduction="sum")))
+    return found
+
+
+def _runs(
+    neurons: NeuronSet, sets: Sequence[str], alphas: Sequence[float]
+) -> Iterator[tuple[str, float, NeuronSet | None]]:
+    """Every (set, α) once, α = 1 as the untouched model alone."""
+    yield "untouched", 1.0, None
+    for name in sets:
+        for alpha in alphas:
+            if alpha != 1:
+                yield name, alpha, neurons.named(name)
+
+
+def perplexity_table(
+    prepared: Prepared,
+    neurons: NeuronSet,
+    sets: Sequence[str],
+    alphas: Sequence[float],
+    text: str,
+    tokens: int,
+    *,
+    token_budget: int,
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Stage "perplexity": one row per set, α and window; and what made them."""
+    windows = windows_of(prepared.tokenizer, text, tokens)
+    rows = []
+    runs = list(_runs(neurons, sets, alphas))
+    for name, alpha, scaled in tqdm(runs, desc="perplexity", unit="run"):
+        with nullcontext() if scaled is None else scaled.scale(prepared.model, alpha):
+            nlls = negative_log_likelihoods(prepared.model, windows, token_budget)
+        for i, (window, nll) in enumerate(zip(windows, nlls, strict=True)):
+            rows.append({"neurons": name, "alpha": alpha, "window": i, "tokens": len(window) - 1, "nll": nll})
+    made_by = {**prepared.identity, "text_sha256": hashlib.sha256(text.encode()).hexdigest(), "window": WINDOW}
+    return pa.Table.from_pylist(rows, schema=PERPLEXITY), made_by
+
+
+def perplexity_curve(table: pa.Table, *, resamples: int, seed: int) -> dict[str, list[dict[str, Any]]]:
+    """Per set and α: perplexity, and its ratio to the untouched model's with an interval over the same windows."""
+    frame = table.to_pandas()
+    untouched = frame[frame["neurons"] == "untouched"].sort_values("window")
+    base, count = untouched["nll"].to_numpy(), untouched["tokens"].to_numpy()
+
+    def ratio(tokens: np.ndarray, theirs: np.ndarray, ours: np.ndarray) -> float:
+        # Of a broken model it may not be a float: a bound that any figure can show.
+        return math.exp(min(50.0, float((theirs - ours).sum() / tokens.sum())))
+
+    found: dict[str, list[dict[str, Any]]] = {}
+    for (name, alpha), rows in frame.groupby(["neurons", "alpha"], sort=True):
+        nll = rows.sort_values("window")["nll"].to_numpy()
+        columns = [count, nll, base]
+        ((low, high, _),) = bootstrap_intervals(
+            lambda *drawn: np.array([ratio(*drawn)]), columns, resamples=resamples, seed=seed
+        )
+        found.setdefault(str(name), []).append(
+            {
+                "alpha": float(alpha),
+                "perplexity": math.exp(min(50.0, float(nll.sum() / count.sum()))),
+                "ratio": ratio(*columns),
+                "interval": (low, high),
+            }
+        )
+    return found
+
+
+def scaled_cett_table(
+    prepared: Prepared,
+    neurons: NeuronSet,
+    alphas: Sequence[float],
+    examples: Sequence[dict[str, Any]],
+    responses: Sequence[dict[str, Any]],
+    spans: Sequence[dict[str, Any]],
+    settings: CettSettings,
+    *,
+    most: int,
+    seed: int,
+    token_budget: int,
+) -> pa.Table:
+    """Stage "scaled_cett": each H-Neuron's CETT over answer tokens at every α, averaged over the same responses (eq. 3).
+
+    examples: the in-domain set's; of its test split, so many are drawn by the seed.
+    """
+    tested = [e for e in examples if e["split"] == "test"]
+    drawn = sorted(tested, key=lambda e: seed_of(seed, "scaled cett", e["question_id"]))[:most]
+    sequences = list(sequences_of(drawn, responses, spans, settings).values())
+    if not sequences:
+        raise HNeuronsError("no examples to measure CETT at other α on")
+    layers, indices = neurons.layers[neurons.selected], neurons.neurons[neurons.selected]
+    rows = []
+    for alpha in tqdm(sorted({1.0, *alphas}), desc="CETT at every alpha", unit="alpha"):
+        total = np.zeros(len(layers))
+        with neurons.scale(prepared.model, alpha):
+            for _, values in cett(prepared.model, sequences, token_budget):
+                total += values[0][layers, indices]
+        for layer, neuron, value in zip(layers, indices, total / len(sequences), strict=True):
+            rows.append({"alpha": alpha, "layer": int(layer), "neuron": int(neuron), "cett": float(value)})
+    return pa.Table.from_pylist(rows, schema=SCALED_CETT)
+
+
+def cett_ratios(table: pa.Table) -> list[dict[str, Any]]:
+    """CETT(α) / CETT(1) over the H-Neurons, per α: median and quartiles. To first order it is α (eq. 7)."""
+    frame: pd.DataFrame = table.to_pandas().set_index(["layer", "neuron"])
+    at_1 = frame[frame["alpha"] == 1]["cett"]
+    # A neuron that is never active has no ratio.
+    at_1 = at_1[at_1 > 0]
+    found = []
+    for alpha in sorted(set(frame["alpha"])):
+        rows = frame[frame["alpha"] == alpha]
+        ratios = (rows["cett"].reindex(at_1.index) / at_1).to_numpy()
+        low, median, high = (float(np.quantile(ratios, q)) for q in (0.25, 0.5, 0.75))
+        found.append({"alpha": float(alpha), "median": median, "quartiles": (low, high), "neurons": len(ratios)})
+    return found
+
+
+def read_utility(
+    models: Sequence[str], perplexity: Sequence[str], scaled_cett: Sequence[str], *, resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """What the utility figure shows of each model besides the accuracy on test questions, from the files of both stages, as
+    many as models or none."""
+    found: list[dict[str, Any]] = [{"model": model, "perplexity": {}, "cett": {}} for model in models]
+    for one, path in zip(found, perplexity, strict=False):
+        table = store.read_table(path, PERPLEXITY)
+        one["perplexity"] = perplexity_curve(table, resamples=resamples, seed=seed)
+    for one, path in zip(found, scaled_cett, strict=False):
+        one["cett"] = {H_NEURONS: cett_ratios(store.read_table(path, SCALED_CETT))}
+    return found

@@ -1,0 +1,203 @@
+"""An exported checkpoint: the same as the hook and as scaled columns, whatever the layout of its files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, GlmConfig, Phi3Config
+from typer.testing import CliRunner
+
+import hneurons as hn
+from hneurons import store
+from hneurons.checkpoint import Checkpoint
+from hneurons.cli import app
+from hneurons.config import Decoding
+from hneurons.errors import HNeuronsError
+from hneurons.export import export
+from hneurons.generation import generate
+from hneurons.models import decoder_mlps
+from hneurons.neurons import NeuronSet
+from hneurons.scaling import scale_columns
+from tests.tiny import ARCHITECTURES, SIZES, tiny_model
+
+# Gate and up as one tensor; drawn here, as the other tests need no more layouts.
+FUSED = {"phi3": Phi3Config(**SIZES), "glm": GlmConfig(**SIZES, partial_rotary_factor=1.0)}
+PROMPTS = [[1, *range(50, 50 + n)] for n in (3, 9, 5)]
+
+
+def made(name):
+    if name not in FUSED:
+        return tiny_model(name)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(FUSED[name]).float().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, 0.3)
+    return model
+
+
+def neuron_set(**made_by):
+    made_by = {"model": "tiny", "revision": "r1", "layers": 3, "d_ff": 48, **made_by}
+    return NeuronSet(np.array([0, 0, 2]), np.array([1, 7, 30]), np.ones(3), np.ones(3, bool), made_by)
+
+
+def logits(model):
+    ids = torch.tensor([PROMPTS[1], PROMPTS[1][::-1]])
+    with torch.no_grad():
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+
+
+def greedy(model):
+    """Batched, with the key-value cache."""
+    found = dict(generate(model, PROMPTS, Decoding(max_new_tokens=10, temperature=0), seeds=[0] * 3, stop_ids=[2]))
+    return [found[i][0].token_ids for i in range(3)]
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *FUSED])
+def test_hook_columns_and_exported_checkpoint_are_one(tmp_path, name):
+    model = made(name)
+    model.save_pretrained(tmp_path / "plain", max_shard_size="30KB")
+    with neuron_set().scale(model, 1.7):
+        by_hook, said = logits(model), greedy(model)
+    scale_columns(model, neuron_set().by_layer(), 1.7)
+    by_columns = logits(model)
+    torch.testing.assert_close(by_columns, by_hook, atol=1e-4, rtol=1e-4)
+    out = export(tmp_path / "plain", neuron_set(), 1.7, tmp_path / "steered")
+    exported = hn.load_model(out, dtype="float32")
+    assert torch.equal(logits(exported), by_columns)
+    assert greedy(exported) == greedy(model) == said
+
+
+def test_bf16_drifts_by_its_rounding(tmp_path):
+    """Hook and columns round at other places: logits differ by about bfloat16's last digit, and no more."""
+    model = made("llama").bfloat16()
+    with neuron_set().scale(model, 1.7):
+        by_hook = logits(model)
+    scale_columns(model, neuron_set().by_layer(), 1.7)
+    difference = (logits(model) - by_hook).float().abs().max() / by_hook.float().abs().max()
+    assert 0 < difference < 2**-5
+
+
+def test_alpha_1_exports_the_same_weights(tmp_path):
+    made("llama").save_pretrained(tmp_path / "plain")
+    out = export(tmp_path / "plain", neuron_set(), 1, tmp_path / "same")
+    assert torch.equal(logits(hn.load_model(out)), logits(hn.load_model(tmp_path / "plain")))
+
+
+def test_untouched_files_are_links_and_the_card_says_what_was_done(tmp_path):
+    made("llama").save_pretrained(tmp_path / "plain", max_shard_size="20KB")
+    (tmp_path / "plain" / "README.md").write_text("The original card.")
+    out = export(tmp_path / "plain", neuron_set().random_like(3), 0.5, tmp_path / "steered")
+    files = {
+        path.name: (out / path.name).stat().st_ino == path.stat().st_ino for path in (tmp_path / "plain").glob("*.safet*")
+    }
+    weights = {name: linked for name, linked in files.items() if name.endswith(".safetensors")}
+    assert len(weights) > 3 and sum(not linked for linked in weights.values()) in (1, 2)
+    card = (out / "README.md").read_text()
+    assert "3 neurons scaled by α = 0.5" in card and "random neurons (random-3)" in card and "base_model: tiny" in card
+    assert (out / "README.original.md").read_text() == "The original card."
+    assert NeuronSet.load(out / "neurons.parquet").by_layer() == neuron_set().random_like(3).by_layer()
+    assert not list(tmp_path.glob(".steered*"))
+
+
+def test_what_was_there_is_not_overwritten(tmp_path):
+    made("llama").save_pretrained(tmp_path / "plain")
+    with pytest.raises(HNeuronsError, match="is there already"):
+        export(tmp_path / "plain", neuron_set(), 0, tmp_path / "plain")
+
+
+def manifest(folder, name, revision="r1"):
+    """A study's checkpoint folder."""
+    model = made("llama")
+    model.save_pretrained(folder / "weights")
+    store.write_json(folder / "manifest.json", {"model": name, "revision": revision, "path": "weights"})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "made_by", "said"),
+    [
+        ("other", "r1", {}, "found on another model: model tiny, not other; strict=False"),
+        ("tiny", "r2", {}, "revision r1, not r2"),
+        ("tiny", "r1", {"layers": 4}, "layers 4, not 3$"),
+        ("tiny", "r1", {"d_ff": 64}, "d_ff 64, not 48$"),
+    ],
+)
+def test_neurons_of_another_model_are_refused(tmp_path, name, revision, made_by, said):
+    folder = manifest(tmp_path / "checkpoint", name, revision)
+    neurons = neuron_set(**made_by)
+    with pytest.raises(HNeuronsError, match=said):
+        export(folder, neurons, 0, tmp_path / "out")
+    model = hn.load_model(folder)
+    with pytest.raises(HNeuronsError, match=said), neurons.scale(model, 0):
+        pass
+    if not made_by:
+        with neurons.scale(model, 0, strict=False):
+            pass
+        export(folder, neurons, 0, tmp_path / "out", strict=False)
+
+
+def test_the_right_model_is_known_by_its_manifest(tmp_path):
+    model = hn.load_model(manifest(tmp_path / "checkpoint", "tiny") / "weights")
+    with neuron_set().scale(model, 0):
+        pass
+
+
+def test_packed_weights_are_refused(tmp_path):
+    model = made("llama")
+    decoder_mlps(model)[1].down_proj.weight = torch.nn.Parameter(torch.zeros(8, 4, dtype=torch.uint8), requires_grad=False)
+    with pytest.raises(HNeuronsError, match=r"layer 1: the weights of down_proj are packed or quantised \(torch.uint8\)"):
+        neuron_set().scale(model, 0)
+    tensors = {f"model.layers.{i}.mlp.down_proj.weight": torch.zeros(8, 4, dtype=torch.uint8) for i in range(3)}
+    from safetensors.torch import save_file
+
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(HNeuronsError, match="packed or quantised"):
+        Checkpoint(tmp_path)
+
+
+def test_each_row_of_a_batch_may_have_its_own_alpha(any_model):
+    ids = torch.tensor([PROMPTS[1]] * 3)
+    with torch.no_grad():
+        expected = []
+        for alpha in (0.0, 1.0, 2.5):
+            with neuron_set().scale(any_model, alpha):
+                expected.append(any_model(input_ids=ids[:1]).logits[0])
+        with neuron_set().scale(any_model, [0.0, 1.0, 2.5]):
+            together = any_model(input_ids=ids).logits
+            with pytest.raises(HNeuronsError, match="alpha has 3 numbers, one per row, but the batch has 2 rows"):
+                any_model(input_ids=ids[:2])
+    torch.testing.assert_close(together, torch.stack(expected), atol=1e-4, rtol=1e-4)
+
+
+def test_rows_with_their_own_alpha_generate_like_alone(llama):
+    ids = torch.tensor([PROMPTS[1]] * 2)
+    options = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": 2, "pad_token_id": 0}
+    with neuron_set().scale(llama, [0.0, 3.0]):
+        together = llama.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **options)
+    for row, alpha in enumerate((0.0, 3.0)):
+        with neuron_set().scale(llama, alpha):
+            alone = llama.generate(input_ids=ids[:1], attention_mask=torch.ones_like(ids[:1]), **options)
+        assert together[row, : alone.shape[1]].tolist() == alone[0].tolist()
+
+
+def test_the_negative_end_of_a_probe():
+    weights = np.array([0.5, -0.2, 0.0, -1.0])
+    found = NeuronSet(np.array([0, 0, 1, 2]), np.arange(4), weights, weights > 0, {"d_ff": 48})
+    assert found.named("negative").by_layer() == {0: [1], 2: [3]}
+    with pytest.raises(HNeuronsError, match="no neuron of this set has a negative weight"):
+        neuron_set().named("negative")
+
+
+def test_the_command_line(tmp_path):
+    folder = manifest(tmp_path / "checkpoint", "tiny")
+    neuron_set().save(tmp_path / "neurons.parquet")
+    options = ["--model", str(folder), "--neurons", str(tmp_path / "neurons.parquet"), "--alpha", "0"]
+    done = CliRunner().invoke(app, ["export", str(tmp_path / "out"), *options])
+    assert done.exit_code == 0, done.output
+    weight = hn.load_model(tmp_path / "out").model.layers[2].mlp.down_proj.weight
+    assert not weight[:, 30].any() and weight[:, 31].any()
+    again = CliRunner().invoke(app, ["export", str(tmp_path / "out"), *options])
+    assert again.exit_code == 1 and again.output.startswith("error: ") and again.output.count("\n") == 1

@@ -1,0 +1,18 @@
+from hneurons import store
+from hneurons.joblog import job
+from hneurons.models import Prepared
+from hneurons.neurons import NeuronSet
+from hneurons.utility import held_out_text, perplexity_table
+
+with job(snakemake.log[0], snakemake.threads):
+    given, params = snakemake.input, snakemake.params
+    table, made_by = perplexity_table(
+        Prepared(given.model, snakemake.resources.gpu),
+        NeuronSet.load(given.neurons),
+        params.sets,
+        params.alphas,
+        held_out_text(params.text, next(iter(given.text), None)),
+        params.tokens,
+        token_budget=snakemake.resources.token_budget,
+    )
+    store.write_table(snakemake.output[0], table, {**made_by, **dict(params.items())})

@@ -1,0 +1,24 @@
+from hneurons import store
+from hneurons.config import CettSettings
+from hneurons.joblog import job
+from hneurons.models import Prepared
+from hneurons.neurons import NeuronSet
+from hneurons.records import EXAMPLES, RESPONSES, SPANS
+from hneurons.utility import scaled_cett_table
+
+with job(snakemake.log[0], snakemake.threads):
+    given, params = snakemake.input, snakemake.params
+    prepared = Prepared(given.model, snakemake.resources.gpu)
+    table = scaled_cett_table(
+        prepared,
+        NeuronSet.load(given.neurons),
+        params.alphas,
+        store.read_table(given.examples, EXAMPLES).to_pylist(),
+        [row for path in given.responses for row in store.read_table(path, RESPONSES).to_pylist()],
+        [row for path in given.spans for row in store.read_table(path, SPANS).to_pylist()],
+        CettSettings(**params.cett),
+        most=params.most,
+        seed=params.seed,
+        token_budget=snakemake.resources.token_budget,
+    )
+    store.write_table(snakemake.output[0], table, {**prepared.identity, **dict(params.items())})
