@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from hneurons.figures import STYLE, legend, save
-from hneurons.impact import DIFFERENCE
+from hneurons.impact import DIFFERENCE, FIXED
 from hneurons.neurons import H_NEURONS, NEGATIVE, RANDOM
 
 _LOST = {"unparsed": "#009E73", "refused": "#CC79A7", "truncated": "#000000"}
@@ -88,18 +88,23 @@ def _words(found: Mapping[str, Any]) -> list[str]:
     """What stands beneath a panel: who judged, n, slopes, and what is missing."""
     n = sorted({p["n"] for points in found["points"].values() for p in points})
     items = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
-    slopes = found["slope"]
+    slopes, sets = found["slope"], found["random_sets"]
     lines = [
-        f"judged by {found['judge']}; n = {items}; {found['random_sets']} random sets",
+        f"judged by {found['judge']}; n = {items}; {sets} random sets",
         "slope, points per unit α [95 %]",
         _slope_text("H-Neurons", slopes["all"][H_NEURONS]),
-        _slope_text("random", slopes["all"][RANDOM]),
-        _slope_text("difference", slopes["all"][DIFFERENCE]),
-        _slope_text("difference, α ≤ 1", slopes["suppression"][DIFFERENCE]),
-        _slope_text("difference, α ≥ 1", slopes["amplification"][DIFFERENCE]),
     ]
-    if len(n) > 1:
-        lines.append(_slope_text("difference, items eligible at α = 1", slopes["fixed"][DIFFERENCE]))
+    if sets:
+        lines += [
+            _slope_text("random", slopes["all"][RANDOM]),
+            _slope_text("difference", slopes["all"][DIFFERENCE]),
+            _slope_text("difference, α ≤ 1", slopes["suppression"][DIFFERENCE]),
+            _slope_text("difference, α ≥ 1", slopes["amplification"][DIFFERENCE]),
+        ]
+        if len(n) > 1:
+            lines.append(_slope_text("difference, items eligible at α = 1", slopes[FIXED][DIFFERENCE]))
+    else:
+        lines.append("no random neurons were scaled: an effect without its control")
     if found["missing"]:
         lines.append(
             "missing: " + "; ".join(f"{s} α = {', '.join(f'{a:g}' for a in at)}" for s, at in found["missing"].items())
@@ -118,8 +123,8 @@ def _lost_panel(axes: Any, found: Mapping[str, Any]) -> None:
         shares = [float(np.mean(values)) for values in theirs.values()]
         if theirs:
             axes.plot(list(theirs), shares, color=colour, linestyle=":", linewidth=1.2, label=f"{state}, random")
-    lengths = ["?" if p["tokens"] is None else f"{p['tokens']:.0f}" for p in ours]
-    axes.set_title(f"tokens per reply, H-Neurons: {', '.join(lengths)}", fontsize=7, pad=2)
+    known = [f"{p['tokens']:.0f}" for p in ours if p["tokens"] is not None]
+    axes.set_title(f"tokens per reply, H-Neurons: {', '.join(known) or 'not known'}", fontsize=7, pad=2)
     axes.set_ylim(-4, 104)
     axes.set_xlabel("α (1 = untouched)")
 

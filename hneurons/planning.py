@@ -179,7 +179,7 @@ def _disk_bytes(setup: Setup, line: Line, results: Path) -> float:
     model, study = line.model, setup.study
     if model == SHARED:
         return 0.0
-    if line.stage == "fetch":
+    if line.stage in ("fetch", "tune"):
         return estimates.weights_bytes(setup, model)
     if line.stage == "responses":
         return _RESPONSE_BYTES * sum(estimates.responses(setup, model, d) for d in setup.datasets_of(model))
