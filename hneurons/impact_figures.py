@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ def figure3(curves: Sequence[Mapping[str, Any]], titles: Mapping[str, str], path
         above.set_ylim(0, 100)
         above.tick_params(labelbottom=False)
         above.text(0.5, -0.03, "\n".join(_words(found)), transform=above.transAxes, fontsize=7, ha="center", va="top")
-        above.set_title(titles[found["benchmark"]], fontsize=10)
+        title, counted = titles[found["benchmark"]].split("\n", 1)
+        above.set_title(f"{title}\n{textwrap.fill(counted, 40)}", fontsize=10)
         _lost_panel(below, found)
         if column == 0:
             above.set_ylabel(f"{found['model']}\ncompliance rate (%)")
@@ -164,7 +166,8 @@ def _perplexity_panel(axes: Any, perplexity: Mapping[str, Sequence[Mapping[str, 
             axes.fill_between(alphas, low, high, color=STYLE[name]["color"], alpha=0.18, linewidth=0)
     _random_band(axes, _of_random(sets, "ratio"))
     axes.axhline(1, color="#999999", linewidth=0.8, zorder=0)
-    axes.set_yscale("log")
+    if max(p["ratio"] for points in sets.values() for p in points) > 3:
+        axes.set_yscale("log")
     axes.set_title(f"perplexity / untouched ({untouched['perplexity']:.1f})", fontsize=10)
 
 
