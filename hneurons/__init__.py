@@ -10,13 +10,14 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hneurons.export import export
     from hneurons.models import load_model
     from hneurons.neurons import NeuronSet
 
 __version__ = version("hneurons")
-__all__ = ["NeuronSet", "load_model"]
+__all__ = ["NeuronSet", "export", "load_model"]
 
-_HOME = {"NeuronSet": "hneurons.neurons", "load_model": "hneurons.models"}
+_HOME = {"NeuronSet": "hneurons.neurons", "export": "hneurons.export", "load_model": "hneurons.models"}
 
 
 def __getattr__(name: str) -> Any:

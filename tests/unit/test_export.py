@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GlmConfig, Phi3Config
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, GlmConfig, Mistral3Config, Phi3Config
 from typer.testing import CliRunner
 
 import hneurons as hn
@@ -19,18 +19,27 @@ from hneurons.generation import generate
 from hneurons.models import decoder_mlps
 from hneurons.neurons import NeuronSet
 from hneurons.scaling import scale_columns
-from tests.tiny import ARCHITECTURES, SIZES, tiny_model
+from tests.tiny import ARCHITECTURES, SIZES, VISION, tiny_model
 
-# Gate and up as one tensor; drawn here, as the other tests need no more layouts.
-FUSED = {"phi3": Phi3Config(**SIZES), "glm": GlmConfig(**SIZES, partial_rotary_factor=1.0)}
+# Gate and up as one tensor, and Mistral Small's decoder beside a vision tower that has gated MLPs of its own.
+OTHERS = {
+    "phi3": Phi3Config(**SIZES),
+    "glm": GlmConfig(**SIZES, partial_rotary_factor=1.0),
+    "mistral3": Mistral3Config(
+        text_config={"model_type": "mistral", **SIZES, "sliding_window": None},
+        vision_config={"model_type": "pixtral", **VISION, "head_dim": 16},
+        image_token_index=10,
+    ),
+}
 PROMPTS = [[1, *range(50, 50 + n)] for n in (3, 9, 5)]
 
 
 def made(name):
-    if name not in FUSED:
+    if name not in OTHERS:
         return tiny_model(name)
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(FUSED[name]).float().eval()
+    auto = AutoModelForImageTextToText if name == "mistral3" else AutoModelForCausalLM
+    model = auto.from_config(OTHERS[name]).float().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -55,7 +64,7 @@ def greedy(model):
     return [found[i][0].token_ids for i in range(3)]
 
 
-@pytest.mark.parametrize("name", [*ARCHITECTURES, *FUSED])
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *OTHERS])
 def test_hook_columns_and_exported_checkpoint_are_one(tmp_path, name):
     model = made(name)
     model.save_pretrained(tmp_path / "plain", max_shard_size="30KB")
