@@ -24,6 +24,8 @@ from tests.workspace import WORKFLOW
 
 SMALL, LARGE, BASE = "tiny-llama", "tiny-large", "tiny-base"
 REAL = "smollm2-135m-instruct-gpu"
+# One job of utility a model; smoke has them all.
+CHEAP = {"utility": {"questions": 0, "text": None, "responses": 4}}
 SWEEP = {
     **CONFIG,
     "study": "two",
@@ -32,7 +34,7 @@ SWEEP = {
         "cities": {"role": "in_domain", "questions": 120},
         "invented-cities": {"role": "nonexist", "questions": 20, "faithful": "correct_answers"},
     },
-    "impact": {**CONFIG["impact"], "benchmarks": {"false-premise": {"items": 12}}, "alphas": [0, 1, 3]},
+    "impact": {**CONFIG["impact"], "benchmarks": {"false-premise": {"items": 12}}, "alphas": [0, 1, 3], **CHEAP},
     "origin": {"datasets": ["cities"]},
 }
 # One question at a time, so that a job can be caught in the middle.

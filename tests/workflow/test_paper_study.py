@@ -74,6 +74,8 @@ def study(tmp_path_factory):
                 "alphas": [0, 1, 3],
                 "random_seeds": 1,
                 "bootstrap": 200,
+                # The LLM judges the answers to test questions as well.
+                "utility": {"questions": 4, "text": None, "responses": 0},
             },
             "judges": {"correctness": "llm", "spans": "llm", "falseqa": "llm", "agreement": {"sample": 20}, "llm": llm},
         }
