@@ -105,10 +105,10 @@ def drift_command(
         typer.echo(json.dumps(found, indent=2))
         return
     for name, test in (("all neurons", found["all"]), ("neurons of the same layer", found["within_layers"])):
-        low, high = test["interval"]
+        (low, high), p_t = test["interval"], "none" if test["p_t"] is None else f"{test['p_t']:.2g}"
         typer.echo(
             f"{test['n']} H-Neurons among {name}: mean rank {test['mean_rank']:.3f} [{low:.3f}, {high:.3f}] "
-            f"(0 changed most, 1 least), effect d = {test['effect_d']:+.2f}, one-sided p = {test['p_t']:.2g} (t), "
+            f"(0 changed most, 1 least), effect d = {test['effect_d']:+.2f}, one-sided p = {p_t} (t), "
             f"{test['p_permutation']:.2g} (permutation)"
         )
 

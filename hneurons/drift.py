@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from scipy.stats import rankdata, ttest_ind, zscore
+from scipy.stats import rankdata, t, ttest_ind, zscore
 from tqdm import tqdm
 
 from hneurons.checkpoint import Checkpoint, Matrix
@@ -92,14 +92,14 @@ def compare(ranks: np.ndarray, chosen: np.ndarray, seed: int, within: bool = Fal
 
     ranks [layers, d_ff]; chosen, of the same shape, bool. within: permute inside layers, as many per layer as are chosen
     there, for the control that H-Neurons may sit in layers that change little. Returns mean_rank and its 95 % interval
-    (Student's t over the chosen), the one-sided t-test (Welch's) and permutation test, and the effect size d (mean
-    difference over the standard deviation of all).
+    (Student's t over the chosen, within 0 and 1), the one-sided t-test (Welch's; none of a single neuron) and permutation
+    test, and the effect size d (mean difference over the standard deviation of all).
     """
     n = int(chosen.sum())
-    if n < 2:
-        raise HNeuronsError(f"{n} neurons chosen: at least two are needed to compare their drift")
+    if not n:
+        raise HNeuronsError("no neurons chosen: there is no drift to compare")
     mine, rest = ranks[chosen], ranks[~chosen]
-    test = ttest_ind(mine, rest, equal_var=False, alternative="greater")
+    test = ttest_ind(mine, rest, equal_var=False, alternative="greater") if n > 1 else None
     rng = np.random.default_rng(seed)
     groups = list(zip(ranks, chosen.sum(axis=1), strict=True)) if within else [(ranks.ravel(), n)]
     drawn = np.zeros(PERMUTATIONS)
@@ -116,18 +116,19 @@ def compare(ranks: np.ndarray, chosen: np.ndarray, seed: int, within: bool = Fal
         "mean_rank": float(mine.mean()),
         "interval": (low, high),
         "others": float(rest.mean()),
-        "t": float(test.statistic),
-        "p_t": float(test.pvalue),
+        "t": float(test.statistic) if test else None,
+        "p_t": float(test.pvalue) if test else None,
         "p_permutation": (1 + extreme) / (1 + PERMUTATIONS),
         "effect_d": float(mine.mean() - rest.mean()) / spread if spread else 0.0,
     }
 
 
 def _t_interval(values: np.ndarray) -> tuple[float, float]:
-    from scipy.stats import t
-
+    """Of a mean rank; of a single one nothing is known."""
+    if len(values) < 2:
+        return 0.0, 1.0
     half = t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
+    return max(0.0, float(values.mean() - half)), min(1.0, float(values.mean() + half))
 
 
 def compared(drift: Drift, neurons: NeuronSet, seed: int) -> dict[str, Any]:

@@ -73,9 +73,10 @@ def _drift_panel(axes: Any, drift: Sequence[Mapping[str, Any]], paper: Paper) ->
         )
         if one["direction"] == "backward" and (theirs := paper.drift(one["model"])) is not None:
             axes.plot(theirs, y, marker="|", markersize=22, color="#009E73", linestyle="none", label="the paper's mean")
+        p_t = "no value" if test["p_t"] is None else f"p = {test['p_t']:.2g}"
         says = (
-            f"{test['n']} H-Neurons, mean {test['mean_rank']:.2f}; changed less than others? p = {test['p_t']:.2g} (t), "
-            f"{test['p_permutation']:.2g} (permutation); within their layers {inside['mean_rank']:.2f}, p = "
+            f"{test['n']} H-Neurons, mean {test['mean_rank']:.2f}; changed less than others? {p_t} (t-test), "
+            f"p = {test['p_permutation']:.2g} (permutation); within their layers {inside['mean_rank']:.2f}, p = "
             f"{inside['p_permutation']:.2g}"
         )
         axes.text(0.5, y + 0.32, says, fontsize=7, ha="center", va="center")

@@ -171,6 +171,18 @@ def test_neurons_of_a_still_layer_did_not_change_less_than_their_neighbours():
     assert compare(drift.ranks_in_layer, chosen, 0, within=True)["p_permutation"] > 0.01
 
 
+def test_a_single_neuron_has_a_rank_and_a_permutation_test_alone():
+    drift = random_drift(np.random.default_rng(4))
+    chosen = np.zeros(drift.up.shape, bool)
+    chosen[1, 2] = True
+    found = compare(drift.ranks, chosen, 0)
+    assert found["p_t"] is None and found["t"] is None and found["interval"] == (0, 1)
+    assert found["p_permutation"] == pytest.approx(1 - found["mean_rank"], abs=0.03)
+    assert json.loads(json.dumps(found, allow_nan=False))["n"] == 1
+    with pytest.raises(HNeuronsError, match="no neurons chosen"):
+        compare(drift.ranks, chosen & False, 0)
+
+
 EIGHT_B = """
 import sys
 from hneurons.checkpoint import Checkpoint
