@@ -208,7 +208,8 @@ def test_another_judge_reruns_no_generation_and_pays_for_nothing_twice(workspace
     with JudgeServer(verdict) as server:
         planned = workspace.planned(*with_llm(server))
         assert {"verdicts", "spans", "agreement", "agreement_table"} <= set(planned)
-        assert not {"responses", "untouched", "judge_untouched"} & set(planned)
+        assert not {"responses", "untouched"} & set(planned)
+        assert planned.count("judge_untouched") == 1, "of the test questions alone"
         said = workspace.run(*targets, *with_llm(server))
         # 40 verdicts on elements, of which agreement asks about none: its 30 are of the in-domain set.
         assert sum(server.asked.values()) == 70
