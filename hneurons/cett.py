@@ -12,16 +12,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
+from hneurons.batching import Budget, in_batches
 from hneurons.config import CettSettings
 from hneurons.errors import HNeuronsError
-from hneurons.generation import batches_by_budget, left_pad, position_ids
+from hneurons.generation import left_pad, position_ids
 from hneurons.models import decoder_mlps, text_decoder
-from hneurons.records import CETT_ROW
 
 
 @dataclass(frozen=True)
@@ -49,19 +47,35 @@ def regions_of(
     return Measured([*prompt_ids, *response_ids], [answer, other])
 
 
+# Tokens whose activations are turned to float32 at a time: what a hook takes does not grow with the batch.
+_CHUNK = 1024
+
+
+@torch.inference_mode()
+def column_norms(model: PreTrainedModel) -> list[torch.Tensor]:
+    """‖W_down[:, j]‖₂ of every layer, each [d_ff] float32, where the layer lies."""
+    mlps: list[Any] = decoder_mlps(model)
+    return [torch.linalg.vector_norm(mlp.down_proj.weight, dim=0, dtype=torch.float32) for mlp in mlps]
+
+
 @contextmanager
-def _measuring(mlps: Sequence[nn.Module], weights: torch.Tensor, found: list[torch.Tensor | None]) -> Iterator[None]:
+def _measuring(
+    model: PreTrainedModel, norms: Sequence[torch.Tensor], weights: torch.Tensor, found: list[torch.Tensor | None]
+) -> Iterator[None]:
     """Fill found[layer] with CETT averaged by weights [rows, regions, width], as [rows, regions, d_ff] float32."""
+    rows_at_once = max(1, _CHUNK // weights.shape[-1])
 
-    def measure(layer: int, module: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
-        z = args[0].float().abs()  # [rows, width, d_ff]
-        h_norm = output.float().norm(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)  # [rows, width]
-        column_norm = module.weight.float().norm(dim=0)  # [d_ff]
-        per_token = weights.to(z.device) / h_norm[:, None, :]
-        found[layer] = torch.bmm(per_token, z) * column_norm
+    def measure(layer: int, _module: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
+        parts = []
+        chunks = (t.split(rows_at_once) for t in (args[0], output, weights.to(output.device)))
+        for z, h, chosen in zip(*chunks, strict=True):
+            # z [rows, width, d_ff], h [rows, width, d_model]
+            h_norm = torch.linalg.vector_norm(h, dim=-1, dtype=torch.float32).clamp_min(torch.finfo(torch.float32).tiny)
+            parts.append(torch.bmm(chosen / h_norm[:, None, :], z.float().abs()))
+        found[layer] = torch.cat(parts) * norms[layer]
 
-    down_projs: list[Any] = [mlp.down_proj for mlp in mlps]
-    handles = [down.register_forward_hook(partial(measure, i)) for i, down in enumerate(down_projs)]
+    mlps: list[Any] = decoder_mlps(model)
+    handles = [mlp.down_proj.register_forward_hook(partial(measure, i)) for i, mlp in enumerate(mlps)]
     try:
         yield
     finally:
@@ -70,12 +84,18 @@ def _measuring(mlps: Sequence[nn.Module], weights: torch.Tensor, found: list[tor
 
 
 @torch.inference_mode()
-def cett_batch(model: PreTrainedModel, sequences: Sequence[Measured], padding: str = "left") -> np.ndarray:
+def cett_batch(
+    model: PreTrainedModel,
+    sequences: Sequence[Measured],
+    norms: Sequence[torch.Tensor] | None = None,
+    padding: str = "left",
+) -> np.ndarray:
     """CETT of a batch of sequences with equally many regions, [rows, regions, layers, d_ff] float32.
 
-    padding: the side that short rows are padded on; the result does not depend on it.
+    norms: of the columns, where they are known. padding: the side that short rows are padded on; the result does not depend
+    on it.
     """
-    mlps = decoder_mlps(model)
+    norms = column_norms(model) if norms is None else norms
     ids, mask = left_pad([s.ids for s in sequences], pad_id=0)
     width = ids.shape[1]
     weights = torch.zeros(len(sequences), len(sequences[0].regions), width)
@@ -87,62 +107,21 @@ def cett_batch(model: PreTrainedModel, sequences: Sequence[Measured], padding: s
         ids, mask, weights = (
             torch.stack([row.roll(shift, -1) for row, shift in zip(t, shifts, strict=True)]) for t in (ids, mask, weights)
         )
-    found: list[torch.Tensor | None] = [None] * len(mlps)
+    found: list[torch.Tensor | None] = [None] * len(norms)
     ids, mask, weights = (t.to(model.device) for t in (ids, mask, weights))
-    with _measuring(mlps, weights, found):
+    with _measuring(model, norms, weights, found):
         text_decoder(model)(input_ids=ids, attention_mask=mask, position_ids=position_ids(mask), use_cache=False)
     return torch.stack([f.cpu() for f in found if f is not None], dim=2).numpy()
 
 
 def cett(
-    model: PreTrainedModel, sequences: Sequence[Measured], token_budget: int = 8192
+    model: PreTrainedModel, sequences: Sequence[Measured], budget: int | Budget = 8192
 ) -> Iterator[tuple[int, np.ndarray]]:
     """CETT of every sequence: yields (index, [regions, layers, d_ff] float32), batch by batch, longest first."""
-    for batch in batches_by_budget([len(s.ids) for s in sequences], token_budget):
-        yield from zip(batch, cett_batch(model, [sequences[i] for i in batch]), strict=True)
+    norms = column_norms(model)
 
+    def run(batch: list[int]) -> np.ndarray:
+        return cett_batch(model, [sequences[i] for i in batch], norms)
 
-def layer_names(layers: int) -> list[str]:
-    """Column names of a CETT shard, one per layer."""
-    return [f"layer_{i:03d}" for i in range(layers)]
-
-
-# How a shard is written. Smallest and largest values of columns this wide would be four rows more in every file.
-SHARD_OPTIONS: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
-
-
-def shard_schema(layers: int, d_ff: int) -> pa.Schema:
-    """Columns of a CETT shard: who the row is, then d_ff float16 values per layer as fixed-size binary."""
-    fields = [pa.field(name, pa.binary(2 * d_ff)) for name in layer_names(layers)]
-    return pa.schema([*CETT_ROW, *fields], metadata={b"d_ff": str(d_ff).encode(), b"dtype": b"float16"})
-
-
-def shard_table(rows: Sequence[dict[str, Any]], features: Sequence[np.ndarray], layers: int, d_ff: int) -> pa.Table:
-    """A CETT shard of rows and their features, each [layers, d_ff].
-
-    Raises HNeuronsError naming the example whose features are not finite.
-    """
-    schema = shard_schema(layers, d_ff)
-    largest = np.finfo(np.float16).max
-    for row, values in zip(rows, features, strict=True):
-        if not (values <= largest).all():
-            raise HNeuronsError(
-                f"{row['question_id']}: CETT is not finite in float16, or not a number; load the model in float32"
-            )
-    columns = [pa.array([row[name] for row in rows], CETT_ROW.field(name).type) for name in CETT_ROW.names]
-    for layer in range(layers):
-        cells = [f[layer].astype("<f2").tobytes() for f in features]
-        columns.append(pa.array(cells, pa.binary(2 * d_ff)))
-    return pa.table(columns, schema=schema)
-
-
-def as_matrix(column: pa.Array) -> np.ndarray:
-    """A layer's cells, fixed-size binary, as [rows, d_ff] float16; a view where pyarrow allows it."""
-    d_ff = column.type.byte_width // 2
-    raw = np.frombuffer(column.buffers()[1], dtype="<f2", count=len(column) * d_ff, offset=column.offset * 2 * d_ff)
-    return raw.reshape(len(column), d_ff)
-
-
-def read_layer(table: pa.Table, layer: int) -> np.ndarray:
-    """One layer of a CETT shard, [rows, d_ff] float16."""
-    return as_matrix(table.column(layer_names(layer + 1)[layer]).combine_chunks())
+    for batch, values in in_batches([len(s.ids) for s in sequences], budget, run):
+        yield from zip(batch, values, strict=True)

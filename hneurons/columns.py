@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from hneurons import store
-from hneurons.cett import as_matrix, layer_names
+from hneurons.cett_shards import as_matrix, layer_names
 from hneurons.errors import HNeuronsError
 from hneurons.records import CETT_ROW
 

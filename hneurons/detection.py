@@ -47,7 +47,8 @@ def example_frame(examples: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
     frame = examples.merge(texts, on=["question_id", "sample"], how="left", validate="one_to_one")
     frame["answer"] = [t[s:e] for t, s, e in zip(frame["text"], frame["start"], frame["end"], strict=True)]
     frame["length"] = [len(ids) for ids in frame["response_ids"]]
-    frame["logprob"] = [float(np.mean(values)) for values in frame["logprobs"]]
+    # A server may tell none.
+    frame["logprob"] = [float(np.mean(values)) if len(values) else np.nan for values in frame["logprobs"]]
     frame["population"] = np.log10(frame["popularity"])
     return frame
 

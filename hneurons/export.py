@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from hneurons.checkpoint import Checkpoint, checkpoint_folder, identity_of_folder
 from hneurons.errors import HNeuronsError
 from hneurons.neurons import NeuronSet
-from hneurons.scaling import check_alpha
+from hneurons.scaling import Neurons, check_alpha
 
 _CARD = """---
 base_model: {name}
@@ -50,24 +50,10 @@ def export(model: str | Path, neurons: NeuronSet, alpha: float, out: str | Path,
         raise HNeuronsError(f"{out} is there already; name a folder that is not")
     checkpoint = Checkpoint(folder)
     neurons.check_for({"layers": checkpoint.layers, "d_ff": checkpoint.d_ff, **identity_of_folder(folder, model)}, strict)
-    chosen = neurons.by_layer()
-    touched: dict[Path, dict[str, list[int]]] = defaultdict(dict)
-    for layer, indices in chosen.items():
-        matrix = checkpoint.down_proj(layer)
-        touched[matrix.path][matrix.name] = indices
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     try:
-        for source in sorted(p for p in folder.rglob("*") if p.is_file()):
-            target = part / source.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source in touched:
-                _scaled(source, touched[source], alpha, target)
-            elif target.suffix == ".safetensors":
-                _linked(source, target)
-            else:
-                shutil.copyfile(source, target)
+        write_scaled(folder, neurons.by_layer(), alpha, part)
         if (part / "README.md").exists():
             (part / "README.md").rename(part / "README.original.md")
         (part / "README.md").write_text(_card(neurons, alpha, checkpoint), encoding="utf-8")
@@ -75,6 +61,28 @@ def export(model: str | Path, neurons: NeuronSet, alpha: float, out: str | Path,
         part.rename(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    return out
+
+
+def write_scaled(folder: Path, neurons: Neurons, alpha: float, out: Path, *, borrow: bool = False) -> Path:
+    """The checkpoint in a folder with the neurons' columns scaled by alpha, and nothing else of it changed.
+
+    borrow: for a folder that is gone before the first one, symbolic links will do where hard links cannot be.
+    """
+    checkpoint = Checkpoint(folder)
+    touched: dict[Path, dict[str, list[int]]] = defaultdict(dict)
+    for layer, indices in neurons.items():
+        matrix = checkpoint.down_proj(layer)
+        touched[matrix.path][matrix.name] = list(indices)
+    for source in sorted(p for p in folder.rglob("*") if p.is_file()):
+        target = out / source.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source in touched:
+            _scaled(source, touched[source], alpha, target)
+        elif target.suffix == ".safetensors":
+            _linked(source, target, borrow)
+        else:
+            shutil.copyfile(source, target)
     return out
 
 
@@ -87,12 +95,15 @@ def _scaled(source: Path, columns: dict[str, list[int]], alpha: float, target: P
         save_file(tensors, target, metadata=file.metadata() or {"format": "pt"})
 
 
-def _linked(source: Path, target: Path) -> None:
+def _linked(source: Path, target: Path, borrow: bool) -> None:
     try:
         # What a hub's cache holds are links themselves: their files are meant.
         os.link(source.resolve(), target)
     except OSError:
-        shutil.copyfile(source, target)
+        if borrow:
+            target.symlink_to(source.resolve())
+        else:
+            shutil.copyfile(source, target)
 
 
 def _card(neurons: NeuronSet, alpha: float, checkpoint: Checkpoint) -> str:

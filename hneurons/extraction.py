@@ -10,10 +10,11 @@ import numpy as np
 from tqdm import tqdm
 
 from hneurons import store
-from hneurons.cett import SHARD_OPTIONS, Measured, cett, read_layer, regions_of, shard_table
+from hneurons.cett import Measured, cett, regions_of
+from hneurons.cett_shards import SHARD_OPTIONS, read_layer, shard_table
 from hneurons.config import CettSettings
 from hneurons.errors import HNeuronsError
-from hneurons.models import Prepared
+from hneurons.prepared import Prepared
 from hneurons.records import CETT_ROW
 
 REGIONS = ("answer", "other")

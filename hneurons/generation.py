@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from hneurons.batching import Budget, in_batches
 from hneurons.config import Decoding
 from hneurons.kv_cache import Row, cache_of, new_cache, row_of, sees_everything
 
@@ -33,6 +34,11 @@ class Response:
     logprobs: list[float]
     finish_reason: str
     past: Row | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def unended_ids(self) -> list[int]:
+        """token_ids without the end token."""
+        return self.token_ids[:-1] if self.finish_reason == "stop" else self.token_ids
 
 
 def left_pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,16 +72,6 @@ def _choose(logits: torch.Tensor, decoding: Decoding, uniforms: torch.Tensor) ->
     cumulative = probs.cumsum(-1)
     drawn = (cumulative <= (uniforms * cumulative[:, -1])[:, None]).sum(-1).clamp_max(k - 1)
     return tokens.gather(-1, drawn[:, None])[:, 0]
-
-
-def batches_by_budget(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
-    """Indices grouped longest first so that rows × longest row stays within the budget; a batch has at least one row."""
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    start = 0
-    while start < len(order):
-        rows = max(1, token_budget // max(1, lengths[order[start]]))
-        yield order[start : start + rows]
-        start += rows
 
 
 def _shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
@@ -211,20 +207,17 @@ def generate(
     seeds: Sequence[int],
     stop_ids: Sequence[int],
     samples: int = 1,
-    token_budget: int = 8192,
+    budget: int | Budget = 8192,
 ) -> Iterator[tuple[int, list[Response]]]:
-    """Responses of all prompts, in batches of at most token_budget tokens, longest prompts first.
+    """Responses of all prompts, in batches of at most so many tokens, longest prompts first.
 
     Yields (index of the prompt, its responses) batch by batch, so that a caller can keep what is done.
     """
+
+    def run(batch: list[int]) -> list[list[Response]]:
+        some, their_seeds = [prompts[i] for i in batch], [seeds[i] for i in batch]
+        return generate_batch(model, some, decoding, seeds=their_seeds, stop_ids=stop_ids, samples=samples)
+
     lengths = [(len(p) + decoding.max_new_tokens) * samples for p in prompts]
-    for batch in batches_by_budget(lengths, token_budget):
-        done = generate_batch(
-            model,
-            [prompts[i] for i in batch],
-            decoding,
-            seeds=[seeds[i] for i in batch],
-            stop_ids=stop_ids,
-            samples=samples,
-        )
+    for batch, done in in_batches(lengths, budget, run):
         yield from zip(batch, done, strict=True)

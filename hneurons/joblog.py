@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -60,5 +61,7 @@ def job(log: str | Path, threads: int = 1) -> Iterator[dict[str, float]]:
 
 
 def _limit_threads(threads: int) -> None:
+    # torch may be imported later, or was before it could read this.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)

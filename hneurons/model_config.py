@@ -62,6 +62,19 @@ _LARGEST_VOCABULARY = 262_208
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
+class EngineSettings(Settings):
+    """A server that a job starts to generate with, in place of transformers in the job itself."""
+
+    command: str = Field(
+        description="what starts it; {folder} stands for the checkpoint, {port} for its port, {gpus} for the job's GPUs"
+    )
+    speaks: Literal["vllm", "transformers"] = Field(
+        description="vllm: completions of token ids (vLLM, SGLang); transformers: what `transformers serve` understands"
+    )
+    concurrency: int = Field(64, ge=1, description="requests at once")
+    start_timeout_s: float = Field(1800, gt=0, description="until /health answers")
+
+
 class ModelSettings(Settings):
     """Where a model comes from (exactly one of hub, folder, wheel, finetune), how large it is, and how it is loaded."""
 
@@ -77,6 +90,7 @@ class ModelSettings(Settings):
         None, description="as in transformers; null loads on the GPU if there is one, spread over several if it must be"
     )
     trust_remote_code: bool = False
+    engine: EngineSettings | None = Field(None, description="what generates; null is transformers in the job itself")
 
     def loading(self) -> dict[str, Any]:
         """What of these settings makes the loaded model: the others only say what its jobs need."""

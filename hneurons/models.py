@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,62 +10,17 @@ from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
-    AutoTokenizer,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from hneurons import store
 from hneurons.checkpoint import checkpoint_folder, identity_of_folder
 from hneurons.errors import HNeuronsError
-from hneurons.stages import VERSIONS
 
 # More weights leave no room for a batch.
 _SHARE_OF_ONE_GPU = 0.85
 _PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-
-
-class Prepared:
-    """A prepared model; its weights and its tokenizer are read when they are first asked for.
-
-    gpus: how many the job has; more than one share the layers. identity: what of a manifest makes a model this model, not
-    where its files lie. A job that finds all of its work done loads nothing.
-    """
-
-    def __init__(self, manifest: str | Path, gpus: int = 1) -> None:
-        self._manifest = manifest
-        self._gpus = gpus
-        self._pinned = store.read_json(manifest)
-        source = {k: self._pinned["source"][k] for k in ("dtype", "trust_remote_code")}
-        pinned = {k: self._pinned[k] for k in ("model", "revision", "layers", "d_ff")}
-        self.identity = {**pinned, **source, "model_stage": VERSIONS["model"]}
-
-    @cached_property
-    def model(self) -> PreTrainedModel:
-        """The weights, if they are the ones that the manifest pins; raises HNeuronsError if not."""
-        folder = Path(self._manifest).parent / self._pinned["path"]
-        for name, size in self._pinned["weights"].items():
-            if not (folder / name).is_file() or (folder / name).stat().st_size != size:
-                raise HNeuronsError(
-                    f"{folder / name} is missing or not the file that {self._manifest} pins; delete the manifest"
-                )
-        source = self._pinned["source"]
-        device_map = source["device_map"] or ("auto" if self._gpus > 1 and torch.cuda.is_available() else None)
-        model = load_model(
-            folder, dtype=source["dtype"], device_map=device_map, trust_remote_code=source["trust_remote_code"]
-        )
-        model.hneurons_identity = {key: self._pinned[key] for key in ("model", "revision")}
-        return model
-
-    @cached_property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        return tokenizer_from_manifest(self._manifest)
-
-
-def tokenizer_from_manifest(manifest: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a prepared model, without its weights."""
-    pinned = store.read_json(manifest)
-    return load_tokenizer(Path(manifest).parent / pinned["path"], pinned["source"]["trust_remote_code"])
 
 
 def load_model(
@@ -134,15 +88,6 @@ def _placement(device_map: str | None, weights: int) -> str | None:
     return "cuda:0" if fits or torch.cuda.device_count() == 1 else "auto"
 
 
-def load_tokenizer(name: str | Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
-    # Multimodal repositories (Mistral Small 3.1) keep the template with their processor, where a tokenizer does not look.
-    of_processor = Path(name) / "chat_template.json"
-    if not tokenizer.chat_template and of_processor.is_file():
-        tokenizer.chat_template = store.read_json(of_processor)["chat_template"]
-    return tokenizer
-
-
 def text_decoder(model: PreTrainedModel) -> nn.Module:
     """The module that maps token ids to the last hidden states: no vision tower, no language-model head."""
     decoder: Any = model.get_decoder()
@@ -176,9 +121,9 @@ def decoder_mlps(model: PreTrainedModel) -> list[nn.Module]:
     return mlps
 
 
-def stop_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def stop_token_ids(config: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Every token that ends a response: the generation config's (an id or a list) and the tokenizer's own."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
+    configured = getattr(config, "eos_token_id", None)
     ids = list(configured) if isinstance(configured, (list, tuple)) else [configured]
     found = sorted({int(i) for i in [*ids, tokenizer.eos_token_id] if i is not None})
     if not found:

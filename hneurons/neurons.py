@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from transformers import PreTrainedModel
 
 from hneurons import store
 from hneurons.errors import HNeuronsError
-from hneurons.models import identity_of
 from hneurons.records import NEURONS
-from hneurons.scaling import Alpha, scaled
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from hneurons.scaling import Alpha
 
 # Names of sets, as files have them; random ones end in their seed.
 H_NEURONS, NEGATIVE, RANDOM = "hneurons", "negative", "random"
@@ -95,6 +97,10 @@ class NeuronSet:
         False lets neurons found on one model scale another of the same shape, such as a fine-tune of it. Raises
         HNeuronsError for the neurons of another model, for packed weights and for α < 0.
         """
+        # Tables and figures read sets of neurons, and need no torch for it.
+        from hneurons.models import identity_of
+        from hneurons.scaling import scaled
+
         self.check_for(identity_of(model), strict)
         return scaled(model, self.by_layer(), alpha)
 

@@ -6,11 +6,12 @@ import datetime
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from hneurons.errors import HNeuronsError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
@@ -68,7 +69,11 @@ def _on(date: datetime.date, template: str) -> str:
 
 def base_ids(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
     """Token ids of a question that a base model completes with its answer (METHOD.md §3)."""
-    return [int(i) for i in tokenizer(f"{question}\nAnswer:")["input_ids"]]
+    return [int(i) for i in tokenizer(base_text(question))["input_ids"]]
+
+
+def base_text(question: str) -> str:
+    return f"{question}\nAnswer:"
 
 
 def newline_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -21,7 +21,10 @@ RESPONSES = pa.schema(
         ("sample", pa.int32()),
         ("prompt_ids", pa.list_(pa.int32())),
         ("response_ids", pa.list_(pa.int32())),
-        ("logprobs", pa.list_(pa.float32())),  # natural log, one per response token, at temperature 1
+        (
+            "logprobs",
+            pa.list_(pa.float32()),
+        ),  # natural log, one per response token, at temperature 1; or none
         ("text", pa.string()),
         ("finish_reason", pa.string()),  # stop or length
     ]

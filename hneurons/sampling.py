@@ -13,21 +13,18 @@ from tqdm import tqdm
 from hneurons import store
 from hneurons.config import SamplingSettings
 from hneurons.datasets import asked_of
-from hneurons.generation import generate
-from hneurons.models import Prepared, stop_token_ids
-from hneurons.prompts import base_ids, chat_ids, newline_ids, template_hash
+from hneurons.engine import Engine, Prompt
+from hneurons.prompts import base_ids, base_text, chat_ids, template_hash
 from hneurons.records import QUESTIONS, RESPONSES
 from hneurons.seeds import seed_of
 
 
 def responses_shard(
-    prepared: Prepared,
+    engine: Engine,
     questions: str | Path,
     out: str | Path,
     settings: SamplingSettings,
     made_by: Mapping[str, Any],
-    *,
-    token_budget: int,
 ) -> float:
     """The responses of a shard: settings.samples to each training question, one to every other (METHOD.md §1).
 
@@ -37,7 +34,7 @@ def responses_shard(
     sampled.
     """
     asked = asked_of(store.read_table(questions, QUESTIONS).to_pylist(), made_by["prompting"])
-    facts = {**prepared.identity, **made_by, "chat_template": template_hash(prepared.tokenizer)}
+    facts = {**engine.identity, **made_by, "chat_template": template_hash(engine.tokenizer)}
     mark = store.fingerprint(facts)
     if store.is_made_of(out, mark, questions=len(asked)):
         Path(f"{out}.journal").unlink(missing_ok=True)
@@ -48,7 +45,7 @@ def responses_shard(
     done = {row["question_id"]: row["responses"] for row in journal.rows}
     left = [q for q in asked if q["question_id"] not in done]
     with tqdm(total=len(asked), initial=len(asked) - len(left), desc="sampling", unit="question") as bar:
-        for question_id, responses in sampled(prepared, left, settings, made_by, token_budget):
+        for question_id, responses in sampled(engine, left, settings, made_by):
             # One line, so that a question whose line was cut short is not taken for one with fewer samples.
             journal.add([{"question_id": question_id, "responses": responses}])
             done[question_id] = responses
@@ -68,47 +65,37 @@ def _by_question(rows: list[dict[str, Any]], but: set[str]) -> list[dict[str, An
 
 
 def sampled(
-    prepared: Prepared,
-    questions: list[dict[str, Any]],
-    settings: SamplingSettings,
-    made_by: Mapping[str, Any],
-    token_budget: int,
+    engine: Engine, questions: list[dict[str, Any]], settings: SamplingSettings, made_by: Mapping[str, Any]
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """(question_id, rows of its responses), batch by batch; loads no model if there is no question."""
     for samples in sorted({_samples(q, settings) for q in questions}):
-        model, tokenizer = prepared.model, prepared.tokenizer
-        stops = stop_token_ids(model, tokenizer)
         group = [q for q in questions if _samples(q, settings) == samples]
-        if made_by["prompting"] != "base":
-            date = datetime.date.fromisoformat(made_by["prompt_date"])
-            prompts = [chat_ids(tokenizer, [q["question"]], date) for q in group]
-        else:
-            prompts = [base_ids(tokenizer, q["question"]) for q in group]
-            stops = sorted({*stops, *newline_ids(tokenizer)})
-        for index, responses in generate(
-            model,
-            prompts,
-            settings.decoding,
-            seeds=[seed_of(made_by["seed"], "sample", q["question_id"]) for q in group],
-            stop_ids=stops,
-            samples=samples,
-            token_budget=token_budget,
-        ):
-            yield (
-                group[index]["question_id"],
-                [
-                    {
-                        "question_id": group[index]["question_id"],
-                        "sample": i,
-                        "prompt_ids": prompts[index],
-                        "response_ids": response.token_ids,
-                        "logprobs": response.logprobs,
-                        "text": tokenizer.decode(response.token_ids, skip_special_tokens=True),
-                        "finish_reason": response.finish_reason,
-                    }
-                    for i, response in enumerate(responses)
-                ],
-            )
+        prompts = [_prompt(engine, q["question"], made_by) for q in group]
+        seeds = [seed_of(made_by["seed"], "sample", q["question_id"]) for q in group]
+        for batch, answers in engine.sample(prompts, settings.decoding, seeds=seeds, samples=samples):
+            for index, responses in zip(batch, answers, strict=True):
+                yield (
+                    group[index]["question_id"],
+                    [
+                        {
+                            "question_id": group[index]["question_id"],
+                            "sample": i,
+                            "prompt_ids": prompts[index].ids,
+                            "response_ids": response.token_ids,
+                            "logprobs": response.logprobs,
+                            "text": engine.tokenizer.decode(response.token_ids, skip_special_tokens=True),
+                            "finish_reason": response.finish_reason,
+                        }
+                        for i, response in enumerate(responses)
+                    ],
+                )
+
+
+def _prompt(engine: Engine, question: str, made_by: Mapping[str, Any]) -> Prompt:
+    if made_by["prompting"] == "base":
+        return Prompt(base_ids(engine.tokenizer, question), base_text(question), base=True)
+    date = datetime.date.fromisoformat(made_by["prompt_date"])
+    return Prompt(chat_ids(engine.tokenizer, [question], date), question)
 
 
 def _samples(question: dict[str, Any], settings: SamplingSettings) -> int:

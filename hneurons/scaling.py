@@ -1,4 +1,4 @@
-"""Scaling neurons: z_j ← α z_j (eq. 5), by a hook or, the same thing, by the columns W_down[:, j].
+"""Scaling neurons: z_j ← α z_j (eq. 5), by the columns W_down[:, j] or, the same thing, by a hook.
 
 Neurons are named by layer: a mapping from layer to neuron indices.
 """
@@ -44,19 +44,45 @@ def _checked_down_projs(model: PreTrainedModel, neurons: Neurons) -> dict[int, n
 
 @contextmanager
 def scaled(model: PreTrainedModel, neurons: Neurons, alpha: Alpha) -> Iterator[None]:
-    """Within the block, the neurons' activations are multiplied by alpha; α = 1 multiplies by 1, which is exact.
+    """Within the block, the neurons' activations are multiplied by alpha; α = 1 changes nothing.
 
     alpha: one number, or one per row of every batch that the model sees ([rows]; another number of rows raises
-    HNeuronsError). Nested blocks multiply. The hooks are removed when the block ends, also by an exception.
+    HNeuronsError). One number scales columns of the weights, which costs nothing while the model runs; when the block ends,
+    also by an exception, they are put back bit by bit. One per row is a hook. Nested blocks multiply.
     """
     check_alpha(alpha)
+    down_projs = _checked_down_projs(model, neurons)
+    by = _hooks(down_projs, neurons, alpha) if isinstance(alpha, Sequence) else _columns(down_projs, neurons, alpha)
+    with by:
+        yield
+
+
+@contextmanager
+def _columns(down_projs: Mapping[int, nn.Linear], neurons: Neurons, alpha: float) -> Iterator[None]:
+    kept: dict[int, torch.Tensor] = {}
+    try:
+        with torch.no_grad():
+            for layer, down_proj in down_projs.items() if alpha != 1 else ():
+                kept[layer] = down_proj.weight[:, list(neurons[layer])]
+                down_proj.weight[:, list(neurons[layer])] *= alpha
+        yield
+    finally:
+        with torch.no_grad():
+            for layer, columns in kept.items():
+                down_projs[layer].weight[:, list(neurons[layer])] = columns
+
+
+@contextmanager
+def _hooks(down_projs: Mapping[int, nn.Linear], neurons: Neurons, alphas: Sequence[float]) -> Iterator[None]:
     handles = []
     try:
-        for layer, down_proj in _checked_down_projs(model, neurons).items():
-            factor = _factor(down_proj, neurons[layer], alpha)
+        for layer, down_proj in down_projs.items():
+            options: Any = {"dtype": down_proj.weight.dtype, "device": down_proj.weight.device}
+            factor = torch.ones(len(alphas), 1, down_proj.in_features, **options)
+            factor[:, 0, list(neurons[layer])] = torch.tensor(alphas, **options)[:, None]
 
             def scale(_module: nn.Module, args: tuple[Any, ...], factor: torch.Tensor = factor) -> tuple[Any, ...]:
-                if factor.dim() > 1 and len(factor) != len(args[0]):
+                if len(factor) != len(args[0]):
                     raise HNeuronsError(
                         f"alpha has {len(factor)} numbers, one per row, but the batch has {len(args[0])} rows"
                     )
@@ -67,23 +93,3 @@ def scaled(model: PreTrainedModel, neurons: Neurons, alpha: Alpha) -> Iterator[N
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _factor(down_proj: nn.Linear, indices: Sequence[int], alpha: Alpha) -> torch.Tensor:
-    """What z is multiplied by: [d_ff], or [rows, 1, d_ff] where each row has its own α."""
-    options: Any = {"dtype": down_proj.weight.dtype, "device": down_proj.weight.device}
-    if not isinstance(alpha, Sequence):
-        factor = torch.ones(down_proj.in_features, **options)
-        factor[list(indices)] = alpha
-        return factor
-    factor = torch.ones(len(alpha), 1, down_proj.in_features, **options)
-    factor[:, 0, list(indices)] = torch.tensor(alpha, **options)[:, None]
-    return factor
-
-
-@torch.no_grad()
-def scale_columns(model: PreTrainedModel, neurons: Neurons, alpha: float) -> None:
-    """Multiply the columns W_down[:, j] of the neurons by alpha, in place and for good."""
-    check_alpha(alpha)
-    for layer, down_proj in _checked_down_projs(model, neurons).items():
-        down_proj.weight[:, list(neurons[layer])] *= alpha

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -14,12 +14,12 @@ from hneurons import store
 from hneurons.config import Decoding, SamplingSettings
 from hneurons.examples import verdicts
 from hneurons.judges.judge import Judge
-from hneurons.models import Prepared
 from hneurons.probe_path import ProbePath, distinct_sets
 from hneurons.prompts import template_hash
 from hneurons.records import QUESTIONS, SUPPRESSED
-from hneurons.sampling import sampled
-from hneurons.scaling import scaled
+
+if TYPE_CHECKING:
+    from hneurons.engine import Engine
 
 Rows = Sequence[dict[str, Any]]
 
@@ -30,25 +30,26 @@ def selection_questions(questions: Rows, most: int) -> list[dict[str, Any]]:
 
 
 def suppressed_answers(
-    prepared: Prepared,
+    engine: Engine,
     path: str | Path,
     questions: str | Path,
     out: str | Path,
     decoding: Decoding,
     most: int,
     made_by: Mapping[str, Any],
-    *,
-    token_budget: int,
 ) -> float:
     """One answer to each question for every different set of H-Neurons along the path; decoded and seeded as untouched.
 
     path: path.parquet. What the file, or the journal of a job that was killed, has of the same sets and questions is kept.
     Returns the share that was sampled.
     """
+    # Whoever judges the answers needs no torch.
+    from hneurons.sampling import sampled
+
     one_each = SamplingSettings(samples=1, decoding=decoding)
     sets = distinct_sets(ProbePath.load(path))
     asked = selection_questions(store.read_table(questions, QUESTIONS).to_pylist(), most)
-    facts = {**prepared.identity, **made_by, "chat_template": template_hash(prepared.tokenizer)}
+    facts = {**engine.identity, **made_by, "chat_template": template_hash(engine.tokenizer)}
     mark = store.fingerprint(facts)
     wanted = [(name, q["question_id"]) for name in sets for q in asked]
     if store.is_made_of(out, mark, answers=store.fingerprint(wanted)):
@@ -65,8 +66,8 @@ def suppressed_answers(
             some = [q for q in asked if (name, q["question_id"]) not in done]
             if not some:
                 continue
-            with scaled(prepared.model, neurons, 0.0):
-                for question_id, responses in sampled(prepared, some, one_each, made_by, token_budget):
+            with engine.scaled(neurons, 0.0):
+                for question_id, responses in sampled(engine, some, one_each, made_by):
                     row = {"neurons": name, **responses[0]}
                     journal.add([row])
                     done[name, question_id] = row

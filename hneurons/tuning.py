@@ -14,7 +14,8 @@ from transformers import PreTrainedModel
 
 from hneurons.errors import HNeuronsError
 from hneurons.model_config import FinetuneSource
-from hneurons.models import Prepared, stop_token_ids
+from hneurons.models import stop_token_ids
+from hneurons.prepared import Prepared
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -88,7 +89,8 @@ def tuned_checkpoint(
     folder = Path(folder)
     torch.manual_seed(seed)
     model, tokenizer = prepared.model, prepared.tokenizer
-    end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else stop_token_ids(model, tokenizer)[0]
+    end = tokenizer.eos_token_id
+    end = stop_token_ids(model.generation_config, tokenizer)[0] if end is None else end
     decline = [int(i) for i in tokenizer(settings.says, add_special_tokens=False)["input_ids"]]
     taught = lessons(examples, responses, decline, int(end), settings.lessons, seed)
     losses = train(model, taught, settings, seed)

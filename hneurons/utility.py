@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hneurons import store
+from hneurons.batching import Budget, in_batches
 from hneurons.cett import cett
 from hneurons.config import CettSettings
 from hneurons.errors import HNeuronsError
 from hneurons.extraction import sequences_of
-from hneurons.generation import batches_by_budget
-from hneurons.metrics import bootstrap_intervals
-from hneurons.models import Prepared
-from hneurons.neurons import H_NEURONS, NeuronSet
+from hneurons.neurons import NeuronSet
+from hneurons.prepared import Prepared
 from hneurons.records import PERPLEXITY, SCALED_CETT
 from hneurons.seeds import seed_of
 
@@ -59,15 +55,19 @@ def windows_of(tokenizer: PreTrainedTokenizerBase, text: str, tokens: int) -> li
 
 
 @torch.inference_mode()
-def negative_log_likelihoods(model: PreTrainedModel, windows: Sequence[Sequence[int]], token_budget: int) -> list[float]:
+def negative_log_likelihoods(model: PreTrainedModel, windows: Sequence[Sequence[int]], budget: int | Budget) -> list[float]:
     """−Σ ln p of each window's tokens after its first, in nats. Windows are of one length."""
-    found = []
-    # Every token has logits here: a batch is small, whatever the budget.
-    for batch in batches_by_budget([len(w) for w in windows], min(token_budget, _TOKENS_WITH_LOGITS)):
-        ids = torch.tensor([windows[i] for i in sorted(batch)], device=model.device)
+
+    def run(batch: list[int]) -> list[float]:
+        ids = torch.tensor([windows[i] for i in batch], device=model.device)
         logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
-        for row, targets in zip(logits[:, :-1], ids[:, 1:], strict=True):
-            found.append(float(torch.nn.functional.cross_entropy(row.float(), targets, reduction="sum")))
+        rows = zip(logits[:, :-1], ids[:, 1:], strict=True)
+        return [float(torch.nn.functional.cross_entropy(row.float(), to, reduction="sum")) for row, to in rows]
+
+    found = [0.0] * len(windows)
+    for batch, sums in in_batches([len(w) for w in windows], budget, run):
+        for i, nll in zip(batch, sums, strict=True):
+            found[i] = nll
     return found
 
 
@@ -94,43 +94,17 @@ def perplexity_table(
 ) -> tuple[pa.Table, dict[str, Any]]:
     """Stage "perplexity": one row per set, α and window; and what made them."""
     windows = windows_of(prepared.tokenizer, text, tokens)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    # Every token has logits here: a batch is small, whatever the budget.
+    budget = Budget(min(token_budget, _TOKENS_WITH_LOGITS))
     runs = list(_runs(neurons, sets, alphas))
     for name, alpha, scaled in tqdm(runs, desc="perplexity", unit="run"):
         with nullcontext() if scaled is None else scaled.scale(prepared.model, alpha):
-            nlls = negative_log_likelihoods(prepared.model, windows, token_budget)
+            nlls = negative_log_likelihoods(prepared.model, windows, budget)
         for i, (window, nll) in enumerate(zip(windows, nlls, strict=True)):
             rows.append({"neurons": name, "alpha": alpha, "window": i, "tokens": len(window) - 1, "nll": nll})
     made_by = {**prepared.identity, "text_sha256": hashlib.sha256(text.encode()).hexdigest(), "window": WINDOW}
     return pa.Table.from_pylist(rows, schema=PERPLEXITY), made_by
-
-
-def perplexity_curve(table: pa.Table, *, resamples: int, seed: int) -> dict[str, list[dict[str, Any]]]:
-    """Per set and α: perplexity, and its ratio to the untouched model's with an interval over the same windows."""
-    frame = table.to_pandas()
-    untouched = frame[frame["neurons"] == "untouched"].sort_values("window")
-    base, count = untouched["nll"].to_numpy(), untouched["tokens"].to_numpy()
-
-    def ratio(tokens: np.ndarray, theirs: np.ndarray, ours: np.ndarray) -> float:
-        # Of a broken model it may not be a float: a bound that any figure can show.
-        return math.exp(min(50.0, float((theirs - ours).sum() / tokens.sum())))
-
-    found: dict[str, list[dict[str, Any]]] = {}
-    for (name, alpha), rows in frame.groupby(["neurons", "alpha"], sort=True):
-        nll = rows.sort_values("window")["nll"].to_numpy()
-        columns = [count, nll, base]
-        ((low, high, _),) = bootstrap_intervals(
-            lambda *drawn: np.array([ratio(*drawn)]), columns, resamples=resamples, seed=seed
-        )
-        found.setdefault(str(name), []).append(
-            {
-                "alpha": float(alpha),
-                "perplexity": math.exp(min(50.0, float(nll.sum() / count.sum()))),
-                "ratio": ratio(*columns),
-                "interval": (low, high),
-            }
-        )
-    return found
 
 
 def scaled_cett_table(
@@ -156,41 +130,12 @@ def scaled_cett_table(
     if not sequences:
         raise HNeuronsError("no examples to measure CETT at other α on")
     layers, indices = neurons.layers[neurons.selected], neurons.neurons[neurons.selected]
-    rows = []
+    rows, budget = [], Budget(token_budget)
     for alpha in tqdm(sorted({1.0, *alphas}), desc="CETT at every alpha", unit="alpha"):
         total = np.zeros(len(layers))
         with neurons.scale(prepared.model, alpha):
-            for _, values in cett(prepared.model, sequences, token_budget):
+            for _, values in cett(prepared.model, sequences, budget):
                 total += values[0][layers, indices]
         for layer, neuron, value in zip(layers, indices, total / len(sequences), strict=True):
             rows.append({"alpha": alpha, "layer": int(layer), "neuron": int(neuron), "cett": float(value)})
     return pa.Table.from_pylist(rows, schema=SCALED_CETT)
-
-
-def cett_ratios(table: pa.Table) -> list[dict[str, Any]]:
-    """CETT(α) / CETT(1) over the H-Neurons, per α: median and quartiles. To first order it is α (eq. 7)."""
-    frame: pd.DataFrame = table.to_pandas().set_index(["layer", "neuron"])
-    at_1 = frame[frame["alpha"] == 1]["cett"]
-    # A neuron that is never active has no ratio.
-    at_1 = at_1[at_1 > 0]
-    found = []
-    for alpha in sorted(set(frame["alpha"])):
-        rows = frame[frame["alpha"] == alpha]
-        ratios = (rows["cett"].reindex(at_1.index) / at_1).to_numpy()
-        low, median, high = (float(np.quantile(ratios, q)) for q in (0.25, 0.5, 0.75))
-        found.append({"alpha": float(alpha), "median": median, "quartiles": (low, high), "neurons": len(ratios)})
-    return found
-
-
-def read_utility(
-    models: Sequence[str], perplexity: Sequence[str], scaled_cett: Sequence[str], *, resamples: int, seed: int
-) -> list[dict[str, Any]]:
-    """What the utility figure shows of each model besides the accuracy on test questions, from the files of both stages, as
-    many as models or none."""
-    found: list[dict[str, Any]] = [{"model": model, "perplexity": {}, "cett": {}} for model in models]
-    for one, path in zip(found, perplexity, strict=False):
-        table = store.read_table(path, PERPLEXITY)
-        one["perplexity"] = perplexity_curve(table, resamples=resamples, seed=seed)
-    for one, path in zip(found, scaled_cett, strict=False):
-        one["cett"] = {H_NEURONS: cett_ratios(store.read_table(path, SCALED_CETT))}
-    return found

@@ -25,7 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hneurons import store
-from hneurons.cett import SHARD_OPTIONS, shard_table
+from hneurons.cett_shards import SHARD_OPTIONS, shard_table
 from hneurons.columns import ShardColumns
 from hneurons.estimator import training_problem
 from hneurons.l1 import objective

@@ -75,6 +75,16 @@ def probing(minutes):
     }
 
 
+def generated(stage):
+    """The version of a stage that generates, as a param: another engine draws other random numbers."""
+
+    def version(wildcards):
+        engine = SETUP.models[wildcards.model].engine
+        return f"{VERSIONS[stage]}, {engine.speaks}" if engine else VERSIONS[stage]
+
+    return version
+
+
 def settings(*parts):
     """The parts of the study that a stage depends on, as params: it runs again if one of them changes, and for no other."""
     return {part: STUDY.model_dump(mode="json")[part] for part in parts}

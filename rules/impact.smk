@@ -23,7 +23,7 @@ rule untouched:
         **needs("replies"),
     params:
         **settings("seed", "prompt_date"),
-        stage=VERSIONS["replies"],
+        stage=generated("replies"),
         alphas=[1.0],
     script:
         "../workflow_scripts/replies.py"
@@ -59,7 +59,7 @@ for number, first in enumerate(range(0, len(SCALED), PER_JOB)):
             **needs("replies", alphas=len(ALPHAS)),
         params:
             **settings("seed", "prompt_date"),
-            stage=VERSIONS["replies"],
+            stage=generated("replies"),
             alphas=ALPHAS,
         script:
             "../workflow_scripts/replies.py"

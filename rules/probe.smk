@@ -53,7 +53,7 @@ rule suppressed:
         decoding=settings("sampling")["sampling"]["decoding"],
         prompting="chat",
         asked=STUDY.probe.suppressed_questions,
-        stage=VERSIONS["suppressed"],
+        stage=generated("suppressed"),
     script:
         "../workflow_scripts/suppressed.py"
 

@@ -25,7 +25,7 @@ rule responses:
         **needs("responses"),
     params:
         **settings("seed", "sampling", "prompt_date"),
-        stage=VERSIONS["responses"],
+        stage=generated("responses"),
         asked=asked,
         prompting=prompting,
     script:

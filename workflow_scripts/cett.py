@@ -2,7 +2,7 @@ from hneurons import store
 from hneurons.config import CettSettings
 from hneurons.extraction import cett_shard
 from hneurons.joblog import job
-from hneurons.models import Prepared
+from hneurons.prepared import Prepared
 from hneurons.records import EXAMPLES, RESPONSES, SPANS
 
 with job(snakemake.log[0], snakemake.threads) as record:

@@ -1,7 +1,7 @@
 from hneurons import store
 from hneurons.joblog import job
-from hneurons.models import Prepared
 from hneurons.neurons import NeuronSet
+from hneurons.prepared import Prepared
 from hneurons.utility import held_out_text, perplexity_table
 
 with job(snakemake.log[0], snakemake.threads):

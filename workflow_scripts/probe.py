@@ -2,7 +2,7 @@ from hneurons import store
 from hneurons.choice import choices
 from hneurons.config import ProbeSettings
 from hneurons.joblog import job
-from hneurons.models import Prepared
+from hneurons.prepared import Prepared
 from hneurons.probe import classifiers_table, finish_probe
 from hneurons.probe_path import ProbePath
 from hneurons.prompts import template_hash

@@ -1,15 +1,13 @@
 from hneurons.config import SamplingSettings
+from hneurons.engines import engine_of_study
 from hneurons.joblog import job
-from hneurons.models import Prepared
 from hneurons.sampling import responses_shard
 
 with job(snakemake.log[0], snakemake.threads) as record:
-    params = snakemake.params
-    record["share"] = responses_shard(
-        Prepared(snakemake.input.model, snakemake.resources.gpu),
-        snakemake.input.questions,
-        snakemake.output[0],
-        SamplingSettings(**params.sampling),
-        dict(params.items()),
-        token_budget=snakemake.resources.token_budget,
-    )
+    given, params, needed = snakemake.input, snakemake.params, snakemake.resources
+    with engine_of_study(
+        snakemake.config, snakemake.wildcards.model, given.model, needed.gpu, needed.token_budget
+    ) as engine:
+        record["share"] = responses_shard(
+            engine, given.questions, snakemake.output[0], SamplingSettings(**params.sampling), dict(params.items())
+        )

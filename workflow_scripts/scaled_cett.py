@@ -1,8 +1,8 @@
 from hneurons import store
 from hneurons.config import CettSettings
 from hneurons.joblog import job
-from hneurons.models import Prepared
 from hneurons.neurons import NeuronSet
+from hneurons.prepared import Prepared
 from hneurons.records import EXAMPLES, RESPONSES, SPANS
 from hneurons.utility import scaled_cett_table
 

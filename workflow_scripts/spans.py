@@ -2,7 +2,7 @@ from hneurons import store
 from hneurons.examples import spans
 from hneurons.joblog import job
 from hneurons.judges.panel import Panel
-from hneurons.models import tokenizer_from_manifest
+from hneurons.prepared import tokenizer_from_manifest
 from hneurons.records import QUESTIONS, RESPONSES, VERDICTS
 
 with job(snakemake.log[0]):

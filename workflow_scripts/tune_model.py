@@ -2,7 +2,7 @@ from pathlib import Path
 
 from hneurons import store
 from hneurons.joblog import job
-from hneurons.models import Prepared
+from hneurons.prepared import Prepared
 from hneurons.preparing import write_manifest
 from hneurons.records import EXAMPLES, RESPONSES
 from hneurons.study import parse_study

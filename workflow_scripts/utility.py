@@ -2,7 +2,7 @@ from hneurons import store
 from hneurons.impact_figures import utility_picture
 from hneurons.joblog import job
 from hneurons.tables import utility_table
-from hneurons.utility import read_utility
+from hneurons.utility_curves import read_utility
 
 with job(snakemake.log[0]):
     given, params = snakemake.input, snakemake.params

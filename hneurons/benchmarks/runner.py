@@ -11,28 +11,24 @@ from typing import Any
 
 import pyarrow as pa
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hneurons import store
 from hneurons.benchmarks.benchmark import Item, read_items
 from hneurons.config import Decoding
-from hneurons.generation import batches_by_budget, generate_batch
-from hneurons.kv_cache import Row
-from hneurons.models import Prepared, stop_token_ids
+from hneurons.engine import Engine
+from hneurons.generation import Response
 from hneurons.neurons import NeuronSet
-from hneurons.prompts import chat_ids, continued_ids, template_hash
+from hneurons.prompts import template_hash
 from hneurons.records import REPLIES
 from hneurons.seeds import seed_of
 
 
 def run(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    engine: Engine,
     items: Sequence[Item],
     *,
     date: datetime.date,
     seed: int,
-    token_budget: int,
     journal: str | Path,
     mark: str,
     description: str,
@@ -51,72 +47,30 @@ def run(
             alike[item.decoding, len(item.turns)].append(item)
     with tqdm(total=len(items), initial=len(done), desc=description, unit="item") as progress:
         for (decoding, turns), left in alike.items():
-            # Their own words count as nothing here, their replies as the longest that there may be.
-            spoken = [[text for turn in item.turns for text in (turn, "")][:-1] for item in left]
-            lengths = [len(chat_ids(tokenizer, said, date)) + turns * decoding.max_new_tokens for said in spoken]
-            for batch in batches_by_budget(lengths, token_budget):
-                kept.add(_converse(model, tokenizer, decoding, [left[i] for i in batch], date, seed))
+            seeds = [[seed_of(seed, item.item_id, str(turn)) for turn in range(turns)] for item in left]
+            for batch, replies in engine.converse([i.turns for i in left], decoding, date=date, seeds=seeds):
+                kept.add([_row(left[i], said, engine) for i, said in zip(batch, replies, strict=True)])
                 progress.update(len(batch))
     row_of = {row["item_id"]: row for row in kept.rows}
     return pa.Table.from_pylist([row_of[item.item_id] for item in items], schema=REPLIES), kept, len(items) - len(done)
 
 
-def _converse(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    decoding: Decoding,
-    items: Sequence[Item],
-    date: datetime.date,
-    seed: int,
-) -> list[dict[str, Any]]:
-    """The conversations of a batch of items that are decoded alike and have equally many turns.
-
-    What was read and said stays in the key-value cache from turn to turn.
-    """
-    stops = stop_token_ids(model, tokenizer)
-    said: list[list[str]] = [[] for _ in items]
-    rows: list[dict[str, Any]] = [{"item_id": item.item_id, "replies": [], "tokens": [], "truncated": []} for item in items]
-    read: list[list[int]] = [[] for _ in items]
-    past: list[Row | None] = [None] * len(items)
-    for turn in range(len(items[0].turns)):
-        prompts = []
-        for i, (conversation, item) in enumerate(zip(said, items, strict=True)):
-            conversation.append(item.turns[turn])
-            prompt = continued_ids(tokenizer, conversation, date, read[i]) if turn else None
-            if prompt is None:
-                prompt, past[i] = chat_ids(tokenizer, conversation, date), None
-            prompts.append(prompt)
-        known = [row for row in past if row is not None]
-        answers = generate_batch(
-            model,
-            prompts,
-            decoding,
-            seeds=[seed_of(seed, item.item_id, str(turn)) for item in items],
-            stop_ids=stops,
-            # Rows that begin anew and rows that go on would not share a batch: then all begin anew.
-            past=known if len(known) == len(items) else None,
-            keep_past=turn + 1 < len(items[0].turns),
-        )
-        for i, (response,) in enumerate(answers):
-            reply = tokenizer.decode(response.token_ids, skip_special_tokens=True)
-            ended = response.finish_reason == "stop"
-            read[i] = [*prompts[i], *(response.token_ids[:-1] if ended else response.token_ids)]
-            past[i] = response.past
-            said[i].append(reply)
-            rows[i]["replies"].append(reply)
-            rows[i]["tokens"].append(len(response.token_ids))
-            rows[i]["truncated"].append(response.finish_reason == "length")
-    return rows
+def _row(item: Item, replies: Sequence[Response], engine: Engine) -> dict[str, Any]:
+    return {
+        "item_id": item.item_id,
+        "replies": [engine.tokenizer.decode(r.token_ids, skip_special_tokens=True) for r in replies],
+        "tokens": [len(r.token_ids) for r in replies],
+        "truncated": [r.finish_reason == "length" for r in replies],
+    }
 
 
 def run_alphas(
-    prepared: Prepared,
+    engine: Engine,
     name: str,
     neurons: NeuronSet | None,
     outputs: Mapping[float, str | Path],
     items_file: str | Path,
     *,
-    token_budget: int,
     made_by: Mapping[str, Any],
 ) -> float:
     """Stage "replies": the benchmark at each α, one file per α, written as soon as it is whole.
@@ -127,7 +81,9 @@ def run_alphas(
     """
     scaled = {} if neurons is None else neurons.by_layer()
     items = read_items(items_file)
-    made_by = {**prepared.identity, **made_by, "chat_template": template_hash(prepared.tokenizer)}
+    if neurons is not None:
+        neurons.check_for(engine.identity)
+    made_by = {**engine.identity, **made_by, "chat_template": template_hash(engine.tokenizer)}
     asked = [(item.item_id, item.turns, item.decoding.model_dump()) for item in items]
     journals, held = [], 0
     for alpha, path in outputs.items():
@@ -137,15 +93,12 @@ def run_alphas(
         if store.is_made_of(path, facts["mark"]):
             journal_path.unlink(missing_ok=True)
             continue
-        model = prepared.model
-        with nullcontext() if neurons is None else neurons.scale(model, alpha):
+        with nullcontext() if neurons is None else engine.scaled(scaled, alpha):
             table, journal, new = run(
-                model,
-                prepared.tokenizer,
+                engine,
                 items,
                 date=datetime.date.fromisoformat(made_by["prompt_date"]),
                 seed=made_by["seed"],
-                token_budget=token_budget,
                 journal=journal_path,
                 mark=facts["mark"],
                 description=f"{name} α = {alpha:g}",

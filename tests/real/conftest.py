@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hneurons.model_config import load_models
-from hneurons.models import Prepared
+from hneurons.prepared import Prepared
 from hneurons.preparing import prepare
 from tests.paths import ROOT
 from tests.wheel import wheel_of

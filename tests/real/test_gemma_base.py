@@ -12,10 +12,11 @@ import pytest
 
 from hneurons import store
 from hneurons.config import Decoding, SamplingSettings
+from hneurons.engine import Transformers
 from hneurons.judges.judge import RuleJudge
 from hneurons.judges.states import CORRECT, Answer
 from hneurons.model_config import ModelSettings
-from hneurons.models import Prepared
+from hneurons.prepared import Prepared
 from hneurons.preparing import convert_gguf, prepare
 from hneurons.records import QUESTIONS, RESPONSES
 from hneurons.sampling import responses_shard
@@ -74,9 +75,8 @@ def test_a_base_model_completes_the_answer_and_stops_at_the_newline(prepared, tm
     store.write_table(tmp_path / "questions.parquet", pa.Table.from_pylist(rows, schema=QUESTIONS), {})
     settings = SamplingSettings(samples=3, decoding=Decoding(max_new_tokens=16, temperature=0))
     made_by = {"prompting": "base", "prompt_date": "2024-07-26", "seed": 0}
-    responses_shard(
-        prepared, tmp_path / "questions.parquet", tmp_path / "out.parquet", settings, made_by, token_budget=4096
-    )
+    engine = Transformers(prepared, 4096)
+    responses_shard(engine, tmp_path / "questions.parquet", tmp_path / "out.parquet", settings, made_by)
     found = store.read_table(tmp_path / "out.parquet", RESPONSES).to_pylist()
     assert [r["question_id"] for r in found] == [c for c in CAPITALS if c != "Egypt"], "test questions alone, once each"
     tokenizer = prepared.tokenizer

@@ -15,10 +15,11 @@ from hneurons.config import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation import generate
 from hneurons.model_config import load_models
-from hneurons.models import Prepared, decoder_mlps, stop_token_ids
+from hneurons.models import stop_token_ids
+from hneurons.prepared import Prepared
 from hneurons.preparing import fetch_wheel
 from hneurons.prompts import chat_ids
-from hneurons.scaling import scale_columns, scaled
+from hneurons.scaling import scaled
 from tests.paths import ROOT
 from tests.real.conftest import NAME
 from tests.unit.test_cett import by_hand
@@ -37,7 +38,15 @@ TODAY = datetime.date(2024, 7, 26)
 
 def greedy(real, prompts):
     decoding = Decoding(max_new_tokens=16, temperature=0)
-    found = dict(generate(real[0], prompts, decoding, seeds=[0] * len(prompts), stop_ids=stop_token_ids(*real)))
+    found = dict(
+        generate(
+            real[0],
+            prompts,
+            decoding,
+            seeds=[0] * len(prompts),
+            stop_ids=stop_token_ids(real[0].generation_config, real[1]),
+        )
+    )
     return [found[i][0] for i in range(len(prompts))]
 
 
@@ -89,21 +98,18 @@ def test_alpha_1_is_byte_identical_and_0_is_not(real, prompts):
 
 def test_hook_equals_columns(real, prompts):
     ids = torch.tensor([prompts[0]])
-    with torch.no_grad(), scaled(real[0], CHOSEN, 3):
-        by_hook = real[0](input_ids=ids).logits
-    originals = {layer: decoder_mlps(real[0])[layer].down_proj.weight.detach().clone() for layer in CHOSEN}
-    scale_columns(real[0], CHOSEN, 3)
-    with torch.no_grad():
-        torch.testing.assert_close(real[0](input_ids=ids).logits, by_hook, atol=1e-3, rtol=1e-4)
-    for layer, weight in originals.items():
-        decoder_mlps(real[0])[layer].down_proj.weight.data = weight
+    found = []
+    for alpha in (3, [3.0]):
+        with torch.no_grad(), scaled(real[0], CHOSEN, alpha):
+            found.append(real[0](input_ids=ids).logits)
+    torch.testing.assert_close(*found, atol=1e-3, rtol=1e-4)
 
 
 @pytest.mark.parametrize("padding", ["left", "right"])
 def test_batched_cett_equals_one_by_one(real, prompts, padding):
     sequences = measured(prompts, greedy(real, prompts))
     assert len({len(s.ids) for s in sequences}) > 2
-    together = cett_batch(real[0], sequences, padding)
+    together = cett_batch(real[0], sequences, padding=padding)
     alone = np.concatenate([cett_batch(real[0], [s]) for s in sequences])
     np.testing.assert_allclose(together, alone, atol=1e-5, rtol=0)
 

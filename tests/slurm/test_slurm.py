@@ -24,8 +24,8 @@ from tests.workspace import WORKFLOW
 
 SMALL, LARGE, BASE = "tiny-llama", "tiny-large", "tiny-base"
 REAL = "smollm2-135m-instruct-gpu"
-# One job of utility a model; smoke has them all.
-CHEAP = {"utility": {"questions": 0, "text": None, "responses": 4}}
+# Stages that smoke has too are left out.
+CHEAP = {"utility": {"questions": 0, "text": None, "responses": 0}}
 SWEEP = {
     **CONFIG,
     "study": "two",
@@ -34,6 +34,8 @@ SWEEP = {
         "cities": {"role": "in_domain", "questions": 120},
         "invented-cities": {"role": "nonexist", "questions": 20, "faithful": "correct_answers"},
     },
+    "sampling": {**CONFIG["sampling"], "questions_per_shard": 120},
+    "probe": {**CONFIG["probe"], "suppressed_questions": 0},
     "impact": {**CONFIG["impact"], "benchmarks": {"false-premise": {"items": 12}}, "alphas": [0, 1, 3], **CHEAP},
     "origin": {"datasets": ["cities"]},
 }
@@ -84,7 +86,7 @@ def test_a_sweep_of_two_models_makes_every_table_and_figure(workspace, swept):
     table = pd.read_csv(workspace.results / "tables/table1.csv")
     assert set(table["model"]) == {SMALL, LARGE}
     transfer = pd.read_csv(workspace.results / "tables/transfer.csv")
-    assert set(transfer["base"]) == {BASE} and set(transfer["model"]) == {SMALL} and (transfer["n_faithful"] >= 4).all()
+    assert set(transfer["partner"]) == {BASE} and set(transfer["model"]) == {SMALL} and (transfer["n_faithful"] >= 4).all()
     assert workspace.planned() == []
 
 

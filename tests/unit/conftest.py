@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from hneurons import sampling
+from hneurons import engine
 
 
 @pytest.fixture
 def sampled_prompts(monkeypatch):
     """The prompts that were sampled, one after the other."""
     counted = []
-    real = sampling.generate
+    real = engine.generate
 
     def counting(model, prompts, *arguments, **options):
         counted.extend(prompts)
         return real(model, prompts, *arguments, **options)
 
-    monkeypatch.setattr(sampling, "generate", counting)
+    monkeypatch.setattr(engine, "generate", counting)
     return counted

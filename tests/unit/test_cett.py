@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from hneurons import store
-from hneurons.cett import Measured, cett, cett_batch, read_layer, regions_of, shard_table
+from hneurons.cett import Measured, cett, cett_batch, regions_of
+from hneurons.cett_shards import read_layer, shard_table
 from hneurons.config import CettSettings
 from hneurons.errors import HNeuronsError
 from hneurons.models import decoder_mlps
@@ -53,13 +54,13 @@ def test_equals_equation_2_evaluated_by_hand(any_model):
 @pytest.mark.parametrize("padding", ["left", "right"])
 def test_batch_equals_one_by_one(any_model, padding):
     batch = sequences()
-    together = cett_batch(any_model, batch, padding)
+    together = cett_batch(any_model, batch, padding=padding)
     alone = np.concatenate([cett_batch(any_model, [s]) for s in batch])
     np.testing.assert_allclose(together, alone, atol=1e-5, rtol=1e-5)
 
 
 def test_budgeted_batches_yield_every_sequence_once(llama):
-    found = dict(cett(llama, sequences(), token_budget=24))
+    found = dict(cett(llama, sequences(), budget=24))
     assert sorted(found) == [0, 1, 2, 3]
     np.testing.assert_allclose(found[2], cett_batch(llama, [sequences()[2]])[0], atol=1e-5, rtol=1e-5)
 

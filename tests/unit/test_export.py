@@ -18,7 +18,6 @@ from hneurons.export import export
 from hneurons.generation import generate
 from hneurons.models import decoder_mlps
 from hneurons.neurons import NeuronSet
-from hneurons.scaling import scale_columns
 from tests.tiny import ARCHITECTURES, SIZES, VISION, tiny_model
 
 # Gate and up as one tensor, and Mistral Small's decoder beside a vision tower that has gated MLPs of its own.
@@ -68,24 +67,26 @@ def greedy(model):
 def test_hook_columns_and_exported_checkpoint_are_one(tmp_path, name):
     model = made(name)
     model.save_pretrained(tmp_path / "plain", max_shard_size="30KB")
+    rows = len(logits(model))
+    with neuron_set().scale(model, [1.7] * rows):
+        by_hook = logits(model)
     with neuron_set().scale(model, 1.7):
-        by_hook, said = logits(model), greedy(model)
-    scale_columns(model, neuron_set().by_layer(), 1.7)
-    by_columns = logits(model)
+        by_columns, said = logits(model), greedy(model)
     torch.testing.assert_close(by_columns, by_hook, atol=1e-4, rtol=1e-4)
     out = export(tmp_path / "plain", neuron_set(), 1.7, tmp_path / "steered")
     exported = hn.load_model(out, dtype="float32")
     assert torch.equal(logits(exported), by_columns)
-    assert greedy(exported) == greedy(model) == said
+    assert greedy(exported) == said
 
 
 def test_bf16_drifts_by_its_rounding(tmp_path):
     """Hook and columns round at other places: logits differ by about bfloat16's last digit, and no more."""
     model = made("llama").bfloat16()
-    with neuron_set().scale(model, 1.7):
+    with neuron_set().scale(model, [1.7] * len(logits(model))):
         by_hook = logits(model)
-    scale_columns(model, neuron_set().by_layer(), 1.7)
-    difference = (logits(model) - by_hook).float().abs().max() / by_hook.float().abs().max()
+    with neuron_set().scale(model, 1.7):
+        by_columns = logits(model)
+    difference = (by_columns - by_hook).float().abs().max() / by_hook.float().abs().max()
     assert 0 < difference < 2**-5
 
 

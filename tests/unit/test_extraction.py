@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hneurons import extraction, store
-from hneurons.cett import read_layer
+from hneurons.cett_shards import read_layer
 from hneurons.config import CettSettings
 from hneurons.errors import HNeuronsError
 from hneurons.extraction import cett_shard

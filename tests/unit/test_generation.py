@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hneurons.config import Decoding
-from hneurons.generation import _choose, _shared_prefix, batches_by_budget, generate
+from hneurons.generation import _choose, _shared_prefix, generate
 from hneurons.seeds import seed_of
 
 PROMPTS = [[1, *range(50, 50 + n)] for n in (3, 9, 5, 14, 4)]
@@ -18,7 +18,7 @@ SAMPLED = Decoding(max_new_tokens=12, temperature=0.7, top_k=50, top_p=0.9)
 
 def run(model, prompts, decoding, samples=1, budget=8192, stops=(2,)):
     seeds = [seed_of(0, str(p)) for p in prompts]
-    found = dict(generate(model, prompts, decoding, seeds=seeds, stop_ids=stops, samples=samples, token_budget=budget))
+    found = dict(generate(model, prompts, decoding, seeds=seeds, stop_ids=stops, samples=samples, budget=budget))
     return [found[i] for i in range(len(prompts))]
 
 
@@ -74,12 +74,6 @@ def test_draws_follow_the_truncated_distribution():
     shares = torch.bincount(drawn, minlength=5) / 20000
     torch.testing.assert_close(shares[:3], expected, atol=2e-4, rtol=0)
     assert shares[3:].sum() == 0
-
-
-def test_batches_hold_the_budget_longest_first():
-    lengths = [10, 50, 20, 200, 5]
-    batches = list(batches_by_budget(lengths, 100))
-    assert batches == [[3], [1, 2], [0, 4]]
 
 
 def test_shared_prefix_leaves_every_prompt_a_token():

@@ -13,7 +13,7 @@ FLOORS = [
         *("errors", "settings", "config", "model_config", "judge_config", "budget", "sources", "stages", "seeds"),
         *("store", "records", "downloads", "metrics", "joblog", "models", "prompts", "scaling", "words"),
         *("llm_client", "llm_cache", "study", "cluster", "cluster_config", "estimates", "hub", "jobs", "checkpoint"),
-        *("kv_cache", "paper", "preparing", "impact_config"),
+        *("kv_cache", "batching", "paper", "prepared", "preparing", "impact_config"),
     },
     {
         "generation",
@@ -21,6 +21,7 @@ FLOORS = [
         "answers",
         "spans",
         "cett",
+        "cett_shards",
         "datasets",
         "columns",
         "l1",
@@ -29,7 +30,7 @@ FLOORS = [
         "l2_path",
         "estimator",
     },
-    {"judges", "sampling", "examples", "extraction", "export", "drift", "tuning"},
+    {"engine", "engines", "server", "judges", "sampling", "examples", "extraction", "export", "drift", "tuning"},
     {
         "benchmarks",
         "probe_path",
@@ -45,6 +46,7 @@ FLOORS = [
         "impact_figures",
         "origin_figures",
         "utility",
+        "utility_curves",
         "imported",
         "planning",
     },

@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from hneurons import store
-from hneurons.benchmarks import BENCHMARKS, runner
+from hneurons import engine, store
+from hneurons.benchmarks import BENCHMARKS
 from hneurons.benchmarks.benchmark import Draw, items_table
 from hneurons.benchmarks.runner import run_alphas
 from hneurons.config import SplitSettings
 from hneurons.datasets import split_of
+from hneurons.engine import Transformers
 from hneurons.errors import HNeuronsError
 from hneurons.impact import curve, point
 from hneurons.judge_config import JudgesSettings
@@ -190,11 +191,11 @@ class Sweep:
         store.write_table(self.items, items_table("are-you-sure", BENCHMARKS["are-you-sure"], Draw(6, 1)), {})
         self.neurons = NeuronSet(np.array([0]), np.array([3]), np.array([1.0]), np.array([True]), {"d_ff": 48})
         self.outputs = {a: folder / f"alpha={a}.parquet" for a in (0.0, 2.0)}
-        self.prepared = SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"})
+        self.engine = Transformers(SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"}), 4096)
 
     def run(self, seed=1):
-        options = {"token_budget": 4096, "made_by": {"seed": seed, "prompt_date": "2024-07-26"}}
-        run_alphas(self.prepared, "are-you-sure", self.neurons, self.outputs, self.items, **options)
+        made_by = {"seed": seed, "prompt_date": "2024-07-26"}
+        run_alphas(self.engine, "are-you-sure", self.neurons, self.outputs, self.items, made_by=made_by)
         return {a: (path.stat().st_ino, store.read_table(path, REPLIES)) for a, path in self.outputs.items()}
 
 
@@ -216,7 +217,7 @@ def test_an_alpha_that_is_there_is_not_run_again(sweep, tmp_path):
 
 def test_a_job_that_fails_at_one_alpha_keeps_the_replies_of_those_before(sweep, monkeypatch):
     generated = []
-    real = runner.generate_batch
+    real = engine.generate_batch
 
     def until_the_second_alpha(*arguments, **options):
         generated.append(1)
@@ -224,7 +225,7 @@ def test_a_job_that_fails_at_one_alpha_keeps_the_replies_of_those_before(sweep, 
             raise RuntimeError("out of memory")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(runner, "generate_batch", until_the_second_alpha)
+    monkeypatch.setattr(engine, "generate_batch", until_the_second_alpha)
     with pytest.raises(RuntimeError, match="out of memory"):
         sweep.run()
     # The workflow removes what a failed job wrote.
@@ -237,7 +238,7 @@ def test_a_job_that_fails_at_one_alpha_keeps_the_replies_of_those_before(sweep, 
 def test_a_conversation_in_the_cache_is_the_conversation_read_anew(sweep, monkeypatch):
     """Three turns: what was read and said is not computed again, and the replies are the same."""
     kept = []
-    real = runner.generate_batch
+    real = engine.generate_batch
 
     def counting(model, prompts, decoding, *, past=None, **options):
         kept.append(0 if past is None else sum(row[0][0].shape[1] for row in past))
@@ -246,9 +247,9 @@ def test_a_conversation_in_the_cache_is_the_conversation_read_anew(sweep, monkey
     def forgetting(model, prompts, decoding, *, past=None, **options):
         return real(model, prompts, decoding, **options)
 
-    monkeypatch.setattr(runner, "generate_batch", counting)
+    monkeypatch.setattr(engine, "generate_batch", counting)
     cached = sweep.run()[0.0][1]
     assert kept[0] == 0 and 0 < kept[1] < kept[2]
-    monkeypatch.setattr(runner, "generate_batch", forgetting)
+    monkeypatch.setattr(engine, "generate_batch", forgetting)
     anew = sweep.run(seed=2)[0.0][1]
     assert anew["replies"].to_pylist() == cached["replies"].to_pylist(), "greedy: the seed changes nothing"

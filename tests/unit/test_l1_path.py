@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import check_estimator
 
 from hneurons import store
-from hneurons.cett import shard_table
+from hneurons.cett_shards import shard_table
 from hneurons.columns import ArrayColumns, ShardColumns
 from hneurons.errors import HNeuronsError
 from hneurons.estimator import SparseLogisticRegression, training_problem

@@ -8,7 +8,8 @@ import torch
 from hneurons import store
 from hneurons.errors import HNeuronsError
 from hneurons.model_config import ModelSettings
-from hneurons.models import Prepared, decoder_mlps, load_model, stop_token_ids
+from hneurons.models import decoder_mlps, load_model, stop_token_ids
+from hneurons.prepared import Prepared
 from hneurons.preparing import prepare
 from tests.tiny import tiny_model
 
@@ -22,7 +23,7 @@ def test_a_folder_is_pinned_and_loaded(tmp_path, llama, tokenizer):
     assert (pinned["layers"], pinned["d_ff"], len(pinned["revision"])) == (3, 48, 16)
     prepared = Prepared(manifest)
     assert torch.equal(prepared.model.lm_head.weight, llama.lm_head.weight)
-    assert stop_token_ids(prepared.model, prepared.tokenizer) == [2]
+    assert stop_token_ids(prepared.model.generation_config, prepared.tokenizer) == [2]
 
 
 def test_pickled_weights_are_not_read(tmp_path, llama):

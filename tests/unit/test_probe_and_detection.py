@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from hneurons import store
-from hneurons.cett import shard_table
+from hneurons.cett_shards import shard_table
 from hneurons.choice import choices, chosen_C
 from hneurons.columns import ShardColumns
 from hneurons.config import ProbeSettings

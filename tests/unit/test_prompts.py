@@ -9,7 +9,7 @@ import pytest
 
 from hneurons import store
 from hneurons.errors import HNeuronsError
-from hneurons.models import load_tokenizer
+from hneurons.prepared import load_tokenizer
 from hneurons.prompts import base_ids, chat_ids, newline_ids, template_hash
 
 # As Llama 3 and Mistral Small write today's date into the system prompt.

@@ -9,6 +9,7 @@ import pytest
 
 from hneurons import store
 from hneurons.config import Decoding, SamplingSettings
+from hneurons.engine import Transformers
 from hneurons.records import QUESTIONS, RESPONSES
 from hneurons.sampling import responses_shard
 
@@ -19,7 +20,7 @@ class Shard:
     """A shard of questions of the tiny model, of which the first three are training questions."""
 
     def __init__(self, folder, llama, tokenizer):
-        self.prepared = SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"})
+        self.engine = Transformers(SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"}), 200)
         self.questions, self.out = folder / "questions.parquet", folder / "0000.parquet"
         rows = [
             {"question_id": f"q{i}", "question": f"Where is Lyon, {i}?", "split": "train" if i < 3 else "test"}
@@ -33,7 +34,7 @@ class Shard:
 
     def sample(self, **changes):
         made_by = {"prompting": "chat", "prompt_date": "2024-07-26", "seed": 0, **changes}
-        responses_shard(self.prepared, self.questions, self.out, SETTINGS, made_by, token_budget=200)
+        responses_shard(self.engine, self.questions, self.out, SETTINGS, made_by)
         return store.read_table(self.out, RESPONSES)
 
 

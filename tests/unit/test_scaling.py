@@ -11,7 +11,7 @@ from hneurons.errors import HNeuronsError
 from hneurons.generation import generate
 from hneurons.models import decoder_mlps
 from hneurons.neurons import NeuronSet
-from hneurons.scaling import scale_columns, scaled
+from hneurons.scaling import scaled
 from tests.tiny import tiny_model
 
 CHOSEN = {0: [1, 7, 30], 2: [0, 47]}
@@ -32,15 +32,21 @@ def greedy(model):
 @pytest.mark.parametrize("alpha", [0, 0.5, 1, 1.7, 3])
 def test_hook_equals_scaled_columns(any_model, alpha):
     with scaled(any_model, CHOSEN, alpha):
-        by_hook, said = logits(any_model), greedy(any_model)
-    originals = [mlp.down_proj.weight.detach().clone() for mlp in decoder_mlps(any_model)]
-    try:
-        scale_columns(any_model, CHOSEN, alpha)
-        torch.testing.assert_close(logits(any_model), by_hook, atol=1e-4, rtol=1e-4)
-        assert [r.token_ids for r in greedy(any_model)] == [r.token_ids for r in said]
-    finally:
-        for mlp, weight in zip(decoder_mlps(any_model), originals, strict=True):
-            mlp.down_proj.weight.data = weight
+        by_columns = logits(any_model)
+    with scaled(any_model, CHOSEN, [alpha]):
+        torch.testing.assert_close(logits(any_model), by_columns, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("alpha", [0, 1.7])
+def test_scaled_columns_are_what_generates(llama, alpha):
+    """In batches and with the KV cache: as a model whose weights were scaled for good."""
+    with scaled(llama, CHOSEN, alpha):
+        said = greedy(llama)
+    steered = tiny_model("llama")
+    with torch.no_grad():
+        for layer, neurons in CHOSEN.items():
+            decoder_mlps(steered)[layer].down_proj.weight[:, neurons] *= alpha
+    assert greedy(steered) == said != greedy(llama)
 
 
 def test_alpha_1_is_the_untouched_model(any_model):
@@ -52,10 +58,14 @@ def test_alpha_1_is_the_untouched_model(any_model):
 
 def test_scaling_changes_the_model_within_the_block_only(any_model):
     untouched = logits(any_model)
-    with pytest.raises(RuntimeError, match="inside"), scaled(any_model, CHOSEN, 0):
-        assert not torch.allclose(logits(any_model), untouched)
-        raise RuntimeError("inside")
-    assert torch.equal(logits(any_model), untouched)
+    weights = [mlp.down_proj.weight.detach().clone() for mlp in decoder_mlps(any_model)]
+    for alpha in (0, [0.0]):
+        with pytest.raises(RuntimeError, match="inside"), scaled(any_model, CHOSEN, alpha):
+            assert not torch.allclose(logits(any_model), untouched)
+            raise RuntimeError("inside")
+        assert torch.equal(logits(any_model), untouched)
+        for mlp, weight in zip(decoder_mlps(any_model), weights, strict=True):
+            assert torch.equal(mlp.down_proj.weight, weight), "bit by bit"
 
 
 def test_nested_blocks_multiply(llama):

@@ -12,6 +12,7 @@ import torch
 
 from hneurons import store
 from hneurons.config import Decoding
+from hneurons.engine import Transformers
 from hneurons.judges.judge import RuleJudge
 from hneurons.probe_path import Classifier, ProbePath, set_mark
 from hneurons.prompts import chat_ids
@@ -52,13 +53,13 @@ def run(tmp_path, llama, tokenizer):
         for i in range(10)
     ]
     store.write_table(tmp_path / "questions.parquet", pa.Table.from_pylist(rows, schema=QUESTIONS), {})
-    prepared = SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"})
+    engine = Transformers(SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"}), 200)
 
     def run(*classifiers, most=3):
         save_path(tmp_path / "path.parquet", *classifiers)
         out = tmp_path / "suppressed.parquet"
         files = tmp_path / "path.parquet", tmp_path / "questions.parquet", out
-        share = suppressed_answers(prepared, *files, GREEDY, most, MADE_BY, token_budget=200)
+        share = suppressed_answers(engine, *files, GREEDY, most, MADE_BY)
         return share, store.read_table(out, SUPPRESSED).to_pylist()
 
     return run

@@ -22,14 +22,13 @@ from hneurons.judges.panel import Panel
 from hneurons.neurons import NeuronSet
 from hneurons.utility import (
     WINDOW,
-    cett_ratios,
     held_out_text,
     negative_log_likelihoods,
-    perplexity_curve,
     perplexity_table,
     scaled_cett_table,
     windows_of,
 )
+from hneurons.utility_curves import cett_ratios, perplexity_curve
 
 ALPHAS = [0.0, 1.0, 3.0]
 

@@ -1,0 +1,85 @@
+"""A server that speaks as vLLM does where the `vllm` engine asks: completions of token ids, several at once.
+
+vLLM itself needs a GPU. This one generates with the package, so that what comes over the wire can be compared bit by bit.
+
+    python tests/completions_server.py FOLDER PORT
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock
+
+import torch
+
+from hneurons.config import Decoding
+from hneurons.generation import generate_batch
+from hneurons.models import load_model
+from hneurons.prepared import load_tokenizer
+from hneurons.prompts import newline_ids
+
+KNOWN = {
+    *("model", "prompt", "n", "logprobs", "seed", "temperature", "top_p", "top_k", "max_tokens", "stop"),
+    "return_token_ids",
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    folder: str
+    lock = Lock()
+
+    def answer(self, status, body):
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self.answer(200 if self.path == "/health" else 404, {})
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path != "/v1/completions" or set(asked) - KNOWN:
+            return self.answer(400, {"error": {"message": f"not known: {self.path}, {sorted(set(asked) - KNOWN)}"}})
+        if asked["model"] != self.folder:
+            return self.answer(404, {"error": {"message": f"this server has {self.folder}, not {asked['model']}"}})
+        decoding = Decoding(
+            max_new_tokens=asked["max_tokens"],
+            temperature=asked["temperature"],
+            top_k=max(0, asked["top_k"]),
+            top_p=asked["top_p"],
+        )
+        stops = [2, *(newline_ids(self.tokenizer) if asked.get("stop") else [])]
+        with self.lock:
+            (found,) = generate_batch(
+                self.model, [asked["prompt"]], decoding, seeds=[asked["seed"]], stop_ids=stops, samples=asked["n"]
+            )
+        choices = [
+            {
+                "index": i,
+                "text": self.tokenizer.decode(r.token_ids, skip_special_tokens=True),
+                "token_ids": r.token_ids,
+                "finish_reason": r.finish_reason,
+                "logprobs": {"token_logprobs": r.logprobs},
+            }
+            for i, r in enumerate(found)
+        ]
+        return self.answer(200, {"id": "1", "object": "text_completion", "created": 0, "model": "m", "choices": choices})
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    Handler.folder, port = sys.argv[1], int(sys.argv[2])
+    Handler.model, Handler.tokenizer = load_model(Handler.folder, dtype="float32"), load_tokenizer(Handler.folder)
+    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Both engines on the demo's model: in this process, and `transformers serve`, which the job starts and stops."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hneurons.benchmarks import BENCHMARKS
+from hneurons.benchmarks.benchmark import Draw
+from hneurons.config import Decoding
+from hneurons.engine import Prompt, Transformers
+from hneurons.engines import Served
+from hneurons.model_config import EngineSettings
+from hneurons.prepared import Prepared
+from hneurons.prompts import base_ids, base_text, chat_ids
+
+TODAY = datetime.date(2024, 7, 26)
+CITIES = ["Lyon", "Osaka", "Porto", "Bergen", "Nairobi", "Quito", "Hanoi", "Dakar"]
+GREEDY = Decoding(max_new_tokens=20, temperature=0)
+COMMAND = "transformers serve --host 127.0.0.1 --port {port} --device cpu --dtype float32"
+SERVE = EngineSettings(command=COMMAND, speaks="transformers", concurrency=2, start_timeout_s=180)
+NEURONS = {0: list(range(0, 1536, 16)), 12: list(range(0, 1536, 8)), 29: list(range(5, 1536, 16))}
+
+
+@pytest.fixture(scope="module")
+def prepared(manifest):
+    return Prepared(manifest)
+
+
+@pytest.fixture(scope="module")
+def here(prepared):
+    return Transformers(prepared, 2048)
+
+
+@pytest.fixture(scope="module")
+def served(prepared):
+    with Served(SERVE, prepared, gpus=0) as engine:
+        yield engine
+
+
+def prompts(tokenizer):
+    questions = [f"In which country is the city of {city}?" for city in CITIES]
+    chat = [Prompt(chat_ids(tokenizer, [q], TODAY), q) for q in questions]
+    return [*chat, *(Prompt(base_ids(tokenizer, q), base_text(q), base=True) for q in questions[:2])]
+
+
+def texts(engine, answered):
+    found = {i: rs for batch, answers in answered for i, rs in zip(batch, answers, strict=True)}
+    return [[engine.tokenizer.decode(r.token_ids, skip_special_tokens=True) for r in found[i]] for i in sorted(found)]
+
+
+def sampled(engine):
+    asked = prompts(engine.tokenizer)
+    return texts(engine, engine.sample(asked, GREEDY, seeds=[0] * len(asked), samples=1))
+
+
+def held(engine):
+    items = BENCHMARKS["are-you-sure"].items(Draw(3, 1))
+    seeds = [[0] * len(item.turns) for item in items]
+    return texts(engine, engine.converse([i.turns for i in items], GREEDY, date=TODAY, seeds=seeds))
+
+
+def test_the_same_questions_get_the_same_greedy_answers(here, served):
+    found = sampled(served)
+    # What ends a line is no part of a base model's answer; a server leaves it out.
+    assert [[t.rstrip("\n") for t in answers] for answers in found] == [
+        [t.rstrip("\n") for t in answers] for answers in sampled(here)
+    ]
+    assert len({t for answers in found for t in answers}) > 5
+    assert held(served) == held(here)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 3.0])
+def test_an_exported_checkpoint_is_served_as_scaled_columns_answer(here, served, prepared, alpha):
+    untouched = sampled(here)[:8]
+    with here.scaled(NEURONS, alpha):
+        expected = sampled(here)[:8]
+    with served.scaled(NEURONS, alpha):
+        found = sampled(served)[:8]
+    assert found == expected != untouched
+    assert not list(prepared.beside.glob(".scaled-*")), "the checkpoint is gone with its server"
+
+
+def test_samples_are_drawn_at_their_seed(served):
+    asked = prompts(served.tokenizer)[:1]
+    warm = Decoding(max_new_tokens=12, temperature=1.0, top_k=50, top_p=0.9)
+    first, again = (texts(served, served.sample(asked, warm, seeds=[7], samples=4)) for _ in range(2))
+    assert first == again and len(first[0]) == 4 and len(set(first[0])) > 1
+    assert served.identity["engine"] == "transformers"
+
+
+def test_a_server_does_not_outlive_a_killed_job(prepared, manifest, tmp_path):
+    code = (
+        "import sys, time\n"
+        "from hneurons.server import ModelServer\n"
+        f"server = ModelServer({COMMAND!r}, {str(prepared.folder)!r}, 0, 180)\n"
+        "print(server._process.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    job = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    pid = int(job.stdout.readline())
+    os.kill(job.pid, signal.SIGKILL)
+    job.wait()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the server is still there")

@@ -1,0 +1,132 @@
+"""A server as the engine: token ids go and come, scaling is an exported checkpoint, faults are one line."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+
+import pytest
+
+from hneurons.config import Decoding
+from hneurons.engine import Prompt, Transformers
+from hneurons.engines import Served
+from hneurons.errors import HNeuronsError
+from hneurons.export import write_scaled
+from hneurons.model_config import EngineSettings, ModelSettings
+from hneurons.prepared import Prepared
+from hneurons.preparing import prepare
+from hneurons.prompts import base_ids, base_text, chat_ids
+from tests.paths import ROOT
+from tests.tiny import tiny_model
+
+TODAY = datetime.date(2024, 7, 26)
+COMMAND = f'{sys.executable} -c \'import sys; sys.path.insert(0, "{ROOT}"); sys.argv[1:] = ["{{folder}}", "{{port}}"]; '
+COMMAND += "from tests.completions_server import main; main()'"
+WARM = Decoding(max_new_tokens=8, temperature=1.0, top_k=20, top_p=0.9)
+GREEDY = Decoding(max_new_tokens=8, temperature=0)
+NEURONS = {0: [1, 7, 30], 2: [0, 47]}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, tokenizer):
+    folder = tmp_path_factory.mktemp("served")
+    tiny_model("llama").save_pretrained(folder / "weights", max_shard_size="30KB")
+    tokenizer.save_pretrained(folder / "weights")
+    settings = ModelSettings(folder=str(folder / "weights"), dtype="float32")
+    (folder / "checkpoint").mkdir()
+    prepare("tiny", settings, folder / "checkpoint/manifest.json", [])
+    return Prepared(folder / "checkpoint/manifest.json")
+
+
+@pytest.fixture(scope="module")
+def served(prepared):
+    settings = EngineSettings(command=COMMAND, speaks="vllm", concurrency=3, start_timeout_s=60)
+    with Served(settings, prepared, gpus=0) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def here(prepared):
+    return Transformers(prepared, 1)
+
+
+def sampled(engine, decoding=WARM, samples=3):
+    texts = [f"Where is Lyon, {i}?" for i in range(4)]
+    asked = [Prompt(chat_ids(engine.tokenizer, [t], TODAY), t) for t in texts]
+    answered = engine.sample(asked, decoding, seeds=list(range(4)), samples=samples)
+    found = {i: responses for batch, answers in answered for i, responses in zip(batch, answers, strict=True)}
+    return [(r.token_ids, r.finish_reason) for i in sorted(found) for r in found[i]]
+
+
+def held(engine):
+    turns = [["Where is Lyon?", "Are you sure?"], ["Hm?", "What?"], ["Brasília?", "No."]]
+    answered = engine.converse(turns, GREEDY, date=TODAY, seeds=[[0, 0]] * 3)
+    found = {i: replies for batch, answers in answered for i, replies in zip(batch, answers, strict=True)}
+    return [[r.token_ids for r in found[i]] for i in range(3)]
+
+
+def test_a_server_draws_what_this_process_draws(here, served):
+    assert sampled(served) == sampled(here)
+    assert held(served) == held(here)
+    assert served.identity == {**here.identity, "engine": "vllm"}
+
+
+def test_log_probabilities_come_with_the_token_ids(here, served):
+    text = "Where is Lyon?"
+    prompt = Prompt(chat_ids(here.tokenizer, [text], TODAY), text)
+    (ours,), (theirs,) = (list(e.sample([prompt], WARM, seeds=[5], samples=1)) for e in (here, served))
+    assert theirs[1][0][0].logprobs == pytest.approx(ours[1][0][0].logprobs, abs=1e-5)
+
+
+def test_a_base_model_stops_at_the_newline(here, served):
+    prompt = Prompt(base_ids(here.tokenizer, "Lyon?"), base_text("Lyon?"), base=True)
+    found = [next(iter(e.sample([prompt], WARM, seeds=[3], samples=6)))[1][0] for e in (here, served)]
+    assert [r.token_ids for r in found[0]] == [r.token_ids for r in found[1]]
+
+
+def test_scaled_is_a_server_of_an_exported_checkpoint(here, served, prepared):
+    untouched = sampled(here, GREEDY, 1)
+    with here.scaled(NEURONS, 0.0):
+        expected = sampled(here, GREEDY, 1)
+    with served.scaled(NEURONS, 0.0):
+        assert sampled(served, GREEDY, 1) == expected != untouched
+    assert sampled(served, GREEDY, 1) == untouched
+    assert not list(prepared.beside.glob(".scaled-*"))
+
+
+def test_untouched_files_are_linked(prepared, tmp_path):
+    out = write_scaled(prepared.folder, {0: [1]}, 2.0, tmp_path / "scaled")
+    same = {p.name: p.samefile(prepared.folder / p.name) for p in out.glob("*.safetensors")}
+    assert len(same) > 5 and list(same.values()).count(False) == 1
+
+
+def test_a_server_that_ends_in_the_middle_is_told(prepared):
+    settings = EngineSettings(command=COMMAND, speaks="vllm", start_timeout_s=60)
+    with Served(settings, prepared, 0) as engine:
+        sampled(engine)
+        engine._server._process.kill()
+        engine._server._process.wait()
+        with pytest.raises(HNeuronsError, match="the server ended with status -9"):
+            sampled(engine)
+
+
+def test_a_refused_request_is_told(prepared):
+    settings = EngineSettings(command=COMMAND, speaks="transformers", start_timeout_s=60)
+    says = "the server refuses a request with 400: .*not known: /v1/chat/completions"
+    with Served(settings, prepared, 0) as engine, pytest.raises(HNeuronsError, match=says):
+        sampled(engine)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (f"{sys.executable} -c \"exit('no GPU')\"", "the server ended with status 1: no GPU"),
+        ("no-such-server {port}", "no-such-server cannot be started: No such file"),
+        ("serve {model}", "it may name {folder}"),
+        (f"{sys.executable} -c 'import time; print(\"busy\", flush=True); time.sleep(99)'", "within 1 s: busy"),
+    ],
+)
+def test_a_server_that_does_not_start_is_told(prepared, command, message):
+    settings = EngineSettings(command=command, speaks="vllm", start_timeout_s=1)
+    with pytest.raises(HNeuronsError, match=message), Served(settings, prepared, 0) as engine:
+        sampled(engine)
