@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+from side_by_side import report
 from tqdm import tqdm
 
 BIOASQ = {"id": "PaperSearchQA/BioASQ_factoid", "revision": "0" * 40, "path": "data/test-00000-of-00001.parquet"}
@@ -38,12 +36,7 @@ def main() -> None:
         for name, target in TARGETS.items():
             found[name].append(seconds(target))
     rows = {name: {"median_s": statistics.median(s), "of": sorted(s)} for name, s in found.items()}
-    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "machine": platform.platform()}
-    out = Path("results/perf/dry_run.json")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"machine": machine, "targets": rows}, indent=2) + "\n")
-    for name, row in rows.items():
-        print(f"{row['median_s']:6.1f} s  {name}")
+    report("dry_run", [(name, f"{row['median_s']:6.1f} s") for name, row in rows.items()], {"targets": rows})
 
 
 if __name__ == "__main__":

@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from side_by_side import OUT, THREADS, Peak, machine
 from tqdm import tqdm
 
 from hneurons import store
@@ -31,7 +28,6 @@ from hneurons.estimator import training_problem
 from hneurons.l1 import objective
 from hneurons.l1_path import fit_path
 
-OUT = Path("results/perf")
 SOURCE = Path("results/demo/smollm2-135m-instruct/cett/cities")
 # rows, layers, d_ff
 REFERENCE = (4000, 30, 1536)
@@ -45,7 +41,6 @@ SHAPES = {
 }
 LARGEST = {"Llama-3.3-70B, 4,000 rows": (4000, 80, 28_672)}
 ROWS_PER_SHARD = 500
-THREADS = os.cpu_count() or 1
 
 
 def write_shards(folder: Path, rows: int, layers: int, d_ff: int) -> None:
@@ -66,25 +61,6 @@ def write_shards(folder: Path, rows: int, layers: int, d_ff: int) -> None:
         who = [{**source.rows[train[i]], "question_id": f"q{first + k}"} for k, i in enumerate(some)]
         table = shard_table(who, list(features), layers, d_ff)
         store.write_table(folder / f"{shard:04d}.parquet", table, {"layers": layers}, **SHARD_OPTIONS)
-
-
-class Peak:
-    """The peak of this process's anonymous memory, in GB."""
-
-    def __enter__(self) -> Peak:
-        self.gb, self._done = 0.0, threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def _watch(self) -> None:
-        while not self._done.wait(0.02):
-            kb = re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())
-            self.gb = max(self.gb, int(kb[1]) / 1e6 if kb else 0.0)
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
 
 
 def grid(columns: ShardColumns, y: np.ndarray) -> list[float]:
@@ -206,8 +182,7 @@ def main() -> None:
     gemma, single = found["Gemma-3-4B, 4,000 rows"], reference["liblinear"]["seconds"]
     ratio = gemma["seconds"] / (single * gemma["columns"] / (REFERENCE[1] * REFERENCE[2]))
     print(f"ten C at 4,000 x 348,160 take {ratio:.3f} of liblinear's single C scaled by columns")
-    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "machine": platform.platform()}
-    store.write_json(OUT / "probe.json", {"machine": machine, "shapes": found, "one_C": reference, "ratio": ratio})
+    store.write_json(OUT / "probe.json", {"machine": machine(), "shapes": found, "one_C": reference, "ratio": ratio})
     picture(found, OUT / "probe.png")
 
 

@@ -1,15 +1,27 @@
 from __future__ import annotations
 
-import pytest
+import os
 
-from tests.workflow.study import tiny_study
+import pytest
+from filelock import FileLock
+
+from tests.workflow.study import CONFIG, tiny_study
+from tests.workspace import Workspace
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """The tiny study, run to its end once for all tests."""
-    workspace = tiny_study(tmp_path_factory.mktemp("study"))
-    workspace.run()
+    """The tiny study, run to its end once for all tests, in however many processes they run."""
+    shared = tmp_path_factory.getbasetemp()
+    folder = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "finished-study"
+    with FileLock(f"{folder}.lock"):
+        if (folder / "whole").exists():
+            return Workspace(folder, CONFIG)
+        assert not folder.exists(), "the study failed in another process"
+        folder.mkdir()
+        workspace = tiny_study(folder)
+        workspace.run()
+        (folder / "whole").touch()
     return workspace
 
 

@@ -1,0 +1,149 @@
+"""CETT against the bare forward pass and against the published way of doing it, in turns in one run.
+
+reference: one example per forward pass, with logits; the activations of all layers are kept, stacked and then reduced; a
+.npy file per example. limit: the decoder alone on the same batches, longest first, without hooks and logits. ours: `cett`.
+
+    python perf/extraction.py                          # the demo's model and memory at the shapes of Llama-3.1-8B
+    python perf/extraction.py --shape llama-3.1-8b     # speed on random weights, for a GPU
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from shapes import DEVICE, SHAPES, demo_model, random_model
+from side_by_side import THREADS, Peak, anonymous_gb, in_turns, of, ratio, report
+from transformers import PreTrainedModel
+
+from hneurons.batching import in_batches
+from hneurons.cett import Measured, cett, column_norms
+from hneurons.generation import left_pad, position_ids
+from hneurons.models import decoder_mlps, text_decoder
+
+REPEATS = 7
+BUDGET = 8192
+
+
+def examples(vocabulary: int, count: int, shortest: int, longest: int) -> list[Measured]:
+    """Sequences of random tokens: the last quarter of each is the response, the first half of that the answer."""
+    rng = np.random.default_rng(0)
+    found = []
+    for n in rng.integers(shortest, longest + 1, count):
+        answer = [n - n // 4 <= i < n - n // 8 for i in range(n)]
+        found.append(Measured(rng.integers(3, vocabulary, n).tolist(), [answer, [not a for a in answer]]))
+    return found
+
+
+@torch.no_grad()
+def reference(model: PreTrainedModel, some: list[Measured], norms: list[torch.Tensor], folder: Path) -> None:
+    down_projs: list[Any] = [mlp.down_proj for mlp in decoder_mlps(model)]
+    for number, example in enumerate(some):
+        inputs: list[torch.Tensor] = []
+        outputs: list[torch.Tensor] = []
+
+        def keep(_m: Any, args: Any, out: torch.Tensor, inputs: list = inputs, outputs: list = outputs) -> None:
+            inputs.append(args[0][0])
+            outputs.append(out[0])
+
+        handles = [down.register_forward_hook(keep) for down in down_projs]
+        model(input_ids=torch.tensor([example.ids], device=model.device))
+        for handle in handles:
+            handle.remove()
+        activations = torch.stack(inputs).float()  # [layers, tokens, d_ff]
+        h_norm = torch.stack(outputs).float().norm(dim=-1, keepdim=True)
+        contributions = activations.abs() * torch.stack(norms)[:, None] / h_norm
+        regions = [contributions[:, torch.tensor(mask, device=model.device)].mean(1) for mask in example.regions]
+        np.save(folder / f"{number}.npy", torch.stack(regions).cpu().numpy())
+
+
+@torch.inference_mode()
+def limit(model: PreTrainedModel, some: list[Measured], budget: int) -> None:
+    def run(batch: list[int]) -> None:
+        ids, mask = (t.to(model.device) for t in left_pad([some[i].ids for i in batch], pad_id=0))
+        text_decoder(model)(input_ids=ids, attention_mask=mask, position_ids=position_ids(mask), use_cache=False)
+
+    for _ in in_batches([len(e.ids) for e in some], budget, run):
+        pass
+
+
+def ours(model: PreTrainedModel, some: list[Measured], budget: int) -> None:
+    for _ in cett(model, some, budget):
+        pass
+
+
+def speed(model: PreTrainedModel, some: list[Measured]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        ways = {
+            "reference": partial(reference, model, some, column_norms(model), Path(folder)),
+            "limit": partial(limit, model, some, BUDGET),
+            "ours": partial(ours, model, some, BUDGET),
+        }
+        seconds = in_turns(ways, REPEATS)
+    return {
+        "examples": len(some),
+        "tokens": sum(len(e.ids) for e in some),
+        "seconds": seconds,
+        "ours_over_limit": ratio(seconds["ours"], seconds["limit"]),
+        "reference_over_ours": ratio(seconds["reference"], seconds["ours"]),
+    }
+
+
+def memory(way: str, layers: int, tokens: int) -> dict[str, float]:
+    """Peak beyond the weights of one example at the shapes of Llama-3.1-8B, in GB; in a process of its own."""
+    model = random_model("llama-3.1-8b", layers)
+    some = examples(1000, 1, tokens, tokens)
+    norms = column_norms(model) if way == "reference" else []
+    before = anonymous_gb()
+    with Peak() as peak, tempfile.TemporaryDirectory() as folder:
+        if way == "reference":
+            reference(model, some, norms, Path(folder))
+        else:
+            {"limit": limit, "ours": ours}[way](model, some, BUDGET)
+    return {"gb": peak.gb - before}
+
+
+def measured(*arguments: str) -> dict[str, float]:
+    command = [sys.executable, __file__, "--memory", *arguments]
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--shape", choices=SHAPES, help="random weights in the shape of a large model, for a GPU")
+    parser.add_argument("--memory", nargs=3, metavar=("WAY", "LAYERS", "TOKENS"), help="one measurement, for this script")
+    asked = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    if asked.memory:
+        print(json.dumps(memory(asked.memory[0], int(asked.memory[1]), int(asked.memory[2]))))
+        return
+    if asked.shape:
+        model, some = random_model(asked.shape), examples(30_000, 512, 60, 160)
+    else:
+        model, some = demo_model().model, examples(30_000, 96, 40, 90)
+    found = speed(model, some)
+    lines = [
+        (f"CETT on {asked.shape or 'the demo model'}, {DEVICE}, ours / bare forward", of(found["ours_over_limit"])),
+        ("published way / ours", of(found["reference_over_ours"])),
+    ]
+    if not asked.shape:
+        found["memory"] = {}
+        for layers, tokens in ((2, 256), (4, 256), (4, 512)):
+            gb = {way: measured(way, str(layers), str(tokens))["gb"] for way in ("reference", "limit", "ours")}
+            found["memory"][f"{layers} layers, {tokens} tokens"] = gb
+            said = ", ".join(f"{way} {1000 * value:.0f} MB" for way, value in gb.items())
+            lines.append((f"beyond the weights, shapes of Llama-3.1-8B, {layers} layers, {tokens} tokens", said))
+    report("extraction" + (f"-{asked.shape}" if asked.shape else ""), lines, found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Models to measure on: the demo's, or random weights in the shape of a large one."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from side_by_side import MODEL
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
+
+from hneurons.prepared import Prepared
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+LLAMA_8B: dict[str, Any] = {
+    **{"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "vocab_size": 128256},
+    **{"num_attention_heads": 32, "num_key_value_heads": 8, "max_position_embeddings": 8192},
+}
+GEMMA_4B: dict[str, Any] = {
+    **{"hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34, "vocab_size": 262208},
+    **{"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256},
+}
+SHAPES = {"llama-3.1-8b": (LlamaConfig, LLAMA_8B), "gemma-3-4b": (Gemma3TextConfig, GEMMA_4B)}
+
+
+def random_model(shape: str, layers: int | None = None) -> Any:
+    """Random bf16 weights in the shape of a model, on the GPU if there is one; layers: fewer than it has."""
+    kind, sizes = SHAPES[shape]
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device(DEVICE):
+            model = AutoModelForCausalLM.from_config(kind(**{**sizes, **({"num_hidden_layers": layers} if layers else {})}))
+    finally:
+        torch.set_default_dtype(before)
+    model.generation_config.eos_token_id = 2
+    return model.eval()
+
+
+def demo_model() -> Prepared:
+    if not MODEL.is_file():
+        sys.exit(f"error: {MODEL} is not there; run `make perf`, which prepares it")
+    return Prepared(MODEL)
