@@ -29,7 +29,7 @@ from hneurons.cett import Measured, cett, column_norms
 from hneurons.generation import left_pad, position_ids
 from hneurons.models import decoder_mlps, text_decoder
 
-REPEATS = 7
+REPEATS = 5
 BUDGET = 8192
 
 
@@ -129,7 +129,7 @@ def main() -> None:
     if asked.shape:
         model, some = random_model(asked.shape), examples(30_000, 512, 60, 160)
     else:
-        model, some = demo_model().model, examples(30_000, 96, 40, 90)
+        model, some = demo_model().model, examples(30_000, 64, 40, 90)
     found = speed(model, some)
     lines = [
         (f"CETT on {asked.shape or 'the demo model'}, {DEVICE}, ours / bare forward", of(found["ours_over_limit"])),
