@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from hneurons.batching import Budget, in_batches
 from hneurons.config import CettSettings
 from hneurons.errors import HNeuronsError
 from hneurons.generation import left_pad, position_ids
+from hneurons.kv_cache import as_prefix, new_cache, sees_everything, shared_prefix
 from hneurons.models import decoder_mlps, text_decoder
 
 
@@ -47,7 +48,7 @@ def regions_of(
     return Measured([*prompt_ids, *response_ids], [answer, other])
 
 
-# Tokens whose activations are turned to float32 at a time: what a hook takes does not grow with the batch.
+# Tokens whose activations are turned to float32 at a time, and rows of weights: what is taken does not grow with either.
 _CHUNK = 1024
 
 
@@ -55,14 +56,14 @@ _CHUNK = 1024
 def column_norms(model: PreTrainedModel) -> list[torch.Tensor]:
     """‖W_down[:, j]‖₂ of every layer, each [d_ff] float32, where the layer lies."""
     mlps: list[Any] = decoder_mlps(model)
-    return [torch.linalg.vector_norm(mlp.down_proj.weight, dim=0, dtype=torch.float32) for mlp in mlps]
+    return [sum(rows.float().square().sum(0) for rows in mlp.down_proj.weight.split(_CHUNK // 4)).sqrt() for mlp in mlps]
 
 
 @contextmanager
 def _measuring(
     model: PreTrainedModel, norms: Sequence[torch.Tensor], weights: torch.Tensor, found: list[torch.Tensor | None]
 ) -> Iterator[None]:
-    """Fill found[layer] with CETT averaged by weights [rows, regions, width], as [rows, regions, d_ff] float32."""
+    """Fill found[layer] with CETT summed by weights [rows, regions, width], as [rows, regions, d_ff] float32."""
     rows_at_once = max(1, _CHUNK // weights.shape[-1])
 
     def measure(layer: int, _module: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
@@ -83,45 +84,88 @@ def _measuring(
             handle.remove()
 
 
+@dataclass(frozen=True)
+class Prefix:
+    """What all sequences begin with, read once. sums: CETT summed over its tokens, [regions, layers, d_ff] float32."""
+
+    length: int
+    cache: DynamicCache
+    sums: torch.Tensor
+
+
+@torch.inference_mode()
+def read_prefix(model: PreTrainedModel, sequences: Sequence[Measured], norms: Sequence[torch.Tensor]) -> Prefix | None:
+    """The first tokens that all sequences share, in the same regions. None where there are none, or where layers with
+    sliding windows do not see them from everywhere."""
+    if len(sequences) < 2 or not sees_everything(new_cache(model)):
+        return None
+    length = shared_prefix([list(zip(s.ids, *s.regions, strict=True)) for s in sequences])
+    if not length:
+        return None
+    cache = new_cache(model)
+    weights = torch.tensor([[region[:length] for region in sequences[0].regions]], device=model.device).float()
+    found: list[torch.Tensor | None] = [None] * len(norms)
+    ids = torch.tensor([sequences[0].ids[:length]], device=model.device)
+    with _measuring(model, norms, weights, found):
+        text_decoder(model)(input_ids=ids, past_key_values=cache, use_cache=True)
+    return Prefix(length, as_prefix(model, cache), torch.stack([f[0].cpu() for f in found if f is not None], dim=1))
+
+
 @torch.inference_mode()
 def cett_batch(
     model: PreTrainedModel,
     sequences: Sequence[Measured],
     norms: Sequence[torch.Tensor] | None = None,
+    prefix: Prefix | None = None,
     padding: str = "left",
 ) -> np.ndarray:
     """CETT of a batch of sequences with equally many regions, [rows, regions, layers, d_ff] float32.
 
-    norms: of the columns, where they are known. padding: the side that short rows are padded on; the result does not depend
-    on it.
+    norms: of the columns, where they are known. prefix: what the sequences begin with, where it was read before. padding:
+    the side that short rows are padded on; the result does not depend on it.
     """
     norms = column_norms(model) if norms is None else norms
-    ids, mask = left_pad([s.ids for s in sequences], pad_id=0)
+    known = prefix.length if prefix else 0
+    ids, mask = left_pad([s.ids[known:] for s in sequences], pad_id=0)
     width = ids.shape[1]
+    counts = torch.tensor([[sum(region) for region in s.regions] for s in sequences]).float()
     weights = torch.zeros(len(sequences), len(sequences[0].regions), width)
     for row, s in enumerate(sequences):
         for region, chosen in enumerate(s.regions):
-            weights[row, region, width - len(s.ids) :] = torch.tensor(chosen).float() / sum(chosen)
+            weights[row, region, width - len(s.ids) + known :] = torch.tensor(chosen[known:]).float() / counts[row, region]
     if padding == "right":
-        shifts = [-(width - len(s.ids)) for s in sequences]
+        shifts = [-(width - len(s.ids) + known) for s in sequences]
         ids, mask, weights = (
             torch.stack([row.roll(shift, -1) for row, shift in zip(t, shifts, strict=True)]) for t in (ids, mask, weights)
         )
+    mask = torch.cat([mask.new_ones(len(mask), known), mask], dim=-1)
     found: list[torch.Tensor | None] = [None] * len(norms)
     ids, mask, weights = (t.to(model.device) for t in (ids, mask, weights))
     with _measuring(model, norms, weights, found):
-        text_decoder(model)(input_ids=ids, attention_mask=mask, position_ids=position_ids(mask), use_cache=False)
-    return torch.stack([f.cpu() for f in found if f is not None], dim=2).numpy()
+        text_decoder(model)(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=position_ids(mask)[:, known:],
+            past_key_values=prefix.cache if prefix else None,
+            use_cache=prefix is not None,
+        )
+    values = torch.stack([f.cpu() for f in found if f is not None], dim=2)
+    return (values + prefix.sums / counts[:, :, None, None] if prefix else values).numpy()
 
 
 def cett(
     model: PreTrainedModel, sequences: Sequence[Measured], budget: int | Budget = 8192
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """CETT of every sequence: yields (index, [regions, layers, d_ff] float32), batch by batch, longest first."""
+    """CETT of every sequence: yields (index, [regions, layers, d_ff] float32), batch by batch, longest first.
+
+    What all sequences begin with (the template, the system prompt) is read once.
+    """
     norms = column_norms(model)
+    prefix = read_prefix(model, sequences, norms)
+    known = prefix.length if prefix else 0
 
     def run(batch: list[int]) -> np.ndarray:
-        return cett_batch(model, [sequences[i] for i in batch], norms)
+        return cett_batch(model, [sequences[i] for i in batch], norms, prefix)
 
-    for batch, values in in_batches([len(s.ids) for s in sequences], budget, run):
+    for batch, values in in_batches([len(s.ids) - known for s in sequences], budget, run):
         yield from zip(batch, values, strict=True)

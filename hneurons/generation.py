@@ -14,7 +14,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from hneurons.batching import Budget, in_batches
 from hneurons.config import Decoding
-from hneurons.kv_cache import Row, cache_of, new_cache, row_of, sees_everything
+from hneurons.kv_cache import Row, cache_of, new_cache, row_of, sees_everything, shared_prefix
 
 # Rows that have ended are dropped once they are this share of the batch: dropping copies the cache.
 DROP_SHARE = 0.125
@@ -74,14 +74,6 @@ def _choose(logits: torch.Tensor, decoding: Decoding, uniforms: torch.Tensor) ->
     return tokens.gather(-1, drawn[:, None])[:, 0]
 
 
-def _shared_prefix(prompts: Sequence[Sequence[int]]) -> int:
-    """How many first tokens all prompts have in common, at least one token of each left over."""
-    ordered = sorted(map(list, prompts))
-    first, last = ordered[0], ordered[-1]  # in dictionary order: what these two share, all share
-    most = min(len(p) for p in prompts) - 1
-    return next((i for i in range(most) if first[i] != last[i]), most)
-
-
 def _prefill(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], pad_id: int, past: Sequence[Row] | None
 ) -> tuple[DynamicCache, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -97,7 +89,7 @@ def _prefill(
     if past is not None:
         cache, before = cache_of(model, past)
         known = before.sum(-1).tolist()
-    elif len(prompts) > 1 and sees_everything(cache) and (shared := _shared_prefix(prompts)):
+    elif len(prompts) > 1 and sees_everything(cache) and (shared := shared_prefix(prompts)):
         head = torch.tensor([list(prompts[0][:shared])], device=model.device)
         model(input_ids=head, past_key_values=cache, use_cache=True, logits_to_keep=1)
         cache.batch_repeat_interleave(len(prompts))

@@ -84,3 +84,32 @@ def cache_of(model: PreTrainedModel, rows: Sequence[Row]) -> tuple[DynamicCache,
         layer.update(keys, values)
     places = torch.arange(width)[None] >= width - torch.tensor(lengths)[:, None]
     return cache, places.long().to(model.device)
+
+
+class _PrefixLayer(DynamicLayer):
+    """What a batch begins with, shared by its rows; what is read after it is seen once and not kept."""
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        super().__init__()
+        self.keys, self.values = keys, values
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Any:
+        rows = len(key_states)
+        keys, values = (t.expand(rows, -1, -1, -1) for t in (self.keys, self.values))
+        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
+
+
+def as_prefix(model: PreTrainedModel, read: DynamicCache) -> DynamicCache:
+    """The one row of a cache as what all rows of any batch begin with; may be used again and again."""
+    cache = DynamicCache(config=model.config)
+    cache.layers = [_PrefixLayer(layer.keys, layer.values) for layer in read.layers]
+    return cache
+
+
+def shared_prefix(rows: Sequence[Sequence[Any]]) -> int:
+    """How many first elements all rows have in common, at least one of each left over."""
+    ordered = sorted(map(list, rows))
+    first, last = ordered[0], ordered[-1]  # in dictionary order: what these two share, all share
+    most = min(map(len, rows)) - 1
+    return next((i for i in range(most) if first[i] != last[i]), most)

@@ -2,7 +2,7 @@
 
 vLLM itself needs a GPU. This one generates with the package, so that what comes over the wire can be compared bit by bit.
 
-    python tests/completions_server.py FOLDER PORT
+    python -m tests.completions_server FOLDER PORT
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from hneurons.generation import generate_batch
 from hneurons.models import load_model
 from hneurons.prepared import load_tokenizer
 from hneurons.prompts import newline_ids
+from tests.paths import ROOT
 
+# As the models file has it.
+COMMAND = f"env PYTHONPATH={ROOT} {sys.executable} -m tests.completions_server {{folder}} {{port}}"
 KNOWN = {
     *("model", "prompt", "n", "logprobs", "seed", "temperature", "top_p", "top_k", "max_tokens", "stop"),
     "return_token_ids",

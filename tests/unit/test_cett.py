@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from hneurons import store
-from hneurons.cett import Measured, cett, cett_batch, regions_of
+from hneurons.cett import Measured, cett, cett_batch, column_norms, read_prefix, regions_of
 from hneurons.cett_shards import read_layer, shard_table
 from hneurons.config import CettSettings
 from hneurons.errors import HNeuronsError
-from hneurons.models import decoder_mlps
+from hneurons.kv_cache import new_cache, sees_everything
+from hneurons.models import decoder_mlps, text_decoder
 
 
 def sequences(lengths=(7, 19, 4, 12)):
@@ -57,6 +58,36 @@ def test_batch_equals_one_by_one(any_model, padding):
     together = cett_batch(any_model, batch, padding=padding)
     alone = np.concatenate([cett_batch(any_model, [s]) for s in batch])
     np.testing.assert_allclose(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def beginning(sequences, length):
+    """The sequences after the same first tokens, as after a system prompt."""
+    head = list(range(50, 50 + length))
+    return [Measured(head + s.ids, [[False] * length + s.regions[0], [True] * length + s.regions[1]]) for s in sequences]
+
+
+@pytest.mark.parametrize("other_tokens", ["all", "no_bos"])
+def test_what_all_sequences_begin_with_is_read_once(any_model, other_tokens):
+    some = beginning(sequences(), 9)
+    if other_tokens == "no_bos":
+        some = [Measured(s.ids, [s.regions[0], [False, *s.regions[1][1:]]]) for s in some]
+    read = []
+    hook = text_decoder(any_model).register_forward_pre_hook(
+        lambda _m, _a, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    found = dict(cett(any_model, some, budget=40))
+    hook.remove()
+    alone = np.concatenate([cett_batch(any_model, [s]) for s in some])
+    np.testing.assert_allclose(np.stack([found[i] for i in range(4)]), alone, atol=1e-5, rtol=1e-4)
+    if sees_everything(new_cache(any_model)):
+        assert read[0] == 9 and sum(read) <= 9 + 4 * max(len(s.ids) - 9 for s in some)
+
+
+def test_only_what_lies_in_the_same_regions_is_shared(llama):
+    one, other = beginning(sequences()[:2], 9)
+    other = Measured(other.ids, [[True] * 4 + other.regions[0][4:], [False] * 4 + other.regions[1][4:]])
+    assert read_prefix(llama, [one, other], column_norms(llama)) is None
+    assert read_prefix(llama, [one], column_norms(llama)) is None
 
 
 def test_budgeted_batches_yield_every_sequence_once(llama):

@@ -16,12 +16,10 @@ from hneurons.model_config import EngineSettings, ModelSettings
 from hneurons.prepared import Prepared
 from hneurons.preparing import prepare
 from hneurons.prompts import base_ids, base_text, chat_ids
-from tests.paths import ROOT
+from tests.completions_server import COMMAND
 from tests.tiny import tiny_model
 
 TODAY = datetime.date(2024, 7, 26)
-COMMAND = f'{sys.executable} -c \'import sys; sys.path.insert(0, "{ROOT}"); sys.argv[1:] = ["{{folder}}", "{{port}}"]; '
-COMMAND += "from tests.completions_server import main; main()'"
 WARM = Decoding(max_new_tokens=8, temperature=1.0, top_k=20, top_p=0.9)
 GREEDY = Decoding(max_new_tokens=8, temperature=0)
 NEURONS = {0: [1, 7, 30], 2: [0, 47]}

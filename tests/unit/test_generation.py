@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from hneurons.config import Decoding
-from hneurons.generation import _choose, _shared_prefix, generate
+from hneurons.generation import _choose, generate
+from hneurons.kv_cache import shared_prefix
 from hneurons.seeds import seed_of
 
 PROMPTS = [[1, *range(50, 50 + n)] for n in (3, 9, 5, 14, 4)]
@@ -76,7 +77,7 @@ def test_draws_follow_the_truncated_distribution():
     assert shares[3:].sum() == 0
 
 
-def test_shared_prefix_leaves_every_prompt_a_token():
-    assert _shared_prefix([[1, 2, 3], [1, 2, 4], [1, 2]]) == 1
-    assert _shared_prefix([[1, 2, 3], [1, 2, 4, 5]]) == 2
-    assert _shared_prefix([[1], [2]]) == 0
+def testshared_prefix_leaves_every_prompt_a_token():
+    assert shared_prefix([[1, 2, 3], [1, 2, 4], [1, 2]]) == 1
+    assert shared_prefix([[1, 2, 3], [1, 2, 4, 5]]) == 2
+    assert shared_prefix([[1], [2]]) == 0

@@ -9,11 +9,13 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from hneurons import store
 from hneurons.detection import METHODS
 from hneurons.neurons import NeuronSet
 from hneurons.records import RESPONSES
+from tests.completions_server import COMMAND
 from tests.judge_server import JudgeServer, completion
 from tests.workflow.study import CONFIG, MODEL
 
@@ -244,3 +246,21 @@ def test_a_budget_that_is_too_small_is_refused_before_any_job_runs(workspace):
         said = workspace.refused("--dry-run", *with_llm(server, max_judge_calls=100))
     assert said.startswith("error: judges.llm.max_judge_calls is 100. LLM judge judge: at most ") and "about $" in said
     assert len(said.strip().splitlines()) == 1
+
+
+def test_a_server_may_generate_in_place_of_the_job(workspace):
+    models = yaml.safe_load((workspace.folder / "models.yaml").read_text())
+    workspace.set_models({MODEL: {**models[MODEL], "engine": {"command": COMMAND, "speaks": "vllm"}}})
+    asked, replied = "responses/us-cities/0000.parquet", "replies/false-premise/untouched/alpha=1.parquet"
+    try:
+        assert {"responses", "suppressed", "untouched", "replies_0", "cett"} <= set(workspace.planned()), "drawn anew"
+        workspace.run(*(f"results/served/{MODEL}/{path}" for path in (asked, replied)), "--config", "study=served")
+    finally:
+        workspace.set_models(models)
+    assert workspace.planned() == []
+    served, here = (workspace.folder / "results" / study / MODEL for study in ("served", "tiny"))
+    assert store.read_table(served / replied).equals(store.read_table(here / replied)), "greedy"
+    assert store.made_by(served / replied)["engine"] == store.made_by(served / asked)["engine"] == "vllm"
+    ours, theirs = (store.read_table(folder / asked, RESPONSES).to_pandas() for folder in (here, served))
+    assert list(map(list, ours["prompt_ids"])) == list(map(list, theirs["prompt_ids"]))
+    assert [len(p) for p in theirs["logprobs"]] == [len(ids) for ids in theirs["response_ids"]]

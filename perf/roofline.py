@@ -1,0 +1,52 @@
+"""The limit by arithmetic: what H100s could do for the paper's six models, from the sizes in config/models.yaml.
+
+A matrix product reads every weight once, two bytes in bfloat16, and takes two operations per weight and token. A step of
+decoding on few rows waits for memory, one on many rows and a forward pass for arithmetic. Layers that transformers spreads
+over several GPUs work one after the other; a server that splits every matrix comes near to the numbers times its GPUs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hneurons.config import Study
+from hneurons.model_config import load_models, shape_of_model
+
+# Of an H100 SXM: bytes of memory per second, bfloat16 operations per second (dense).
+BANDWIDTH, ARITHMETIC = 3.35e12, 989e12
+# A question with its template, and an answer; the study's default budget, and a larger one.
+PROMPT, NEW = 60, 50
+BUDGETS = (8192, 32768)
+STUDY = Path("config/config.yaml")
+
+
+def step_seconds(parameters: int, rows: int, kv_bytes: int) -> float:
+    """One step of decoding on so many rows: weights and cache are read, every row is multiplied."""
+    reading = 2 * parameters + rows * (PROMPT + NEW / 2) * kv_bytes
+    return max(reading / BANDWIDTH, 2 * parameters * rows / ARITHMETIC)
+
+
+def main() -> None:
+    import yaml
+
+    study = Study.model_validate(yaml.safe_load(STUDY.read_text()))
+    models = load_models(Path(study.models_file))
+    print(f"rows from which on arithmetic is the limit: {ARITHMETIC / BANDWIDTH:.0f}")
+    print("| model | GPUs | CETT, tokens/s | sampling, responses/s | at a budget of 32,768 | GB of cache then |")
+    print("|---|---|---|---|---|---|")
+    for name in study.models:
+        shape = shape_of_model(name, models[name])
+        # As many as hold the weights and a batch.
+        gpus = next(g for g in (1, 2, 4, 8) if 2 * shape.parameters < 0.85 * 80e9 * g)
+        kv_bytes = 2 * 2 * shape.layers * (shape.kv_width or shape.d_model)
+        found = []
+        for budget in BUDGETS:
+            rows = budget // (PROMPT + NEW)
+            found.append(f"{rows / (NEW * step_seconds(shape.parameters, rows, kv_bytes)):.0f}")
+        forward = ARITHMETIC / (2 * shape.parameters)
+        cache = BUDGETS[-1] * kv_bytes / 1e9
+        print(f"| {name} | {gpus} | {forward:,.0f} | {found[0]} | {found[1]} | {cache:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
