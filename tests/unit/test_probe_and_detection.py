@@ -12,7 +12,7 @@ from hneurons.cett_shards import shard_table
 from hneurons.choice import choices, chosen_C
 from hneurons.columns import ShardColumns
 from hneurons.config import ProbeSettings
-from hneurons.detection import baseline_logits, evaluate
+from hneurons.detection import baseline_logits, evaluate, example_frame
 from hneurons.errors import HNeuronsError
 from hneurons.folds import detect_in_folds
 from hneurons.metrics import auroc, bootstrap_interval, wilson
@@ -226,6 +226,10 @@ def test_baselines_learn_what_is_there_and_are_left_out_where_they_cannot_be():
     assert areas["logprob"] == areas["population"] == areas["bag-of-words"] == 1
     assert 0.2 < areas["length"] < 0.8
     assert "population" not in baseline_logits(examples, frame(30, 3, "test", population=False), [1])
+    told = pd.DataFrame({"question_id": ["q"], "sample": [0], "text": ["It is Rome."], "start": [6], "end": [10]})
+    told["response_ids"], told["logprobs"], told["popularity"] = [[5, 6]], [np.array([])], np.nan
+    untold = example_frame(pd.DataFrame({"question_id": ["q"], "sample": [0], "label": [1], "split": ["test"]}), told)
+    assert "logprob" not in baseline_logits(examples, untold, [1]), "a server that tells no log-probabilities"
     unknown = frame(30, 4, "test").assign(answer="Utopia")
     assert "bag-of-words" not in baseline_logits(examples, unknown, [1])
 
