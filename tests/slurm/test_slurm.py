@@ -112,7 +112,7 @@ def test_jobs_ask_slurm_for_what_their_model_needs(workspace, swept):
     rules = Counter(
         re.search(r"Comment=(?:rule|group)_([a-z_0-9]+?)(?:_wildcards|-|$)", job)[1] for job in jobs if "Comment=" in job
     )
-    assert {"responses", "cett", "probe_path", "suppressed", "probe", "folds", "untouched", "replies_0"} <= set(rules)
+    assert {"responses", "cett", "probe_path", "probe", "folds", "untouched", "replies_0", "drift"} <= set(rules)
     # Judging, downloads and tables run where snakemake does.
     assert not {
         "verdicts",
