@@ -29,6 +29,9 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 perf: $(INSTALLED)
+	$(SNAKEMAKE) results/demo/smollm2-135m-instruct/checkpoint/manifest.json
+	$(BIN)/python perf/extraction.py
+	$(BIN)/python perf/generation.py
 	$(BIN)/python perf/dry_run.py
 	$(BIN)/python perf/probe.py $(ARGS)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -72,8 +72,9 @@ def _measuring(
         for z, h, chosen in zip(*chunks, strict=True):
             # z [rows, width, d_ff], h [rows, width, d_model]
             h_norm = torch.linalg.vector_norm(h, dim=-1, dtype=torch.float32).clamp_min(torch.finfo(torch.float32).tiny)
-            parts.append(torch.bmm(chosen / h_norm[:, None, :], z.float().abs()))
-        found[layer] = torch.cat(parts) * norms[layer]
+            per_token = zip((chosen / h_norm[:, None, :]).split(_CHUNK, -1), z.split(_CHUNK, 1), strict=True)
+            parts.append(reduce(torch.add, (torch.bmm(weight, some.float().abs()) for weight, some in per_token)))
+        found[layer] = (torch.cat(parts) * norms[layer]).cpu()
 
     mlps: list[Any] = decoder_mlps(model)
     handles = [mlp.down_proj.register_forward_hook(partial(measure, i)) for i, mlp in enumerate(mlps)]
@@ -108,7 +109,7 @@ def read_prefix(model: PreTrainedModel, sequences: Sequence[Measured], norms: Se
     ids = torch.tensor([sequences[0].ids[:length]], device=model.device)
     with _measuring(model, norms, weights, found):
         text_decoder(model)(input_ids=ids, past_key_values=cache, use_cache=True)
-    return Prefix(length, as_prefix(model, cache), torch.stack([f[0].cpu() for f in found if f is not None], dim=1))
+    return Prefix(length, as_prefix(model, cache), torch.stack([f[0] for f in found if f is not None], dim=1))
 
 
 @torch.inference_mode()
@@ -149,7 +150,7 @@ def cett_batch(
             past_key_values=prefix.cache if prefix else None,
             use_cache=prefix is not None,
         )
-    values = torch.stack([f.cpu() for f in found if f is not None], dim=2)
+    values = torch.stack([f for f in found if f is not None], dim=2)
     return (values + prefix.sums / counts[:, :, None, None] if prefix else values).numpy()
 
 

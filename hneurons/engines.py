@@ -7,16 +7,17 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from openai import APIConnectionError, APIStatusError, OpenAI
-from transformers import AutoConfig, GenerationConfig
+from openai import APIConnectionError, APIStatusError, DefaultHttpxClient, InternalServerError, OpenAI
+from transformers import GenerationConfig
 
+from hneurons import store
 from hneurons.config import Decoding
 from hneurons.engine import Answered, Engine, Prompt, Transformers
 from hneurons.errors import HNeuronsError
@@ -25,7 +26,7 @@ from hneurons.generation import Response
 from hneurons.model_config import EngineSettings
 from hneurons.models import stop_token_ids
 from hneurons.prepared import Prepared
-from hneurons.prompts import chat_ids, continued_ids
+from hneurons.prompts import chat_ids, continued_ids, end_of_turn, prints_todays_date
 from hneurons.scaling import Neurons
 from hneurons.server import ModelServer
 from hneurons.study import parse_study
@@ -33,8 +34,8 @@ from hneurons.study import parse_study
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_REQUEST_S = 3600.0
-_RETRIES = 4
+_REQUEST_S = 1800.0
+_RETRIES = 2
 
 
 def engine_of_study(
@@ -51,13 +52,14 @@ def engine_of_study(
 class Served:
     """A server started by this job: of the model as it is or, within `scaled`, of an exported checkpoint.
 
-    It is started with the first request: a job that finds all of its work done starts nothing. A server returns text: where
-    it returns no token ids, the text is tokenised again; where no log-probabilities, there are none.
+    Nothing is exported or started before the first request: a job that finds all of its work done does neither. A server
+    returns text: where it returns no token ids, the text is tokenised again; where no log-probabilities, there are none.
     """
 
     def __init__(self, settings: EngineSettings, prepared: Prepared, gpus: int) -> None:
         self._settings, self._prepared, self._gpus = settings, prepared, gpus
-        self._folder: Path = prepared.folder
+        self._scaling: tuple[Neurons, float] | None = None
+        self._place: Path | None = None
         self._server: ModelServer | None = None
 
     def __enter__(self) -> Served:
@@ -76,18 +78,16 @@ class Served:
 
     @contextmanager
     def scaled(self, neurons: Neurons, alpha: float) -> Iterator[None]:
-        """Within the block, the server is one of a checkpoint whose columns are scaled by alpha; others are hard links."""
+        """Within the block, the server is one of a checkpoint whose columns are scaled by alpha."""
+        if self._scaling:
+            raise HNeuronsError("engine: a checkpoint is exported for one set of neurons at a time")
         self._stop()
-        before = self._folder
-        # Beside the weights, so that what is not scaled can be linked.
-        place = Path(tempfile.mkdtemp(prefix=".scaled-", dir=self._prepared.beside))
+        self._scaling = neurons, alpha
         try:
-            self._folder = write_scaled(before, neurons, alpha, place / "checkpoint", borrow=True)
             yield
         finally:
             self._stop()
-            self._folder = before
-            shutil.rmtree(place, ignore_errors=True)
+            self._scaling = None
 
     def sample(self, prompts: Sequence[Prompt], decoding: Decoding, *, seeds: Sequence[int], samples: int) -> Answered:
         def ask(i: int) -> list[Response]:
@@ -122,42 +122,75 @@ class Served:
         yield from self._at_once(hold, len(conversations))
 
     def _at_once(self, ask: Callable[[int], list[Response]], count: int) -> Answered:
-        """Yield what each call returns as it comes, so many at a time; the first error ends what has not begun."""
+        """Yield what each call returns as it comes, so many at a time; the first error ends the others."""
         if not count:
             return
         if self._server is None:
-            self._server = ModelServer(self._settings.command, self._folder, self._gpus, self._settings.start_timeout_s)
-            self._client = OpenAI(
-                base_url=f"{self._server.url}/v1", api_key="none", max_retries=_RETRIES, timeout=_REQUEST_S
-            )
-        with ThreadPoolExecutor(self._settings.concurrency) as pool:
-            left: dict[Future[list[Response]], int] = {pool.submit(ask, i): i for i in range(count)}
+            self._start()
+        # `transformers serve` seeds all of its requests together.
+        with ThreadPoolExecutor(self._settings.concurrency if self._by_ids else 1) as pool:
+            left = {pool.submit(ask, i): i for i in range(count)}
             try:
-                while left:
-                    for done in wait(left, return_when=FIRST_COMPLETED).done:
-                        yield [left.pop(done)], [done.result()]
-            finally:
-                pool.shutdown(cancel_futures=True)
+                for done in as_completed(left):
+                    yield [left[done]], [done.result()]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                # Requests under way would keep the job for as long as they take.
+                self._stop()
+                raise
+
+    def _start(self) -> None:
+        if not self._by_ids and prints_todays_date(self.tokenizer):
+            raise HNeuronsError(
+                "engine: the chat template prints today's date, and this server would print its own; use one that takes "
+                "token ids (speaks: vllm)"
+            )
+        folder = self._prepared.folder
+        if self._scaling:
+            # Beside the weights, so that what is not scaled can be linked.
+            self._place = Path(tempfile.mkdtemp(prefix=".scaled-", dir=self._prepared.beside))
+            folder = write_scaled(folder, *self._scaling, self._place / "checkpoint", borrow=True)
+        self._model = str(folder.resolve())
+        settings, dtype = self._settings, self._prepared.identity["dtype"]
+        self._server = ModelServer(
+            settings.command, settings.start_timeout_s, folder=self._model, gpus=self._gpus, dtype=dtype
+        )
+        self._client = OpenAI(
+            base_url=f"{self._server.url}/v1",
+            api_key="none",
+            max_retries=_RETRIES,
+            timeout=_REQUEST_S,
+            # It is on this machine, whatever proxy leads out of it.
+            http_client=DefaultHttpxClient(trust_env=False),
+        )
+
+    def _stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+        if self._place is not None:
+            shutil.rmtree(self._place, ignore_errors=True)
+            self._place = None
 
     def _ask(
         self, ids: list[int], text: str, said: Sequence[str] | None, decoding: Decoding, seed: int, samples: int
     ) -> list[Response]:
         """Responses to one prompt. said: the turns of a chat; None where a text is completed."""
-        assert self._server is not None
+        server = self._server
+        assert server is not None
         try:
             if self._by_ids:
                 return self._completed(ids, said is None, decoding, seed, samples)
             return [self._said(ids, text, said, decoding, seed + i) for i in range(samples)]
-        except APIConnectionError as error:
-            self._server.check()
-            raise HNeuronsError(f"engine: the server does not answer: {error.__cause__ or error}") from None
+        except (APIConnectionError, InternalServerError) as error:
+            raise server.failed(f"it does not answer: {error.__cause__ or error}") from None
         except APIStatusError as error:
             raise HNeuronsError(f"engine: the server refuses a request with {error.status_code}: {error.message}") from None
 
     def _completed(self, ids: list[int], base: bool, decoding: Decoding, seed: int, samples: int) -> list[Response]:
         """vLLM and SGLang read the prompt's own token ids, draw all its samples at once, and say log-probabilities."""
         found = self._client.completions.create(
-            model=str(self._folder.resolve()),
+            model=self._model,
             prompt=ids,
             n=samples,
             logprobs=0,
@@ -166,12 +199,15 @@ class Served:
             top_p=decoding.top_p,
             max_tokens=decoding.max_new_tokens,
             stop=["\n"] if base else None,
-            extra_body={"top_k": decoding.top_k or -1, "return_token_ids": True},
+            presence_penalty=0,
+            frequency_penalty=0,
+            # As in the job itself, nothing else of a checkpoint's generation_config.json counts.
+            extra_body={"top_k": decoding.top_k or -1, "min_p": 0, "repetition_penalty": 1, "return_token_ids": True},
         )
         responses = []
         for choice in sorted(found.choices, key=lambda c: c.index):
             returned = (choice.model_extra or {}).get("token_ids")
-            token_ids = list(returned) if returned else self._tokenised(choice.text, choice.finish_reason == "stop")
+            token_ids = list(returned) if returned else self._tokenised(choice.text, choice.finish_reason == "stop", base)
             logprobs = list((choice.logprobs and choice.logprobs.token_logprobs) or [])
             aligned = [float(p) for p in logprobs] if len(logprobs) == len(token_ids) else []
             responses.append(Response(token_ids, aligned, "length" if choice.finish_reason == "length" else "stop"))
@@ -186,10 +222,12 @@ class Served:
             "do_sample": not greedy,
             "eos_token_id": self._stops,
             "pad_token_id": self._stops[0],
+            # As in the job itself, nothing else of a checkpoint's generation_config.json counts.
+            **{"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_p": 0.0, "typical_p": 1.0},
             **({} if greedy else drawn),
         }
         options: Any = {"generation_config": json.dumps(config), "seed": _seed(seed)}
-        model = str(self._folder.resolve())
+        model = self._model
         done: Any
         if said is None:
             done = self._client.completions.create(model=model, prompt=text, stop=["\n"], extra_body=options)
@@ -204,7 +242,9 @@ class Served:
                 f"engine: the server read a prompt of {done.usage.prompt_tokens} tokens, which is {len(ids)} here: its "
                 "chat template is another one or prints another date; use a server that takes token ids (speaks: vllm)"
             )
-        return Response(self._tokenised(said_text, reason == "stop"), [], "length" if reason == "length" else "stop")
+        return Response(
+            self._tokenised(said_text, reason == "stop", said is None), [], "length" if reason == "length" else "stop"
+        )
 
     @property
     def _by_ids(self) -> bool:
@@ -212,20 +252,23 @@ class Served:
 
     @cached_property
     def _stops(self) -> list[int]:
+        folder = self._prepared.folder
         try:
-            config = GenerationConfig.from_pretrained(self._prepared.folder)
+            config = GenerationConfig.from_pretrained(folder)
         except OSError:
-            config = GenerationConfig.from_model_config(AutoConfig.from_pretrained(self._prepared.folder))
+            config = GenerationConfig(eos_token_id=store.read_json(folder / "config.json").get("eos_token_id"))
         return stop_token_ids(config, self.tokenizer)
 
-    def _tokenised(self, text: str, ended: bool) -> list[int]:
+    def _tokenised(self, text: str, ended: bool, base: bool) -> list[int]:
+        """Token ids of a text, with what ended it: the line break of a base model, the template's end of a turn."""
+        if base and ended:
+            return [int(i) for i in self.tokenizer(f"{text}\n", add_special_tokens=False)["input_ids"]]
         ids = [int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
-        return [*ids, self._stops[0]] if ended or not ids else ids
+        return [*ids, self._end_of_turn] if ended or not ids else ids
 
-    def _stop(self) -> None:
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
+    @cached_property
+    def _end_of_turn(self) -> int:
+        return end_of_turn(self.tokenizer, self._stops)
 
 
 def _seed(seed: int) -> int:

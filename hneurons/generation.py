@@ -89,7 +89,7 @@ def _prefill(
     if past is not None:
         cache, before = cache_of(model, past)
         known = before.sum(-1).tolist()
-    elif len(prompts) > 1 and sees_everything(cache) and (shared := shared_prefix(prompts)):
+    elif len(prompts) > 1 and sees_everything(cache) and (shared := shared_prefix([list(p) for p in prompts])):
         head = torch.tensor([list(prompts[0][:shared])], device=model.device)
         model(input_ids=head, past_key_values=cache, use_cache=True, logits_to_keep=1)
         cache.batch_repeat_interleave(len(prompts))

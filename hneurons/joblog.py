@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ def job(log: str | Path, threads: int = 1) -> Iterator[dict[str, float]]:
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     stderr = sys.stderr
+    # Cancelled or out of time: what a job has started is stopped, and what lies about is removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with open(log, "w", encoding="utf-8") as file:
         sys.stderr = _Tee(stderr, file)
         try:

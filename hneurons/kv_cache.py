@@ -107,9 +107,8 @@ def as_prefix(model: PreTrainedModel, read: DynamicCache) -> DynamicCache:
     return cache
 
 
-def shared_prefix(rows: Sequence[Sequence[Any]]) -> int:
+def shared_prefix(rows: Sequence[list[Any]]) -> int:
     """How many first elements all rows have in common, at least one of each left over."""
-    ordered = sorted(map(list, rows))
-    first, last = ordered[0], ordered[-1]  # in dictionary order: what these two share, all share
+    first, last = min(rows), max(rows)  # in dictionary order: what these two share, all share
     most = min(map(len, rows)) - 1
     return next((i for i in range(most) if first[i] != last[i]), most)

@@ -66,7 +66,9 @@ class EngineSettings(Settings):
     """A server that a job starts to generate with, in place of transformers in the job itself."""
 
     command: str = Field(
-        description="what starts it; {folder} stands for the checkpoint, {port} for its port, {gpus} for the job's GPUs"
+        min_length=1,
+        description="what starts it; {folder} stands for the checkpoint, {port} for its port, {gpus} for the job's GPUs, "
+        "{dtype} for the model's",
     )
     speaks: Literal["vllm", "transformers"] = Field(
         description="vllm: completions of token ids (vLLM, SGLang); transformers: what `transformers serve` understands"

@@ -24,7 +24,9 @@ def chat_ids(tokenizer: PreTrainedTokenizerBase, said: Sequence[str], date: date
     return [int(i) for i in _templated(tokenizer, said, date, tokenize=True)["input_ids"]]
 
 
-def _templated(tokenizer: PreTrainedTokenizerBase, said: Sequence[str], date: datetime.date, tokenize: bool) -> Any:
+def _templated(
+    tokenizer: PreTrainedTokenizerBase, said: Sequence[str], date: datetime.date, tokenize: bool, reply: bool = True
+) -> Any:
     if not tokenizer.chat_template:
         raise HNeuronsError(f"{tokenizer.name_or_path}: the tokenizer has no chat template; use an instruct model")
     roles = ("user", "assistant")
@@ -32,7 +34,7 @@ def _templated(tokenizer: PreTrainedTokenizerBase, said: Sequence[str], date: da
     # Templates that can open a chain of thought (Qwen 3) are told not to; the others do not know the word.
     return tokenizer.apply_chat_template(
         messages,
-        add_generation_prompt=True,
+        add_generation_prompt=reply,
         tokenize=tokenize,
         return_dict=tokenize,
         enable_thinking=False,
@@ -80,6 +82,19 @@ def newline_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Every token whose text holds a line break: a base model's answer ends there."""
     texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
     return [i for i, text in enumerate(texts) if "\n" in text]
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int]) -> int:
+    """The token that the chat template ends a turn with; of a template that ends none, the tokenizer's end token."""
+    if tokenizer.chat_template:
+        said = _templated(tokenizer, ["a", "b"], datetime.date.min, tokenize=True, reply=False)["input_ids"]
+        if ends := [int(i) for i in said if i in set(stop_ids)]:
+            return ends[-1]
+    return int(tokenizer.eos_token_id) if tokenizer.eos_token_id is not None else stop_ids[0]
+
+
+def prints_todays_date(tokenizer: PreTrainedTokenizerBase) -> bool:
+    return bool(tokenizer.chat_template) and "strftime_now(" in tokenizer.get_chat_template()
 
 
 def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:

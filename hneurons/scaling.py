@@ -68,7 +68,8 @@ def _columns(down_projs: Mapping[int, nn.Linear], neurons: Neurons, alpha: float
         yield
     finally:
         with torch.no_grad():
-            for layer, columns in kept.items():
+            # Last first: layers that share a weight get back what each found.
+            for layer, columns in reversed(kept.items()):
                 down_projs[layer].weight[:, list(neurons[layer])] = columns
 
 

@@ -13,8 +13,9 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections import deque
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 from hneurons.errors import HNeuronsError
 
@@ -31,21 +32,22 @@ def _dies_with_its_parent() -> None:
 class ModelServer:
     """A server on a free port of this machine.
 
-    command: what starts it; {folder}, {port} and {gpus} stand for the checkpoint, the port and how many GPUs the job has.
-    Its program is looked for beside this Python first. Raises HNeuronsError, with the end of what it said, if it ends or is
-    not ready in time.
+    command: what starts it; {port} stands for its port, and each name in braces for a value. Its program is looked for
+    beside this Python first. Raises HNeuronsError, with the end of what it said, if it ends or is not ready in time.
     """
 
-    def __init__(self, command: str, folder: str | Path, gpus: int, timeout_s: float) -> None:
+    def __init__(self, command: str, timeout_s: float, **values: Any) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         try:
-            words = [w.format(folder=Path(folder).resolve(), port=self.port, gpus=gpus) for w in shlex.split(command)]
+            words = [w.format(port=self.port, **values) for w in shlex.split(command)]
         except (ValueError, KeyError, IndexError) as error:
-            raise HNeuronsError(f"engine.command: {error!r}: it may name {{folder}}, {{port}} and {{gpus}}") from None
+            named = ", ".join(f"{{{name}}}" for name in ("port", *values))
+            raise HNeuronsError(f"engine.command: {error!r}: it may name {named}; write other braces twice") from None
         beside = Path(sys.executable).parent / words[0]
         # Open as long as the server runs.
+        self._asked_once, self._told = Lock(), False
         self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         try:
             self._process = subprocess.Popen(
@@ -67,10 +69,17 @@ class ModelServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def check(self) -> None:
-        """Raises HNeuronsError if the server has ended."""
-        if (status := self._process.poll()) is not None:
-            raise HNeuronsError(f"engine: the server ended with status {status}: {self._last_words()}")
+    def failed(self, what: str) -> HNeuronsError:
+        """What failed, or that the server has ended, with its last lines; all that it said goes to stderr."""
+        status = self._process.poll()
+        with self._asked_once:
+            self._said.seek(0)
+            lines = [line.rstrip() for line in self._said if line.strip()]
+            if not self._told:
+                print("\n".join(f"server: {line}" for line in lines), file=sys.stderr, flush=True)
+            self._told = True
+        what = what if status is None else f"the server ended with status {status}"
+        return HNeuronsError(f"engine: {what}: {' | '.join(lines[-3:]) or 'it said nothing'}")
 
     def stop(self) -> None:
         """Ask it to end, with all that it started; after half a minute, make it."""
@@ -85,17 +94,15 @@ class ModelServer:
         self._process.wait()
 
     def _wait(self, timeout_s: float) -> None:
+        # It is on this machine, whatever proxy leads out of it.
+        local = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            self.check()
+            if self._process.poll() is not None:
+                break
             try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
+                with local.open(f"{self.url}/health", timeout=5):
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
-        raise HNeuronsError(f"engine: no answer from {self.url}/health within {timeout_s:g} s: {self._last_words()}")
-
-    def _last_words(self) -> str:
-        self._said.seek(0)
-        lines = deque((line.strip() for line in self._said if line.strip()), maxlen=3)
-        return " | ".join(lines) or "it said nothing"
+        raise self.failed(f"no answer from {self.url}/health within {timeout_s:g} s")

@@ -14,7 +14,7 @@ from hneurons.model_config import load_models, shape_of_model
 
 # Of an H100 SXM: bytes of memory per second, bfloat16 operations per second (dense).
 BANDWIDTH, ARITHMETIC = 3.35e12, 989e12
-# A question with its template, and an answer; the study's default budget, and a larger one.
+# A question with its template, and an answer; the default budget of tokens, and a larger one.
 PROMPT, NEW = 60, 50
 BUDGETS = (8192, 32768)
 STUDY = Path("config/config.yaml")

@@ -25,7 +25,7 @@ from tests.paths import ROOT
 COMMAND = f"env PYTHONPATH={ROOT} {sys.executable} -m tests.completions_server {{folder}} {{port}}"
 KNOWN = {
     *("model", "prompt", "n", "logprobs", "seed", "temperature", "top_p", "top_k", "max_tokens", "stop"),
-    "return_token_ids",
+    *("return_token_ids", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"),
 }
 
 

@@ -99,7 +99,7 @@ def test_a_server_does_not_outlive_a_killed_job(prepared, manifest, tmp_path):
     code = (
         "import sys, time\n"
         "from hneurons.server import ModelServer\n"
-        f"server = ModelServer({COMMAND!r}, {str(prepared.folder)!r}, 0, 180)\n"
+        f"server = ModelServer({COMMAND!r}, 180)\n"
         "print(server._process.pid, flush=True)\n"
         "time.sleep(600)\n"
     )

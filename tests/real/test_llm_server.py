@@ -7,14 +7,7 @@ come through is shown with a tiny model that has some by heart.
 from __future__ import annotations
 
 import json
-import socket
 import sqlite3
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 
 import pytest
 
@@ -27,53 +20,18 @@ from hneurons.judges.llm import LLMJudge, correctness_user
 from hneurons.judges.panel import Panel
 from hneurons.judges.states import ERROR, Answer
 from hneurons.llm_client import LLMClient
+from hneurons.server import ModelServer
 from tests.paths import FIXTURES, json_lines
 from tests.tiny import byte_level_tokenizer, learn_by_heart
 
 ANSWERS = [Answer(r["question"], r["response"], r["aliases"]) for r in json_lines(FIXTURES / "sentences.jsonl")[:10]]
 
 
-class Server:
-    """`transformers serve` on a free port, until the test ends."""
-
-    def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        program = Path(sys.executable).with_name("transformers")
-        command = [program, "serve", "--host", "127.0.0.1", "--port", str(self.port)]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    def wait(self) -> None:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.url}/models", timeout=5)
-                return
-            except urllib.error.HTTPError:
-                return  # it listens: without a cache of models it cannot list any
-            except (urllib.error.URLError, OSError):
-                assert self.process.poll() is None, "the server ended"
-                assert time.monotonic() < deadline, "the server did not start in time"
-                time.sleep(0.3)
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-
-
 @pytest.fixture(scope="module")
 def server():
-    running = Server()
-    try:
-        running.wait()
-        yield running
-    finally:
-        running.stop()
+    running = ModelServer("transformers serve --host 127.0.0.1 --port {port}", 120)
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +41,7 @@ def weights(manifest):
 
 def settings(server, weights, **changes):
     options = {
-        "base_url": server.url,
+        "base_url": f"{server.url}/v1",
         "max_judge_calls": 100,
         "api_key_env": None,
         "concurrency": 2,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import os
+import subprocess
 import sys
 
 import pytest
@@ -120,7 +122,7 @@ def test_a_refused_request_is_told(prepared):
     [
         (f"{sys.executable} -c \"exit('no GPU')\"", "the server ended with status 1: no GPU"),
         ("no-such-server {port}", "no-such-server cannot be started: No such file"),
-        ("serve {model}", "it may name {folder}"),
+        ("serve {model}", "it may name {port}, {folder}, {gpus}, {dtype}"),
         (f"{sys.executable} -c 'import time; print(\"busy\", flush=True); time.sleep(99)'", "within 1 s: busy"),
     ],
 )
@@ -128,3 +130,28 @@ def test_a_server_that_does_not_start_is_told(prepared, command, message):
     settings = EngineSettings(command=command, speaks="vllm", start_timeout_s=1)
     with pytest.raises(HNeuronsError, match=message), Served(settings, prepared, 0) as engine:
         sampled(engine)
+
+
+def test_a_cancelled_job_stops_its_server_and_leaves_no_checkpoint(prepared, tmp_path):
+    code = f"""
+import time
+from hneurons.engines import Served
+from hneurons.joblog import job
+from hneurons.model_config import EngineSettings
+from hneurons.prepared import Prepared
+prepared = Prepared({str(prepared.beside / "manifest.json")!r})
+with job({str(tmp_path / "job.log")!r}):
+    with Served(EngineSettings(command={COMMAND!r}, speaks="vllm"), prepared, 0) as engine:
+        with engine.scaled({NEURONS!r}, 0.0):
+            engine._start()
+            print(engine._server._process.pid, flush=True)
+            time.sleep(600)
+"""
+    job = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    server = int(job.stdout.readline())
+    assert list(prepared.beside.glob(".scaled-*"))
+    job.terminate()
+    assert job.wait(60) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
+    assert not list(prepared.beside.glob(".scaled-*"))
