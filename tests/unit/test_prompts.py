@@ -10,7 +10,7 @@ import pytest
 from hneurons import store
 from hneurons.errors import HNeuronsError
 from hneurons.prepared import load_tokenizer
-from hneurons.prompts import base_ids, chat_ids, newline_ids, template_hash
+from hneurons.prompts import base_ids, chat_ids, end_of_turn, newline_ids, prints_todays_date, template_hash
 
 # As Llama 3 and Mistral Small write today's date into the system prompt.
 DATED = (
@@ -59,3 +59,17 @@ def test_a_template_that_lies_with_the_processor_is_found(tmp_path, tokenizer):
 def test_a_base_model_is_asked_to_complete(tokenizer):
     assert tokenizer.decode(base_ids(tokenizer, "Where is Lyon?"), skip_special_tokens=True) == "Where is Lyon?\nAnswer:"
     assert all("\n" in tokenizer.decode([i]) for i in newline_ids(tokenizer)) and newline_ids(tokenizer)
+
+
+def test_a_turn_ends_with_the_templates_own_token(tokenizer):
+    stops = [1, 2]
+    assert end_of_turn(tokenizer, stops) == 2
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = "{% for m in messages %}{{ m['content'] }}<s>{% endfor %}"
+    assert end_of_turn(other, stops) == 1, "what the template writes, not the tokenizer's end token"
+    other.chat_template = None
+    assert end_of_turn(other, stops) == tokenizer.eos_token_id == 2
+
+
+def test_a_template_that_prints_the_date_is_known(tokenizer, dated):
+    assert prints_todays_date(dated) and not prints_todays_date(tokenizer)
