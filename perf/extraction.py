@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from shapes import DEVICE, SHAPES, demo_model, random_model
+from shapes import DEVICE, SHAPES, demo_model, questions, random_model, templated
 from side_by_side import THREADS, Peak, anonymous_gb, in_turns, of, ratio, report
 from transformers import PreTrainedModel
 
@@ -29,17 +29,18 @@ from hneurons.cett import Measured, cett, column_norms
 from hneurons.generation import left_pad, position_ids
 from hneurons.models import decoder_mlps, text_decoder
 
-REPEATS = 5
+REPEATS = 3
 BUDGET = 8192
 
 
-def examples(vocabulary: int, count: int, shortest: int, longest: int) -> list[Measured]:
-    """Sequences of random tokens: the last quarter of each is the response, the first half of that the answer."""
+def examples(prompts: list[list[int]], shortest: int, longest: int) -> list[Measured]:
+    """Prompts and responses of random tokens of which all but the last three are the answer."""
     rng = np.random.default_rng(0)
     found = []
-    for n in rng.integers(shortest, longest + 1, count):
-        answer = [n - n // 4 <= i < n - n // 8 for i in range(n)]
-        found.append(Measured(rng.integers(3, vocabulary, n).tolist(), [answer, [not a for a in answer]]))
+    for prompt, new in zip(prompts, rng.integers(shortest, longest + 1, len(prompts)), strict=True):
+        answer = [len(prompt) <= i < len(prompt) + new - 3 for i in range(len(prompt) + new)]
+        ids = [*prompt, *rng.integers(3, 1000, new).tolist()]
+        found.append(Measured(ids, [answer, [not a for a in answer]]))
     return found
 
 
@@ -100,7 +101,7 @@ def speed(model: PreTrainedModel, some: list[Measured]) -> dict[str, Any]:
 def memory(way: str, layers: int, tokens: int) -> dict[str, float]:
     """Peak beyond the weights of one example at the shapes of Llama-3.1-8B, in GB; in a process of its own."""
     model = random_model("llama-3.1-8b", layers)
-    some = examples(1000, 1, tokens, tokens)
+    some = examples([list(range(3, tokens - 61))], 64, 64)
     norms = column_norms(model) if way == "reference" else []
     before = anonymous_gb()
     with Peak() as peak, tempfile.TemporaryDirectory() as folder:
@@ -127,9 +128,10 @@ def main() -> None:
         print(json.dumps(memory(asked.memory[0], int(asked.memory[1]), int(asked.memory[2]))))
         return
     if asked.shape:
-        model, some = random_model(asked.shape), examples(30_000, 512, 60, 160)
+        model, some = random_model(asked.shape), examples(templated(512), 10, 50)
     else:
-        model, some = demo_model().model, examples(30_000, 64, 40, 90)
+        prepared = demo_model()
+        model, some = prepared.model, examples(questions(prepared, 64), 8, 20)
     found = speed(model, some)
     lines = [
         (f"CETT on {asked.shape or 'the demo model'}, {DEVICE}, ours / bare forward", of(found["ours_over_limit"])),

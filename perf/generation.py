@@ -10,25 +10,22 @@ generation of equal length; a job of seven α against seven jobs of one, less th
 from __future__ import annotations
 
 import argparse
-import datetime
 import time
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from shapes import DEVICE, SHAPES, demo_model, random_model
+from shapes import DEVICE, SHAPES, demo_model, questions, random_model, templated
 from side_by_side import MODEL, THREADS, in_turns, of, ratio, report
 from torch import nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from hneurons.config import Decoding
-from hneurons.datasets.geography import known_cities
 from hneurons.generation import generate, left_pad
 from hneurons.models import stop_token_ids, text_decoder
 from hneurons.prepared import Prepared
-from hneurons.prompts import chat_ids
 from hneurons.scaling import scaled
 
 SAMPLES = 10
@@ -148,7 +145,7 @@ def sweep(model: PreTrainedModel, prompts: list[list[int]], neurons: dict[int, l
     }
 
 
-def jobs(prompts: list[list[int]], neurons: dict[int, list[int]], repeats: int = 3) -> dict[str, Any]:
+def jobs(prompts: list[list[int]], neurons: dict[int, list[int]], repeats: int = 2) -> dict[str, Any]:
     """Seven α after one load, against seven times one α with its load, less the six loads."""
     greedy = Decoding(max_new_tokens=32, temperature=0)
     found: dict[str, list[float]] = {"seven": [], "one": [], "load": []}
@@ -180,15 +177,12 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     if shape:
         model = random_model(shape)
-        rng = np.random.default_rng(0)
-        prompts = [rng.integers(3, 30_000, n).tolist() for n in rng.integers(40, 80, 64)]
+        prompts = templated(64)
         decoding, stops = Decoding(max_new_tokens=50), [2]
     else:
         prepared = demo_model()
         model, tokenizer = prepared.model, prepared.tokenizer
-        date = datetime.date(2024, 7, 26)
-        cities = [city.name for city in known_cities()[:24]]
-        prompts = [chat_ids(tokenizer, [f"In which country is the city of {city}?"], date) for city in cities]
+        prompts = questions(prepared, 24)
         decoding = Decoding(max_new_tokens=20)
         stops = stop_token_ids(model.generation_config, tokenizer)
     rng = np.random.default_rng(0)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 from typing import Any
 
+import numpy as np
 import torch
 from side_by_side import MODEL
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
 
+from hneurons.datasets.geography import known_cities
 from hneurons.prepared import Prepared
+from hneurons.prompts import chat_ids
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LLAMA_8B: dict[str, Any] = {
@@ -41,3 +45,16 @@ def demo_model() -> Prepared:
     if not MODEL.is_file():
         sys.exit(f"error: {MODEL} is not there; run `make perf`, which prepares it")
     return Prepared(MODEL)
+
+
+def questions(prepared: Prepared, count: int) -> list[list[int]]:
+    """The demo's questions as its model reads them."""
+    date = datetime.date(2024, 7, 26)
+    cities = [city.name for city in known_cities()[:count]]
+    return [chat_ids(prepared.tokenizer, [f"In which country is the city of {city}?"], date) for city in cities]
+
+
+def templated(count: int) -> list[list[int]]:
+    """Random questions after the same 35 tokens, as many as the system prompt and template of Llama 3 have."""
+    rng = np.random.default_rng(0)
+    return [[*range(3, 38), *rng.integers(3, 30_000, n).tolist()] for n in rng.integers(15, 45, count)]

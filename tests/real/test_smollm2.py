@@ -86,6 +86,19 @@ def test_greedy_equals_the_library_in_a_batch_with_a_shared_prefill(real, prompt
         assert ours.token_ids == theirs[0, len(prompt) :].tolist()
 
 
+def test_log_probabilities_of_samples_equal_a_teacher_forced_pass(real, prompts):
+    decoding = Decoding(max_new_tokens=12, temperature=1.0, top_k=50, top_p=0.9)
+    stops = stop_token_ids(real[0].generation_config, real[1])
+    found = dict(generate(real[0], prompts[:3], decoding, seeds=[1, 2, 3], stop_ids=stops, samples=4))
+    for i, responses in found.items():
+        for response in responses:
+            ids = torch.tensor([[*prompts[i], *response.token_ids]])
+            with torch.no_grad():
+                logprobs = real[0](input_ids=ids).logits[0].log_softmax(-1)
+            expected = [logprobs[len(prompts[i]) - 1 + n, t].item() for n, t in enumerate(response.token_ids)]
+            assert response.logprobs == pytest.approx(expected, abs=1e-4)
+
+
 def test_alpha_1_is_byte_identical_and_0_is_not(real, prompts):
     untouched = greedy(real, prompts)
     with scaled(real[0], CHOSEN, 1):
