@@ -6,6 +6,7 @@ up to the floating-point noise of another batch shape.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -57,6 +58,25 @@ def position_ids(mask: torch.Tensor) -> torch.Tensor:
     return (mask.cumsum(-1) - 1).clamp_min(0)
 
 
+def top_k(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k largest logits of each row, largest first, and their tokens, both [rows, k].
+
+    They lie in the k blocks with the largest maxima: of a large vocabulary few logits are sorted.
+    """
+    rows, vocabulary = logits.shape
+    block = max(1, math.isqrt(vocabulary // k))
+    blocks = -(-vocabulary // block)
+    if blocks <= k:
+        values, tokens = torch.topk(logits, k, dim=-1)
+        return values, tokens
+    padded = torch.nn.functional.pad(logits, (0, blocks * block - vocabulary), value=-torch.inf)
+    places = padded.view(rows, blocks, block)
+    best = places.amax(-1).topk(k, dim=-1).indices
+    candidates = places.gather(1, best[:, :, None].expand(-1, -1, block)).flatten(1)
+    values, found = candidates.topk(k, dim=-1)
+    return values, best.gather(1, found // block) * block + found % block
+
+
 def _choose(logits: torch.Tensor, decoding: Decoding, uniforms: torch.Tensor) -> torch.Tensor:
     """Next token of each row: the largest logit when greedy, else temperature, top-k, then top-p on what top-k left.
 
@@ -65,8 +85,8 @@ def _choose(logits: torch.Tensor, decoding: Decoding, uniforms: torch.Tensor) ->
     if decoding.temperature == 0:
         return logits.argmax(-1)
     k = min(decoding.top_k or logits.shape[-1], logits.shape[-1])
-    values, tokens = torch.topk(logits / decoding.temperature, k, dim=-1)
-    probs = values.softmax(-1)
+    values, tokens = top_k(logits, k)
+    probs = (values / decoding.temperature).softmax(-1)
     before = probs.cumsum(-1) - probs
     probs = probs.masked_fill(before >= decoding.top_p, 0.0)
     cumulative = probs.cumsum(-1)

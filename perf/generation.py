@@ -178,12 +178,12 @@ def main() -> None:
     if shape:
         model = random_model(shape)
         prompts = templated(64)
-        decoding, stops = Decoding(max_new_tokens=50), [2]
+        decoding, stops = Decoding(max_new_tokens=50, temperature=1.0, top_k=50, top_p=0.9), [2]
     else:
         prepared = demo_model()
         model, tokenizer = prepared.model, prepared.tokenizer
         prompts = questions(prepared, 24)
-        decoding = Decoding(max_new_tokens=20)
+        decoding = Decoding(max_new_tokens=20, temperature=1.0, top_k=50, top_p=0.9)
         stops = stop_token_ids(model.generation_config, tokenizer)
     rng = np.random.default_rng(0)
     config = model.config.get_text_config()

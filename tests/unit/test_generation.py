@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hneurons.config import Decoding
-from hneurons.generation import _choose, generate
+from hneurons.generation import _choose, generate, top_k
 from hneurons.kv_cache import shared_prefix
 from hneurons.seeds import seed_of
 
@@ -81,3 +81,13 @@ def testshared_prefix_leaves_every_prompt_a_token():
     assert shared_prefix([[1, 2, 3], [1, 2, 4], [1, 2]]) == 1
     assert shared_prefix([[1, 2, 3], [1, 2, 4, 5]]) == 2
     assert shared_prefix([[1], [2]]) == 0
+
+
+@pytest.mark.parametrize(("vocabulary", "k"), [(49152, 50), (5003, 50), (400, 1), (97, 20), (60, 60), (30, 20)])
+def test_top_k_by_blocks_is_top_k(vocabulary, k):
+    logits = torch.randn(7, vocabulary, generator=torch.Generator().manual_seed(vocabulary))
+    # All of the largest side by side, in one block.
+    logits[3, -25:] += 10
+    values, tokens = top_k(logits, k)
+    assert torch.equal(values, torch.topk(logits, k).values)
+    assert torch.equal(logits.gather(1, tokens), values) and all(len(set(row)) == k for row in tokens.tolist())
