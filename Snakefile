@@ -83,6 +83,7 @@ pathvars:
 
 
 include: "rules/common.smk"
+include: "rules/targets.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/responses.smk"

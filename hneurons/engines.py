@@ -18,6 +18,7 @@ from openai import APIConnectionError, APIStatusError, DefaultHttpxClient, Inter
 from transformers import GenerationConfig
 
 from hneurons import store
+from hneurons.checkpoint import Checkpoint
 from hneurons.config import Decoding
 from hneurons.engine import Answered, Engine, Prompt, Transformers
 from hneurons.errors import HNeuronsError
@@ -26,7 +27,7 @@ from hneurons.generation import Response
 from hneurons.model_config import EngineSettings
 from hneurons.models import stop_token_ids
 from hneurons.prepared import Prepared
-from hneurons.prompts import chat_ids, continued_ids, end_of_turn, prints_todays_date
+from hneurons.prompts import chat_ids, continued_ids, end_of_turn, messages_of, prints_todays_date
 from hneurons.scaling import Neurons
 from hneurons.server import ModelServer
 from hneurons.study import parse_study
@@ -149,7 +150,7 @@ class Served:
         if self._scaling:
             # Beside the weights, so that what is not scaled can be linked.
             self._place = Path(tempfile.mkdtemp(prefix=".scaled-", dir=self._prepared.beside))
-            folder = write_scaled(folder, *self._scaling, self._place / "checkpoint", borrow=True)
+            folder = write_scaled(Checkpoint(folder), *self._scaling, self._place / "checkpoint", borrow=True)
         self._model = str(folder.resolve())
         settings, dtype = self._settings, self._prepared.identity["dtype"]
         self._server = ModelServer(
@@ -216,7 +217,7 @@ class Served:
     def _said(self, ids: list[int], text: str, said: Sequence[str] | None, decoding: Decoding, seed: int) -> Response:
         """`transformers serve` reads messages or a text and gives one response to a request."""
         greedy = decoding.temperature == 0
-        drawn = {"temperature": decoding.temperature, "top_k": decoding.top_k or 0, "top_p": decoding.top_p}
+        drawn = {"temperature": decoding.temperature, "top_k": decoding.top_k, "top_p": decoding.top_p}
         config = {
             "max_new_tokens": decoding.max_new_tokens,
             "do_sample": not greedy,
@@ -233,8 +234,7 @@ class Served:
             done = self._client.completions.create(model=model, prompt=text, stop=["\n"], extra_body=options)
             said_text, reason = done.choices[0].text, done.choices[0].finish_reason
         else:
-            roles = ("user", "assistant")
-            messages: Any = [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(said)]
+            messages: Any = messages_of(said)
             done = self._client.chat.completions.create(model=model, messages=messages, extra_body=options)
             said_text, reason = done.choices[0].message.content or "", done.choices[0].finish_reason
         if done.usage and done.usage.prompt_tokens != len(ids):

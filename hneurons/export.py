@@ -53,7 +53,7 @@ def export(model: str | Path, neurons: NeuronSet, alpha: float, out: str | Path,
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        write_scaled(folder, neurons.by_layer(), alpha, part)
+        write_scaled(checkpoint, neurons.by_layer(), alpha, part)
         if (part / "README.md").exists():
             (part / "README.md").rename(part / "README.original.md")
         (part / "README.md").write_text(_card(neurons, alpha, checkpoint), encoding="utf-8")
@@ -64,18 +64,17 @@ def export(model: str | Path, neurons: NeuronSet, alpha: float, out: str | Path,
     return out
 
 
-def write_scaled(folder: Path, neurons: Neurons, alpha: float, out: Path, *, borrow: bool = False) -> Path:
-    """The checkpoint in a folder with the neurons' columns scaled by alpha, and nothing else of it changed.
+def write_scaled(checkpoint: Checkpoint, neurons: Neurons, alpha: float, out: Path, *, borrow: bool = False) -> Path:
+    """A checkpoint in another folder with the neurons' columns scaled by alpha, and nothing else of it changed.
 
     borrow: for a folder that is gone before the first one, symbolic links will do where hard links cannot be.
     """
-    checkpoint = Checkpoint(folder)
     touched: dict[Path, dict[str, list[int]]] = defaultdict(dict)
     for layer, indices in neurons.items():
         matrix = checkpoint.down_proj(layer)
         touched[matrix.path][matrix.name] = list(indices)
-    for source in sorted(p for p in folder.rglob("*") if p.is_file()):
-        target = out / source.relative_to(folder)
+    for source in sorted(p for p in checkpoint.folder.rglob("*") if p.is_file()):
+        target = out / source.relative_to(checkpoint.folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         if source in touched:
             _scaled(source, touched[source], alpha, target)

@@ -24,16 +24,20 @@ def chat_ids(tokenizer: PreTrainedTokenizerBase, said: Sequence[str], date: date
     return [int(i) for i in _templated(tokenizer, said, date, tokenize=True)["input_ids"]]
 
 
+def messages_of(said: Sequence[str]) -> list[dict[str, str]]:
+    """A conversation whose turns alternate user, assistant, user, …, as chat templates and servers read it."""
+    roles = ("user", "assistant")
+    return [{"role": roles[i % 2], "content": text} for i, text in enumerate(said)]
+
+
 def _templated(
     tokenizer: PreTrainedTokenizerBase, said: Sequence[str], date: datetime.date, tokenize: bool, reply: bool = True
 ) -> Any:
     if not tokenizer.chat_template:
         raise HNeuronsError(f"{tokenizer.name_or_path}: the tokenizer has no chat template; use an instruct model")
-    roles = ("user", "assistant")
-    messages = [{"role": roles[i % 2], "content": text} for i, text in enumerate(said)]
     # Templates that can open a chain of thought (Qwen 3) are told not to; the others do not know the word.
     return tokenizer.apply_chat_template(
-        messages,
+        messages_of(said),
         add_generation_prompt=reply,
         tokenize=tokenize,
         return_dict=tokenize,

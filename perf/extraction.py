@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -21,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from shapes import DEVICE, SHAPES, demo_model, questions, random_model, templated
-from side_by_side import THREADS, Peak, anonymous_gb, in_turns, of, ratio, report
+from side_by_side import THREADS, Peak, anonymous_gb, in_turns, of, own_process, ratio, report
 from transformers import PreTrainedModel
 
 from hneurons.batching import in_batches
@@ -112,12 +110,6 @@ def memory(way: str, layers: int, tokens: int) -> dict[str, float]:
     return {"gb": peak.gb - before}
 
 
-def measured(*arguments: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--memory", *arguments]
-    found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--shape", choices=SHAPES, help="random weights in the shape of a large model, for a GPU")
@@ -140,7 +132,10 @@ def main() -> None:
     if not asked.shape:
         found["memory"] = {}
         for layers, tokens in ((2, 256), (4, 256), (4, 512)):
-            gb = {way: measured(way, str(layers), str(tokens))["gb"] for way in ("reference", "limit", "ours")}
+            gb = {
+                way: own_process(__file__, "--memory", way, str(layers), str(tokens))["gb"]
+                for way in ("reference", "limit", "ours")
+            }
             found["memory"][f"{layers} layers, {tokens} tokens"] = gb
             said = ", ".join(f"{way} {1000 * value:.0f} MB" for way, value in gb.items())
             lines.append((f"beyond the weights, shapes of Llama-3.1-8B, {layers} layers, {tokens} tokens", said))

@@ -11,14 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from side_by_side import OUT, THREADS, Peak, machine
+from side_by_side import OUT, THREADS, Peak, machine, own_process
 from tqdm import tqdm
 
 from hneurons import store
@@ -123,9 +122,7 @@ def ours_penalised(shards: list[Path], C: float) -> dict[str, Any]:
 
 
 def measured(kind: str, folder: Path, *arguments: str) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--measure", kind, str(folder), *arguments]
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    return found
+    return own_process(__file__, "--measure", kind, str(folder), *arguments)
 
 
 def measure(kind: str, folder: str, *arguments: str) -> None:

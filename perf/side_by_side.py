@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -84,6 +86,13 @@ def anonymous_gb() -> float:
         return float(torch.cuda.memory_allocated() / 1e9)
     kb = re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())
     return int(kb[1]) / 1e6 if kb else 0.0
+
+
+def own_process(script: str, *arguments: str) -> dict[str, Any]:
+    """What a script prints as JSON, run with these arguments in a process of its own."""
+    command = [sys.executable, script, *arguments]
+    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return found
 
 
 def report(name: str, lines: Sequence[tuple[str, str]], found: Mapping[str, Any]) -> None:
