@@ -93,6 +93,10 @@ include: "rules/detection.smk"
 include: "rules/impact.smk"
 include: "rules/judges.smk"
 include: "rules/origin.smk"
+include: "rules/report.smk"
+
+
+report: "hneurons/report/captions/workflow.rst"
 
 
 localrules:
@@ -104,6 +108,7 @@ localrules:
 rule all:
     default_target: True
     input:
+        FRONT,
         TABLES,
         # Named one by one, so that a file that was deleted is made again.
         SHARD_FILES,

@@ -5,7 +5,7 @@ The average is taken inside the forward hook, so memory does not grow with layer
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -59,6 +59,12 @@ def column_norms(model: PreTrainedModel) -> list[torch.Tensor]:
     return [sum(rows.float().square().sum(0) for rows in mlp.down_proj.weight.split(_CHUNK // 4)).sqrt() for mlp in mlps]
 
 
+def _norm(h: torch.Tensor) -> torch.Tensor:
+    """‖h‖₂ of a layer's output at each token, float32, never zero."""
+    norm: torch.Tensor = torch.linalg.vector_norm(h, dim=-1, dtype=torch.float32)
+    return norm.clamp_min(torch.finfo(torch.float32).tiny)
+
+
 @contextmanager
 def _measuring(
     model: PreTrainedModel, norms: Sequence[torch.Tensor], weights: torch.Tensor, found: list[torch.Tensor | None]
@@ -71,8 +77,7 @@ def _measuring(
         chunks = (t.split(rows_at_once) for t in (args[0], output, weights.to(output.device)))
         for z, h, chosen in zip(*chunks, strict=True):
             # z [rows, width, d_ff], h [rows, width, d_model]
-            h_norm = torch.linalg.vector_norm(h, dim=-1, dtype=torch.float32).clamp_min(torch.finfo(torch.float32).tiny)
-            per_token = zip((chosen / h_norm[:, None, :]).split(_CHUNK, -1), z.split(_CHUNK, 1), strict=True)
+            per_token = zip((chosen / _norm(h)[:, None, :]).split(_CHUNK, -1), z.split(_CHUNK, 1), strict=True)
             parts.append(reduce(torch.add, (torch.bmm(weight, some.float().abs()) for weight, some in per_token)))
         found[layer] = (torch.cat(parts) * norms[layer]).cpu()
 
@@ -170,3 +175,31 @@ def cett(
 
     for batch, values in in_batches([len(s.ids) - known for s in sequences], budget, run):
         yield from zip(batch, values, strict=True)
+
+
+@torch.inference_mode()
+def token_cett(
+    model: PreTrainedModel, sequences: Sequence[Sequence[int]], neurons: Mapping[int, Sequence[int]]
+) -> list[np.ndarray]:
+    """CETT (eq. 2) of some neurons at every token, one [tokens, neurons] float32 per sequence of token ids.
+
+    neurons: indices by layer; columns come in this order. Averaged over a region's tokens this is what `cett` gives.
+    """
+    ids, mask = left_pad(sequences, pad_id=0)
+    found: dict[int, torch.Tensor] = {}
+
+    def measure(layer: int, module: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
+        columns = torch.as_tensor(list(neurons[layer]), device=args[0].device)
+        norms = module.weight[:, columns].float().norm(dim=0)
+        found[layer] = (args[0][..., columns].float().abs() * norms / _norm(output)[..., None]).cpu()
+
+    mlps: list[Any] = decoder_mlps(model)
+    handles = [mlps[layer].down_proj.register_forward_hook(partial(measure, layer)) for layer in neurons]
+    try:
+        ids, mask = ids.to(model.device), mask.to(model.device)
+        text_decoder(model)(input_ids=ids, attention_mask=mask, position_ids=position_ids(mask), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    values = torch.cat([found[layer] for layer in neurons], dim=-1).numpy()
+    return [row[len(row) - len(s) :] for row, s in zip(values, sequences, strict=True)]

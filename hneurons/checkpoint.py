@@ -13,12 +13,13 @@ from safetensors import SafetensorError, safe_open
 
 from hneurons import store
 from hneurons.errors import HNeuronsError
-from hneurons.hub import fetch_snapshot
+from hneurons.hub import fetch_snapshot, is_hub_id
 
 PLAIN = ("F64", "F32", "F16", "BF16")
 _DOWN = re.compile(r"^(?P<decoder>.*?)layers\.(?P<layer>\d+)\.mlp\.down_proj\.weight$")
 # Towers of multimodal checkpoints, whose MLPs are not the decoder's.
 _TOWER = re.compile(r"vision|visual|audio|image")
+NO_MODEL = "neither a folder with *.safetensors, nor a manifest.json, nor a hub id (owner/name)"
 _BLOCK_BYTES = 4_000_000
 
 
@@ -119,25 +120,31 @@ def _tensors(folder: Path) -> dict[str, Path]:
     return found
 
 
-def checkpoint_folder(name: str | Path) -> Path:
-    """The folder of a model's files: named itself, by a study's manifest (or the folder that holds one), or by a hub id."""
+def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
+    """The folder of a model's files: named itself, by a study's manifest (or the folder that holds one), or by a hub id.
+
+    revision: of the hub's repository; None is its newest.
+    """
     path = Path(name)
     manifest = path / "manifest.json" if path.is_dir() else path
     if manifest.name == "manifest.json" and manifest.is_file():
         return manifest.parent / str(store.read_json(manifest)["path"])
     if path.is_dir():
         return path
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
-        raise HNeuronsError(f"{name}: neither a folder with *.safetensors, nor a manifest.json, nor a hub id (owner/name)")
-    return Path(fetch_snapshot(str(name)))
+    if not is_hub_id(name):
+        raise HNeuronsError(f"{name}: {NO_MODEL}")
+    return Path(fetch_snapshot(str(name), revision))
 
 
 def identity_of_folder(folder: Path, named: str | Path = "") -> dict[str, str]:
-    """model and revision, where a study's manifest, named or beside the folder, says which model a folder holds."""
+    """model and revision, where a study's manifest, named or beside the folder, says which model a folder holds.
+
+    Of a folder in the hub's cache, the revision.
+    """
     for place in (Path(named), folder.parent):
         manifest = place if place.name == "manifest.json" else place / "manifest.json"
         if manifest.is_file():
             pinned = store.read_json(manifest)
             if (manifest.parent / pinned["path"]).resolve() == folder.resolve():
                 return {key: pinned[key] for key in ("model", "revision")}
-    return {}
+    return {"revision": folder.name} if folder.parent.name == "snapshots" else {}

@@ -247,3 +247,9 @@ class Study(Settings):
     def scaled_alphas(self) -> list[float]:
         """All α but 1, which needs no scaling."""
         return [a for a in self.impact.alphas if a != 1]
+
+
+def default_prompt_date() -> datetime.date:
+    """What prompts outside of a study take for today, as a study that names no `prompt_date` does."""
+    date: datetime.date = Study.model_fields["prompt_date"].default
+    return date

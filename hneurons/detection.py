@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from scipy.special import expit
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 from hneurons import store
 from hneurons.config import ProbeSettings
-from hneurons.metrics import auroc, bootstrap_interval, wilson
+from hneurons.metrics import auroc, bootstrap_interval, reliability, wilson
 from hneurons.probe import CLASSIFIER, REFIT, features_of
 from hneurons.probe_path import Classifier
 from hneurons.records import EXAMPLES, QUESTIONS, RESPONSES, SPANS
@@ -185,4 +186,7 @@ def detect(
     for row in methods:
         used = [c for name, c in classifiers.items() if method_of(name) == row["method"]]
         row["neurons_used"] = len(used[0].weights) if used else None
-    return {"faithful_are": faithful_are, "methods": methods}
+    labels, p = scored["label"].to_numpy(), expit(logits[CLASSIFIER])
+    # So few that a bin has some ten answers.
+    bins = min(10, max(2, len(labels) // 10))
+    return {"faithful_are": faithful_are, "methods": methods, "calibration": reliability(labels, p, bins)}

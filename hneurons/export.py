@@ -36,16 +36,24 @@ Scaling these neurons changes how the model answers in ways that were measured o
 """
 
 
-def export(model: str | Path, neurons: NeuronSet, alpha: float, out: str | Path, *, strict: bool = True) -> Path:
+def export(
+    model: str | Path,
+    neurons: NeuronSet,
+    alpha: float,
+    out: str | Path,
+    *,
+    revision: str | None = None,
+    strict: bool = True,
+) -> Path:
     """Write a checkpoint whose selected neurons are scaled by alpha, with a model card that says so and the neurons.
 
-    model: a folder, a study's manifest, or a hub id. Files without a scaled column are hard links where the disk allows it,
-    else copies; a file with one is read whole (a checkpoint's files have a few GB). The folder appears when it is whole.
-    Raises HNeuronsError if `out` is there already, if the neurons are another model's, or if weights are packed. strict:
-    False asks for the shape to fit alone (NeuronSet.scale).
+    model: a folder, a study's manifest, or a hub id (revision: None is its newest). Files without a scaled column are hard
+    links where the disk allows it, else copies; a file with one is read whole (a checkpoint's files have a few GB). The
+    folder appears when it is whole. Raises HNeuronsError if `out` is there already, if the neurons are another model's, or
+    if weights are packed. strict: False asks for the shape to fit alone (NeuronSet.scale).
     """
     check_alpha(alpha)
-    out, folder = Path(out), checkpoint_folder(model)
+    out, folder = Path(out), checkpoint_folder(model, revision)
     if out.exists():
         raise HNeuronsError(f"{out} is there already; name a folder that is not")
     checkpoint = Checkpoint(folder)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,24 @@ def _patterns(remote_code: bool) -> list[str]:
     return [*_WANTED, *(["*.py"] if remote_code else [])]
 
 
-def fetch_snapshot(repository: str, revision: str | None = None, remote_code: bool = False) -> str:
+def is_hub_id(name: str | Path) -> bool:
+    """Whether a name could be that of a repository: owner/name."""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)) is not None
+
+
+def fetch_snapshot(
+    repository: str, revision: str | None = None, remote_code: bool = False, wanted: Sequence[str] | None = None
+) -> str:
     """The folder, in the hub's cache, of a repository's checkpoint; files that are there are not fetched again.
 
-    revision: None is the newest.
+    revision: None is the newest. wanted: patterns of files, in place of a checkpoint's.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return snapshot_download(
-            repository, revision=revision, allow_patterns=_patterns(remote_code), ignore_patterns=_UNWANTED
-        )
+        patterns = list(wanted or _patterns(remote_code))
+        return snapshot_download(repository, revision=revision, allow_patterns=patterns, ignore_patterns=_UNWANTED)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         at = f" at {revision}" if revision else ""
         raise HNeuronsError(f"cannot fetch {repository}{at}: {_reason(repository, error)}") from None

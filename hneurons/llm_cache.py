@@ -87,7 +87,13 @@ class Cache:
 
     def calls(self, study: str) -> int:
         """How many calls a study has made so far."""
-        return int(self._db.execute("SELECT count(*) FROM calls WHERE study = ?", (study,)).fetchone()[0])
+        return self.spent(study)[0]
+
+    def spent(self, study: str) -> tuple[int, int, int]:
+        """What a study paid for: calls, tokens read, tokens replied."""
+        query = "SELECT count(*), total(tokens_in), total(tokens_out) FROM calls WHERE study = ?"
+        calls, tokens_in, tokens_out = self._db.execute(query, (study,)).fetchone()
+        return int(calls), int(tokens_in), int(tokens_out)
 
     def close(self) -> None:
         self._db.close()

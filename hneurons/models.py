@@ -15,8 +15,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from hneurons.checkpoint import checkpoint_folder, identity_of_folder
+from hneurons.checkpoint import NO_MODEL, checkpoint_folder, identity_of_folder
 from hneurons.errors import HNeuronsError
+from hneurons.hub import is_hub_id
 
 # More weights leave no room for a batch.
 _SHARE_OF_ONE_GPU = 0.85
@@ -35,12 +36,14 @@ def load_model(
 
     name: also a study's {model}/checkpoint folder, whose manifest says where the weights are. A multimodal checkpoint is
     loaded whole; `decoder_mlps` finds the text decoder in it. Raises OSError where there are no safetensors weights,
-    HNeuronsError where they do not fit on the GPUs.
+    HNeuronsError for a name that is none and for weights that do not fit on the GPUs.
     """
     identity: dict[str, str] = {}
     if Path(name).exists():
         folder = checkpoint_folder(name)
         name, identity = folder, identity_of_folder(folder, Path(name))
+    elif not is_hub_id(name):
+        raise HNeuronsError(f"{name}: {NO_MODEL}")
     options: dict[str, Any] = {"revision": revision, "dtype": dtype, "trust_remote_code": trust_remote_code}
     stored = sum(path.stat().st_size for path in Path(name).glob("*.safetensors"))
     options |= {"use_safetensors": True, "device_map": _placement(device_map, stored)}

@@ -13,12 +13,16 @@ import pyarrow as pa
 
 from hneurons import store
 from hneurons.errors import HNeuronsError
+from hneurons.hub import fetch_snapshot, is_hub_id
 from hneurons.records import NEURONS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from hneurons.scaling import Alpha
+
+# What a published set consists of.
+FILES = ["neurons.parquet", "README.md"]
 
 # Names of sets, as files have them; random ones end in their seed.
 H_NEURONS, NEGATIVE, RANDOM = "hneurons", "negative", "random"
@@ -46,8 +50,14 @@ class NeuronSet:
             object.__setattr__(self, "stability", np.full(len(self.weights), np.nan))
 
     @classmethod
-    def load(cls, path: str | Path) -> NeuronSet:
-        """Read neurons.parquet. Raises HNeuronsError if a column is missing or of another type."""
+    def load(cls, path: str | Path, revision: str | None = None) -> NeuronSet:
+        """Read neurons.parquet, a folder that holds one, or a set that was published on the hub ("owner/name").
+
+        revision: of the hub's repository; None is its newest. Which model the neurons belong to, and at which revision, is
+        checked where they meet one (`scale`, `detect`, `export`). Raises HNeuronsError if there is no such file, or if a
+        column is missing or of another type.
+        """
+        path = _file_of(path, revision)
         table = store.read_table(path, NEURONS)
         layers, neurons, weights, selected, stability = (table[name].to_numpy() for name in NEURONS.names)
         return cls(layers, neurons, weights, selected, store.made_by(path), stability)
@@ -57,6 +67,17 @@ class NeuronSet:
         columns = [self.layers, self.neurons, self.weights, self.selected, self.stability]
         arrays = [pa.array(c, f.type) for c, f in zip(columns, NEURONS, strict=True)]
         store.write_table(path, pa.table(arrays, schema=NEURONS), self.made_by)
+
+    @property
+    def calibration(self) -> dict[str, dict[str, Any]]:
+        """How far the probe's probabilities can be believed (metrics.reliability), by what they were held against.
+
+        A published set has one for each test set, the in-domain one first; any fitted set that of its selection split.
+        """
+        if published := self.made_by.get("published"):
+            return dict(published["calibration"])
+        own = self.made_by.get("calibration")
+        return {"selection split": own} if own else {}
 
     def by_layer(self) -> dict[int, list[int]]:
         """Indices of the selected neurons of each layer that has any."""
@@ -118,3 +139,14 @@ class NeuronSet:
                 else ""
             )
             raise HNeuronsError(f"these neurons were found on another model: {', '.join(differ)}{hint}")
+
+
+def _file_of(path: str | Path, revision: str | None) -> Path:
+    """neurons.parquet: named itself, in a folder, or in a repository of the hub."""
+    found = Path(path)
+    if not found.exists() and is_hub_id(path):
+        found = Path(fetch_snapshot(str(path), revision, wanted=FILES))
+    file = found / FILES[0] if found.is_dir() else found
+    if not file.is_file():
+        raise HNeuronsError(f"{path}: no {FILES[0]}; name that file, a folder that holds it, or a hub id (owner/name)")
+    return file

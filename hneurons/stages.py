@@ -10,7 +10,7 @@ VERSIONS = {
     "cett": 1,
     "probe": 2,
     "suppressed": 1,
-    "detection": 3,
+    "detection": 4,
     "items": 2,
     "replies": 3,
     "judged": 2,
@@ -18,5 +18,6 @@ VERSIONS = {
     "tune": 1,
     "drift": 1,
     "agreement": 1,
-    "figures": 2,
+    "published": 1,
+    "figures": 3,
 }

@@ -90,7 +90,7 @@ rule agreement_table:
     output:
         report(
             "<study>/tables/agreement.csv",
-            caption="../report/agreement.rst",
+            caption="../hneurons/report/captions/agreement.rst",
             category="Judges",
         ),
     log:

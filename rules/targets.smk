@@ -69,6 +69,8 @@ if WITH_PROBE:
             "probe/choice.csv",
             "probe/summary.json",
             "folds.json",
+            "published/neurons.parquet",
+            "published/README.md",
             *(f"detection/{dataset}.json" for dataset in DATASETS),
             *(f"impact/{benchmark}/curve.json" for benchmark in ASKED),
             *(f"utility/{name}.parquet" for name in UTILITY),
@@ -108,6 +110,8 @@ TABLES = [
         ("tables/table1.md", WITH_PROBE),
         ("figures/table1.png", WITH_PROBE),
         ("figures/table1.svg", WITH_PROBE),
+        ("figures/neurons.png", WITH_PROBE),
+        ("figures/neurons.svg", WITH_PROBE),
         ("figures/figure3.png", WITH_PROBE and BENCHMARKS),
         ("figures/figure3.svg", WITH_PROBE and BENCHMARKS),
         ("tables/figure3.csv", WITH_PROBE and BENCHMARKS),
@@ -124,3 +128,5 @@ TABLES = [
     )
     if planned
 ]
+# Of what the study has, so it is there whatever is missing; without a probe there is nothing to tell.
+FRONT = ["<study>/front.html"] if WITH_PROBE else []

@@ -1,0 +1,44 @@
+"""The command line. Exit codes: 0 done, 1 what was asked for cannot be done (one line says why), 2 wrong usage."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed
+from typing import Annotated
+
+import typer
+
+from hneurons.cli import detect, generate, plan, runs, weights
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    epilog="Exit codes: 0 done; 1 it cannot be done, one line on stderr says why; 2 wrong usage. "
+    "`hneurons --install-completion` sets up completion for your shell.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hneurons {installed('hneurons')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it and stop")] = False,
+) -> None:
+    """Find, measure and steer the neurons behind hallucination in language models."""
+
+
+app.command("detect")(detect.detect_command)
+app.command("generate", cls=generate.ManyAlphas)(generate.generate_command)
+app.command("export")(weights.export_command)
+app.command("drift")(weights.drift_command)
+app.command("plan")(plan.plan_command)
+app.command("figure3")(runs.figure3_command)
+app.command("import-runs")(runs.import_command)
+
+if __name__ == "__main__":
+    app()

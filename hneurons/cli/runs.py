@@ -1,0 +1,63 @@
+"""`hneurons import-runs` and `hneurons figure3`: runs of others, and curves from whatever runs are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hneurons.cli.common import one_line_errors
+from hneurons.errors import HNeuronsError
+from hneurons.impact_config import TEST_QUESTIONS
+
+
+def import_command(
+    files: Annotated[list[Path], typer.Argument(help="JSON lines: id, alpha, compliance (null: not readable), response")],
+    model: Annotated[str, typer.Option(help="name of the model")],
+    benchmark: Annotated[str, typer.Option(help="faitheval, falseqa, …: what was asked")],
+    judge: Annotated[str, typer.Option(help="who judged, as figures are to say")],
+    study: Annotated[str, typer.Option(help="they are kept under results/{study}/")] = "imported",
+    neurons: Annotated[str, typer.Option(help="what was scaled: hneurons, or a control as random-1")] = "hneurons",
+) -> None:
+    """Take others' runs as if they were ours, for `hneurons figure3`.
+
+    Example: `hneurons import-runs alpha_*.jsonl --model gemma-3-4b-it --benchmark faitheval --judge "option parser"`
+    """
+    from hneurons.imported import import_runs
+
+    with one_line_errors():
+        for path in import_runs(files, Path("results") / study, model, benchmark, neurons, judge):
+            typer.echo(str(path))
+
+
+def figure3_command(
+    results: Annotated[Path, typer.Argument(help="a study's folder: results/{study}")],
+    out: Annotated[Path | None, typer.Option(help="where to write; the study's own folder if left out")] = None,
+    resamples: Annotated[int, typer.Option(min=100, help="of the bootstrap over items")] = 2000,
+) -> None:
+    """Figure 3 and its tables from whatever runs are there; those that are missing are named, not interpolated.
+
+    Example: `hneurons figure3 results/imported`
+    """
+    from hneurons import store
+    from hneurons.benchmarks import TITLES
+    from hneurons.impact import curves_of
+    from hneurons.impact_figures import figure3
+    from hneurons.tables import figure3_table, slopes_table
+
+    with one_line_errors():
+        curves, notes = curves_of(results, resamples=resamples)
+        curves = [curve for curve in curves if curve["benchmark"] in TITLES and curve["benchmark"] != TEST_QUESTIONS]
+        for note in notes:
+            typer.echo(note, err=True)
+        if not curves:
+            raise HNeuronsError(f"{results}: no runs under */impact/*/*/alpha=*.parquet to draw")
+        folder = out or results
+        pictures = [folder / "figures" / f"figure3.{ending}" for ending in ("png", "svg")]
+        tables = {"figure3": figure3_table(curves), "slopes": slopes_table(curves)}
+        for name, table in tables.items():
+            store.write_text(folder / "tables" / f"{name}.csv", table.to_csv(index=False))
+        figure3(curves, TITLES, pictures)
+    for path in (*pictures, *(folder / "tables" / f"{name}.csv" for name in tables)):
+        typer.echo(str(path))

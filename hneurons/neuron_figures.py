@@ -1,0 +1,64 @@
+"""Where in the layers the H-Neurons sit, how stable they are, and what the probe's probabilities are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy.stats import binom
+
+from hneurons.figures import STYLE, legend, save
+from hneurons.neurons import H_NEURONS, NEGATIVE, NeuronSet
+
+
+def neurons_picture(sets: Sequence[NeuronSet], paths: Sequence[str | Path]) -> None:
+    """A row of panels per model. (a) H-Neurons per layer, beside the 95 % band of as many spread evenly over all layers.
+    (b) Each H-Neuron's share of bootstraps with the same sign, largest first, and that of the negative weights. (c)
+    Reliability: what the probe said and how many were made up, with Wilson intervals, in-domain test answers first."""
+    figure, grid = plt.subplots(len(sets), 3, figsize=(11.5, 3.5 * len(sets)), squeeze=False, layout="constrained")
+    for (first, second, third), one in zip(grid, sets, strict=True):
+        _layers_panel(first, one)
+        _stability_panel(second, one)
+        _reliability_panel(third, one)
+        first.set_ylabel(f"{one.made_by['model']}\nH-Neurons")
+    legend(figure, columns=4)
+    save(figure, paths)
+
+
+def _layers_panel(axes: Any, one: NeuronSet) -> None:
+    layers, n = int(one.made_by["layers"]), int(one.selected.sum())
+    counts = np.bincount(one.layers[one.selected], minlength=layers)
+    axes.bar(range(layers), counts, color=STYLE[H_NEURONS]["color"], label="H-Neurons of a layer")
+    low, high = binom.ppf([0.025, 0.975], n, 1 / layers)
+    axes.axhspan(low, high, color="#999999", alpha=0.3, zorder=0, label="spread evenly [95 %]")
+    axes.set_title(f"(a) {n} H-Neurons by layer", fontsize=10)
+    axes.set_xlabel("layer")
+
+
+def _stability_panel(axes: Any, one: NeuronSet) -> None:
+    for name, chosen in ((H_NEURONS, one.selected), (NEGATIVE, one.weights < 0)):
+        shares = np.sort(one.stability[chosen & np.isfinite(one.stability)])[::-1]
+        if len(shares):
+            axes.plot(np.arange(1, len(shares) + 1), shares, markersize=3, **STYLE[name])
+    axes.set_ylim(-0.04, 1.04)
+    axes.set_title("(b) share of bootstraps with the same sign", fontsize=10)
+    axes.set_xlabel("neurons, most stable first")
+
+
+def _reliability_panel(axes: Any, one: NeuronSet) -> None:
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, zorder=0)
+    for (name, found), colour, marker in zip(
+        one.calibration.items(), ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#000000"), "osv^D", strict=False
+    ):
+        said, seen = ([row[key] for row in found["bins"]] for key in ("predicted", "observed"))
+        reach = [[y - row["interval"][0] for y, row in zip(seen, found["bins"], strict=True)]]
+        reach.append([row["interval"][1] - y for y, row in zip(seen, found["bins"], strict=True)])
+        label = f"{name}, n = {found['n']}"
+        axes.errorbar(said, seen, yerr=reach, color=colour, marker=marker, markersize=4, elinewidth=0.7, label=label)
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_title("(c) made up, by what the probe said", fontsize=10)
+    axes.set_xlabel("said")

@@ -1,0 +1,150 @@
+"""The study in short: a question, and what the numbers answer, with control and interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from hneurons.config import Study
+from hneurons.detection import METHODS
+from hneurons.neurons import H_NEURONS, NeuronSet
+from hneurons.paper import Paper
+from hneurons.probe import CLASSIFIER
+from hneurons.report.pages import records
+
+MINUS_RANDOM = f"{H_NEURONS} minus random"
+
+
+def _area(row: Any) -> str:
+    return _value(row["auroc"], row["auroc_low"], row["auroc_high"])
+
+
+def _value(value: float, low: float, high: float, digits: int = 2, sign: str = "") -> str:
+    return f"{value:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+
+
+def _shown(low: float, high: float) -> str:
+    return "no difference is shown, the interval contains 0" if low <= 0 <= high else "the interval excludes 0"
+
+
+def in_short(
+    study: Study, frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet], paper: Paper
+) -> list[tuple[str, list[str]]]:
+    """(question, sentences), in the order of the paper; questions that the study did not ask are left out."""
+    found = [("Are there neurons that tell?", [_found(one, paper) for one in sets])]
+    if "table1" in frames:
+        found.append(("Do they tell made-up answers?", _told(study, frames["table1"])))
+    if "average_slopes" in frames:
+        found.append(("Does scaling them change how far the model complies?", _scaled(frames)))
+    if "utility" in frames:
+        found.append(("What does scaling cost?", _cost(frames["utility"])))
+    if "transfer" in frames:
+        found.append(("Were they there before tuning?", _origin(frames)))
+    return [(question, sentences) for question, sentences in found if sentences]
+
+
+def _found(one: NeuronSet, paper: Paper) -> str:
+    made, n = one.made_by, int(one.selected.sum())
+    total = made["layers"] * made["d_ff"]
+    stable = one.stability[one.selected]
+    theirs = paper.models.get(made["model"])
+    return (
+        f"{made['model']}: {n} H-Neurons of {total:,} ({1000 * n / total:.2f} ‰"
+        + (f"; the paper {theirs.permille:g} ‰" if theirs else "")
+        + f"), C = {made['C']:g}"
+        + (
+            f"; {int((stable >= 0.5).sum())} keep their sign in at least half of the bootstraps"
+            if (stable >= 0).all()
+            else ""
+        )
+        + "."
+    )
+
+
+def _told(study: Study, table: pd.DataFrame) -> list[str]:
+    sentences = []
+    for model, of_model in table.groupby("model", sort=False):
+        by_method = {row["method"]: row for row in records(of_model[of_model["dataset"] == study.in_domain])}
+        if METHODS[CLASSIFIER] not in by_method:
+            continue
+        ours, control = by_method[METHODS[CLASSIFIER]], by_method[METHODS["random"]]
+        low, high = control["difference_low"], control["difference_high"]
+        lead = _value(control["probe_minus_method_auroc"], low, high, sign="+")
+        sentences.append(
+            f"{model}, {study.in_domain}: AUROC {_area(ours)}, as many random ones {control['auroc']:.2f}; {lead} between "
+            f"them: {_shown(low, high)}. n = {ours['n_hallucinated']} + {ours['n_faithful']}."
+        )
+        others = of_model[(of_model["method"] == METHODS["random"]) & (of_model["dataset"] != study.in_domain)]
+        if len(others):
+            better = list(others[others["difference_low"] > 0]["dataset"])
+            sentences.append(
+                f"{model}, the other {len(others)} sets: better than random neurons on "
+                + (", ".join(better) if better else "none")
+                + "."
+            )
+    return sentences
+
+
+def _scaled(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    sentences = []
+    averages = frames["average_slopes"]
+    for row in records(averages[averages["neurons"] == MINUS_RANDOM]):
+        sentences.append(
+            f"Slope of the compliance rate, {row['n_curves']} curves of {row['n_models']} {row['models']} models: "
+            f"{_value(row['mean_slope'], row['low'], row['high'], 1, '+')} points per unit α more than random neurons: "
+            f"{_shown(row['low'], row['high'])}."
+        )
+    slopes = frames["slopes"]
+    parts = slopes[(slopes["neurons"] == MINUS_RANDOM) & (slopes["part"] == "all")]
+    apart = parts[(parts["low"] > 0) | (parts["high"] < 0)]
+    named = [f"{r['model']}, {r['benchmark']} ({r['slope']:+.1f})" for r in records(apart)]
+    if len(parts):
+        sentences.append(
+            f"Of {len(parts)} curves, {len(named)} differ from random neurons at the 95 % level"
+            + (f": {'; '.join(named)}" if named else "")
+            + f"; by chance alone {0.05 * len(parts):.1f} would."
+        )
+    return sentences
+
+
+def _cost(table: pd.DataFrame) -> list[str]:
+    sentences = []
+    for (model, measure), rows in table[table["measure"] != "CETT ratio"].groupby(["model", "measure"], sort=False):
+        ours = records(rows[rows["neurons"] == H_NEURONS].sort_values("alpha"))
+        if not ours:
+            continue
+        digits, unit = (2, " × the untouched model's") if measure == "perplexity ratio" else (0, " % of test questions")
+        at = [ours[0], ours[-1]] if len(ours) > 1 else ours
+        said = ", ".join(f"{_value(r['value'], r['low'], r['high'], digits)}{unit} at α = {r['alpha']:g}" for r in at)
+        controls = rows[rows["neurons"].str.startswith("random") & rows["alpha"].isin([r["alpha"] for r in at])]
+        beside = (
+            f"; random neurons {controls['value'].min():.{digits}f} to {controls['value'].max():.{digits}f} there"
+            if len(controls)
+            else ""
+        )
+        sentences.append(f"{model}, {str(measure).removesuffix(' ratio')}: {said}{beside}.")
+    return sentences
+
+
+def _origin(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    sentences = []
+    transfer, drift = frames["transfer"], frames.get("drift")
+    for (model, partner, direction), rows in transfer.groupby(["model", "partner", "direction"], sort=False):
+        probes = rows[rows["method"] == METHODS[CLASSIFIER]]
+        control = rows[rows["method"] == METHODS["random"]].set_index("dataset")
+        said = [
+            f"{r['dataset']} {_area(r)} (random {control['auroc'][r['dataset']]:.2f}, "
+            f"n = {r['n_hallucinated']} + {r['n_faithful']})"
+            for r in records(probes)
+        ]
+        sentences.append(f"{model} on {partner} ({direction}): AUROC {'; '.join(said)}.")
+    for one in [] if drift is None else records(drift):
+        if one["ranked_among"] == "all neurons":
+            sentences.append(
+                f"{one['model']}: mean rank of drift {_value(one['mean_rank'], one['low'], one['high'])} of "
+                f"{one['h_neurons']} H-Neurons, others {one['others_mean_rank']:.2f} (1 changed least); permutation p = "
+                f"{one['p_permutation_one_sided']:.2g}."
+            )
+    return sentences

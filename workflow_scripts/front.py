@@ -1,0 +1,20 @@
+from pathlib import Path
+
+from hneurons import store
+from hneurons.config import Study
+from hneurons.joblog import job
+from hneurons.paper import load_paper
+from hneurons.report.front import front_page
+
+with job(snakemake.log[0]):
+    given, params = snakemake.input, snakemake.params
+    front_page(
+        snakemake.output[0],
+        Study.model_validate(params.study),
+        {Path(path).stem: path for path in given.tables},
+        {Path(path).stem: path for path in given.figures},
+        given.published,
+        [store.read_json(path) for path in given.manifests],
+        params.timings,
+        load_paper(given.paper),
+    )
