@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 SNAKEMAKE := $(BIN)/snakemake --configfile $(CONFIG) --rerun-triggers mtime params input software-env \
 	--rerun-incomplete --cores all
 
-.PHONY: demo report plan test lint perf clean
+.PHONY: demo report plan test docs lint perf clean
 
 demo: $(INSTALLED)
 	$(SNAKEMAKE) $(ARGS)
@@ -17,6 +17,9 @@ report: $(INSTALLED)
 
 plan: $(INSTALLED)
 	$(BIN)/hneurons plan --configfile $(CONFIG) $(ARGS)
+
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -41,4 +44,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .snakemake .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) site .snakemake .mypy_cache .ruff_cache .pytest_cache

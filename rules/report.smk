@@ -73,11 +73,13 @@ rule front:
         manifests=expand("<study>/{model}/checkpoint/manifest.json", model=SETUP.models),
         paper=PAPER,
     output:
-        report(
+        page=report(
             "<study>/front.html",
             caption="../hneurons/report/captions/front.rst",
             category="Front page",
         ),
+        # The same within the workflow's report, which opens with it.
+        frame="<study>/front.iframe.html",
     log:
         "<logs>/front.log",
     benchmark:

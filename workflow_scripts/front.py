@@ -5,11 +5,12 @@ from hneurons.config import Study
 from hneurons.joblog import job
 from hneurons.paper import load_paper
 from hneurons.report.front import front_page
+from hneurons.report.pages import frame
 
 with job(snakemake.log[0]):
     given, params = snakemake.input, snakemake.params
     front_page(
-        snakemake.output[0],
+        snakemake.output.page,
         Study.model_validate(params.study),
         {Path(path).stem: path for path in given.tables},
         {Path(path).stem: path for path in given.figures},
@@ -18,3 +19,4 @@ with job(snakemake.log[0]):
         params.timings,
         load_paper(given.paper),
     )
+    store.write_text(snakemake.output.frame, frame(snakemake.output.page))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from hneurons import store
 
@@ -35,6 +35,12 @@ def _environment() -> Environment:
 def write_page(path: str | Path, template: str, **context: Any) -> None:
     """Render a template of this package, which gets whole or not at all into a file."""
     store.write_text(path, _environment().get_template(template).render(**context))
+
+
+def frame(path: str | Path) -> str:
+    """A page as an element that holds all of it, to stand in another page."""
+    page = escape(Path(path).read_text(encoding="utf-8"))
+    return f'<iframe id="front" title="Front page: from the questions to the answers" srcdoc="{page}"></iframe>\n'
 
 
 @dataclass(frozen=True)
