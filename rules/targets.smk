@@ -129,4 +129,4 @@ TABLES = [
     if planned
 ]
 # Of what the study has, so it is there whatever is missing; without a probe there is nothing to tell.
-FRONT = ["<study>/front.html"] if WITH_PROBE else []
+FRONT = ["<study>/front.html", "<study>/front.iframe.html"] if WITH_PROBE else []

@@ -14,6 +14,7 @@ from hneurons.paper import Paper
 from hneurons.probe import CLASSIFIER
 from hneurons.report.pages import records
 
+_SIZES = {"small": "below 10 billion parameters", "large": "of 10 billion parameters and more"}
 MINUS_RANDOM = f"{H_NEURONS} minus random"
 
 
@@ -92,7 +93,7 @@ def _scaled(frames: Mapping[str, pd.DataFrame]) -> list[str]:
     averages = frames["average_slopes"]
     for row in records(averages[averages["neurons"] == MINUS_RANDOM]):
         sentences.append(
-            f"Slope of the compliance rate, {row['n_curves']} curves of {row['n_models']} {row['models']} models: "
+            f"Slope of the compliance rate over {row['n_curves']} behaviours of models {_SIZES[row['models']]}: "
             f"{_value(row['mean_slope'], row['low'], row['high'], 1, '+')} points per unit α more than random neurons: "
             f"{_shown(row['low'], row['high'])}."
         )
@@ -102,9 +103,9 @@ def _scaled(frames: Mapping[str, pd.DataFrame]) -> list[str]:
     named = [f"{r['model']}, {r['benchmark']} ({r['slope']:+.1f})" for r in records(apart)]
     if len(parts):
         sentences.append(
-            f"Of {len(parts)} curves, {len(named)} differ from random neurons at the 95 % level"
-            + (f": {'; '.join(named)}" if named else "")
-            + f"; by chance alone {0.05 * len(parts):.1f} would."
+            f"Told from random neurons at the 95 % level: {len(named)} of {len(parts)} curves"
+            + (f", {'; '.join(named)}" if named else "")
+            + f"; by chance alone {0.05 * len(parts):.1f} would be."
         )
     return sentences
 

@@ -38,12 +38,12 @@ class Shown:
 
 
 _TITLES = {
-    "table1": "Table 1: does the probe tell made-up answers?",
+    "table1": "Table 1: the probe and its baselines",
     "neurons": "The neurons: layers, stability, calibration",
     "choice": "The choice of C",
-    "figure3": "Figure 3: what scaling does",
-    "utility": "What scaling costs",
-    "figure4": "Figure 4: where they come from",
+    "figure3": "Figure 3: compliance at every α",
+    "utility": "The cost of scaling",
+    "figure4": "Figure 4: transfer and drift",
 }
 
 
