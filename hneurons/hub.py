@@ -141,7 +141,7 @@ def _reason(repository: str, error: Exception) -> str:
         who = "your token may not see it" if get_token() else "it is private and HF_TOKEN is not set"
         return f"{repository} does not exist, or {who} ({page})"
     if isinstance(error, RevisionNotFoundError):
-        return f"{repository} has no such revision: correct it in the models file"
+        return f"{repository} has no such revision: correct it where it is named"
     return f"{repository}: {' '.join(str(error).split())[:200]}"
 
 

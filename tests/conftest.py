@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.small_demo import make_small_demo
 from tests.tiny import ARCHITECTURES, byte_level_tokenizer, tiny_model
 
 
@@ -25,3 +26,9 @@ def llama():
 @pytest.fixture(scope="session")
 def tokenizer():
     return byte_level_tokenizer(["The city of Lyon is located in France. São Paulo, Brasília, 東京 and 20 °C."])
+
+
+@pytest.fixture(scope="session")
+def small_demo():
+    """The reduced demo, finished, on the demo's real model: for what a user sees."""
+    make_small_demo()

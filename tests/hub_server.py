@@ -79,7 +79,7 @@ class HubServer:
         if path.startswith("api/models/"):
             if rest == ["auth-check"]:
                 return gate if locked else (200, {}, b"{}")
-            if rest[:1] == ["revision"] and rest[1] != REVISION:
+            if rest[:1] in (["revision"], ["tree"]) and rest[1] not in (REVISION, "main"):
                 return 404, {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"}, b""
             files = sorted(f for f in repository.folder.iterdir() if f.is_file())
             sizes = {f.name: f.stat().st_size for f in files}

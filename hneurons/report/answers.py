@@ -42,7 +42,9 @@ def in_short(
     if "utility" in frames:
         found.append(("What does scaling cost?", _cost(frames["utility"])))
     if "transfer" in frames:
-        found.append(("Were they there before tuning?", _origin(frames)))
+        backward = (frames["transfer"]["direction"] == "backward").any()
+        asked = "Were they there before tuning?" if backward else "Do they carry over to a tuned model?"
+        found.append((asked, _origin(frames)))
     return [(question, sentences) for question, sentences in found if sentences]
 
 

@@ -30,7 +30,8 @@ FLOORS = [
         "l2_path",
         "estimator",
     },
-    {"engine", "engines", "server", "judges", "sampling", "examples", "extraction", "export", "drift", "tuning"},
+    {"engine", "engines", "server", "judges", "sampling", "examples", "extraction", "export", "drift", "tuning"}
+    | {"detector", "steering"},
     {
         "benchmarks",
         "probe_path",
@@ -43,6 +44,9 @@ FLOORS = [
         "agreement",
         "tables",
         "figures",
+        "neuron_figures",
+        "published",
+        "report",
         "impact_figures",
         "origin_figures",
         "utility",

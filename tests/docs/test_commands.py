@@ -1,0 +1,147 @@
+"""Every command of the README and the docs runs as it stands: those over two minutes as a dry run.
+
+They run in a copy of the checkout, on the reduced demo in place of the demo's hour.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+
+import pytest
+import yaml
+
+from tests.paths import ROOT
+from tests.small_demo import CONFIG, RESULTS
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_FENCED = re.compile(r"^```(?P<kind>\w*)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"`((?:\.venv/bin/)?(?:make|snakemake|hneurons|python|mkdocs) [^`]*)`")
+LONG = ("smoke", "fetch", "--profile slurm", "--cores")
+
+
+def commands():
+    found = {}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        lines = [
+            line for block in _FENCED.finditer(text) if block["kind"] in ("", "bash") for line in block["body"].splitlines()
+        ]
+        for line in [*lines, *_INLINE.findall(_FENCED.sub("", text))]:
+            command = " ".join(line.split("  #")[0].split())
+            if command:
+                found.setdefault(command, page.name)
+    return found
+
+
+COMMANDS = commands()
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory, small_demo):
+    """The checkout as its user has it after the demo, where commands may write beside it."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for path in ROOT.iterdir():
+        if path.name not in (".git", "config", "tests"):
+            (folder / path.name).symlink_to(path)
+    (folder / "config").mkdir()
+    for path in (ROOT / "config").iterdir():
+        (folder / "config" / path.name).write_bytes(path.read_bytes())
+    for alpha in (0, 3):
+        rows = [{"id": str(i), "alpha": alpha, "compliance": (i + alpha) % 3 == 0, "response": "A"} for i in range(30)]
+        (folder / f"alpha_{alpha}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    untouched = [{"id": str(i), "alpha": 1, "compliance": i % 3 == 0, "response": "A"} for i in range(30)]
+    (folder / "alpha_1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in untouched))
+    return folder
+
+
+def run(command, folder, limit=120):
+    """Run a line of shell; its output. On the machine's own path, with the project's programs first."""
+    where = {
+        **os.environ,
+        "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}",
+        "COLUMNS": "120",
+        "NO_MKDOCS_2_WARNING": "1",
+    }
+    done = subprocess.run(["bash", "-c", command], cwd=folder, env=where, capture_output=True, text=True, timeout=limit)
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def as_run_here(command):
+    """What stands for a command: the same on the reduced demo, a dry run where it takes longer than two minutes."""
+    here = command.replace("results/demo/", f"results/{RESULTS.name}/").replace("{study}", RESULTS.name)
+    here = here.replace("TARGET", f"results/{RESULTS.name}/tables/table1.csv")
+    if here.startswith("make"):
+        return _make(here)
+    if re.search(r"(^|/)snakemake ", here):
+        if "--unlock" in here or "--lint" in here:
+            return f"{here} --configfile {CONFIG}"
+        with_config = here if "smoke" in here or "paper" in here else f"{here} --configfile {CONFIG}"
+        return f"{with_config} {'' if ' -n' in here else '-n'} --quiet".replace("--quiet", "--quiet rules")
+    if "hneurons figure3 results/imported" in here or "import-runs" in here:
+        return here
+    if here.startswith("mkdocs"):
+        return f"{here} --site-dir site-of-test"
+    if here.endswith("hneurons detect --html"):
+        return here.replace("--html", "--help")
+    if "hf upload" in here:
+        # To a repository of the reader's own: that the program takes these arguments is all that can be tried.
+        return "hf upload --help"
+    if here.endswith("--install-completion"):
+        return "hneurons --show-completion bash"
+    return here
+
+
+def _make(here):
+    target = here.split()[1] if len(here.split()) > 1 else ""
+    if target in ("test", "lint", "perf"):
+        return f"{here} --dry-run"
+    if target == "demo":
+        return f'{here} ARGS="-n --quiet rules"' if "ARGS" not in here else f"{here} CONFIG={CONFIG}"
+    if target == "docs":
+        return here
+    return here if "CONFIG" in here else f"{here} CONFIG={CONFIG}"
+
+
+def own_model(folder):
+    """What the README says to write for a model of one's own: the entries of its first block, and the study's lines."""
+    (first, *_) = [b["body"] for b in _FENCED.finditer((ROOT / "README.md").read_text()) if b["kind"] == "yaml"]
+    weights = RESULTS / "smollm2-135m-instruct/checkpoint/weights"
+    entries = first.replace("<40 hex digits>", "0" * 40).replace("/path/to/checkpoint", str(weights))
+    models = folder / "config/models.yaml"
+    if "my-model" not in models.read_text():
+        models.write_text(models.read_text() + "\n" + entries)
+    study = yaml.safe_load((folder / "config/demo.yaml").read_text())
+    study |= {"study": "mine", "models": ["my-model", "their-model"]}
+    del study["origin"]
+    (folder / "config/my-study.yaml").write_text(yaml.safe_dump(study))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_runs_as_it_stands(command, checkout):
+    if "my-study" in command:
+        own_model(checkout)
+    if "export steered" in command:
+        subprocess.run(["rm", "-rf", "steered"], cwd=checkout, check=True)
+    if "figure3 results/imported" in command:
+        run(as_run_here(next(c for c in COMMANDS if "import-runs" in c)), checkout)
+    said = run(as_run_here(command), checkout)
+    if "detect --model" in command:
+        assert "made up" in said or '"probability"' in said
+    if "make plan CONFIG=config/my-study.yaml" in command:
+        assert "my-model" in said and "their-model" in said
+
+
+def test_commands_are_found_in_all_pages():
+    pages = set(COMMANDS.values())
+    assert {"README.md", "detector.md", "cluster.md", "impact-and-origin.md"} <= pages
+    assert len(COMMANDS) > 25
+
+
+def test_programs_that_commands_name_are_the_projects_own():
+    first = {shlex.split(command)[0].removeprefix(".venv/bin/") for command in COMMANDS}
+    assert first <= {"make", "hneurons", "snakemake", "python", "mkdocs", "cp", "echo", "hf"}

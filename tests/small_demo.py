@@ -1,0 +1,31 @@
+"""The reduced demo in this checkout, run to its end: made by CI beforehand, else here, in ten minutes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import yaml
+from filelock import FileLock
+
+from tests.paths import ROOT
+
+CONFIG = "config/demo-small.yaml"
+RESULTS = ROOT / "results" / yaml.safe_load((ROOT / CONFIG).read_text())["study"]
+MODEL = RESULTS / "smollm2-135m-instruct"
+TRIGGERS = ["--rerun-triggers", "mtime", "params", "input", "software-env", "--rerun-incomplete"]
+
+
+def snakemake(*arguments: str) -> str:
+    """Run snakemake on the reduced demo; its output. Fails the test if it fails."""
+    command = [sys.executable, "-m", "snakemake", "--configfile", CONFIG, *TRIGGERS, "--cores", "all", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def make_small_demo() -> None:
+    """Once for all processes of a run; nothing is done where it is finished."""
+    (ROOT / "results").mkdir(exist_ok=True)
+    with FileLock(ROOT / "results/.small-demo.lock"):
+        snakemake()

@@ -1,0 +1,142 @@
+"""The detector on any response: identities with the probe first, then what it says, then faults."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from hneurons.cett import Measured, cett_batch, token_cett
+from hneurons.detector import HIGHEST, Asked, detect, detect_many, parse_asked
+from hneurons.errors import HNeuronsError
+from hneurons.models import identity_of
+from hneurons.neurons import NeuronSet
+from hneurons.report.detections import write_page
+from tests.tiny import tiny_model
+
+QUESTION = "In which country is the city of Lyon?"
+RESPONSE = "The city of Lyon is in France, near 東京."
+
+
+def neurons_of(model, n=12, **made):
+    """A set with weights of both signs, in no order of layers."""
+    shape = identity_of(model)
+    rng = np.random.default_rng(0)
+    flat = rng.choice(shape["layers"] * shape["d_ff"], n, replace=False)
+    weights = rng.normal(size=n)
+    facts = {**shape, "intercept": -0.5, "C": 1.0, **made}
+    return NeuronSet(flat // shape["d_ff"], flat % shape["d_ff"], weights, weights > 0, facts)
+
+
+def test_cett_at_every_token_averages_to_cett_of_the_region(any_model):
+    rng = np.random.default_rng(1)
+    sequences = [rng.integers(5, 60, size).tolist() for size in (9, 6, 13)]
+    shape = identity_of(any_model)
+    chosen = {layer: [1, 0, shape["d_ff"] - 1] for layer in range(shape["layers"])}
+    found = token_cett(any_model, sequences, chosen)
+    for ids, values in zip(sequences, found, strict=True):
+        region = [i >= 3 for i in range(len(ids))]
+        (whole,) = cett_batch(any_model, [Measured(ids, [region])])
+        expected = np.concatenate([whole[0, layer, indices] for layer, indices in chosen.items()])
+        np.testing.assert_allclose(values[3:].mean(axis=0), expected, rtol=2e-4, atol=1e-6)
+
+
+def test_the_response_is_the_probe_on_its_answers_mean_features(llama, tokenizer):
+    neurons = neurons_of(llama)
+    found = detect(llama, neurons, QUESTION, RESPONSE, answer="France", tokenizer=tokenizer)
+    features = found.contributions[found.answer].mean(axis=0) / found.weights
+    assert found.probability == pytest.approx(expit(features @ found.weights - 0.5), rel=1e-5)
+    assert found.logit == pytest.approx(found.token_logits[found.answer].mean())
+    np.testing.assert_allclose(found.token_logits, found.contributions.sum(axis=1) - 0.5, rtol=1e-5)
+
+
+def test_neurons_keep_their_weights_whatever_their_order(llama, tokenizer):
+    neurons = neurons_of(llama)
+    order = np.random.default_rng(3).permutation(12)
+    turned = dataclasses.replace(
+        neurons, **{f: getattr(neurons, f)[order] for f in ("layers", "neurons", "weights", "selected", "stability")}
+    )
+    one, other = (detect(llama, s, QUESTION, RESPONSE, tokenizer=tokenizer) for s in (neurons, turned))
+    assert one.logit == pytest.approx(other.logit)
+
+
+def test_tokens_make_up_the_response_and_the_answer_is_what_was_named(llama, tokenizer):
+    found = detect(llama, neurons_of(llama), QUESTION, RESPONSE, answer="France", tokenizer=tokenizer)
+    assert "".join(found.tokens) == RESPONSE == found.response
+    named = "".join(t for t, mine in zip(found.tokens, found.answer, strict=True) if mine)
+    assert "France" in named and len(named) < len("France") + 4
+    assert found.named
+
+
+def test_without_a_name_the_highest_tokens_stand_for_the_answer(llama, tokenizer):
+    found = detect(llama, neurons_of(llama), QUESTION, RESPONSE, tokenizer=tokenizer)
+    assert found.answer.sum() == HIGHEST and not found.named
+    assert found.token_logits[found.answer].min() >= found.token_logits[~found.answer].max()
+
+
+def test_many_are_as_one_by_one(any_model, tokenizer):
+    neurons = neurons_of(any_model)
+    asked = [
+        Asked(question=QUESTION, response=RESPONSE, answer="France"),
+        Asked(question="What?", response="Nothing."),
+        Asked(question=QUESTION),
+    ]
+    together = list(detect_many(any_model, neurons, asked, tokenizer=tokenizer, max_new_tokens=5))
+    for one, found in zip(asked, together, strict=True):
+        options = {"answer": one.answer, "tokenizer": tokenizer, "max_new_tokens": 5}
+        alone = detect(any_model, neurons, one.question, one.response, **options)
+        assert alone.response == found.response
+        np.testing.assert_allclose(alone.token_logits, found.token_logits, rtol=1e-3, atol=1e-4)
+
+
+def test_what_json_says_is_what_was_found(llama, tokenizer):
+    found = detect(llama, neurons_of(llama), QUESTION, RESPONSE, answer="France", tokenizer=tokenizer)
+    said = json.loads(json.dumps(found.as_dict(most=2)))
+    assert said["probability"] == found.probability and said["answer_named"]
+    assert [t["text"] for t in said["tokens"]] == found.tokens
+    strongest = said["tokens"][0]["neurons"]
+    assert len(strongest) == 2 and abs(strongest[0]["contribution"]) >= abs(strongest[1]["contribution"])
+
+
+def test_the_page_escapes_what_it_quotes(llama, tokenizer, tmp_path):
+    neurons = neurons_of(llama)
+    found = detect(llama, neurons, "<script>alert(1)</script>", "<b>bold</b>", tokenizer=tokenizer)
+    write_page(tmp_path / "page.html", [found], neurons)
+    page = (tmp_path / "page.html").read_text()
+    assert "<script>alert" not in page and "&lt;script&gt;alert" in page
+
+
+def test_an_answer_that_is_not_there_is_refused(llama, tokenizer):
+    with pytest.raises(HNeuronsError, match="answer 'Spain' does not stand in the response"):
+        detect(llama, neurons_of(llama), QUESTION, RESPONSE, answer="Spain", tokenizer=tokenizer)
+
+
+def test_neurons_without_weights_and_of_another_model_are_refused(llama, tokenizer):
+    neurons = neurons_of(llama)
+    with pytest.raises(HNeuronsError, match="no weights of a probe"):
+        detect(llama, neurons.random_like(1), QUESTION, RESPONSE, tokenizer=tokenizer)
+    other = dataclasses.replace(neurons, made_by={**neurons.made_by, "revision": "0" * 40})
+    named = tiny_model("llama")
+    named.hneurons_identity = {"revision": "1" * 40}
+    with pytest.raises(HNeuronsError, match="revision 0000"):
+        detect(named, other, QUESTION, RESPONSE, tokenizer=tokenizer)
+    assert detect(named, other, QUESTION, RESPONSE, tokenizer=tokenizer, strict=False).tokens
+
+
+def test_lines_are_json_or_plain_questions_and_carry_other_keys():
+    lines = ['{"id": 3, "question": "Who?", "response": "He."}', "", "Where is Lyon?"]
+    first, second = parse_asked(lines, "file")
+    assert first.carried == {"id": 3} and first.response == "He."
+    assert second.question == "Where is Lyon?" and second.response is None
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [('{"question": ', "file, line 1: no JSON"), ('{"response": "He."}', "file, line 1: question: Field required")],
+)
+def test_a_line_that_is_neither_is_named(line, said):
+    with pytest.raises(HNeuronsError, match=said):
+        list(parse_asked([line], "file"))
