@@ -89,7 +89,10 @@ rule front:
     resources:
         **modest(2000, 10),
     params:
-        study=STUDY.model_dump(mode="json"),
+        # Where and how a study runs changes no page of it.
+        study=STUDY.model_dump(
+            mode="json", exclude={"runtime", "estimates", "cluster_file", "mirror"}
+        ),
         timings=f"results/{STUDY.study}/timings",
         stage=VERSIONS["figures"],
     script:

@@ -1,7 +1,6 @@
 from pathlib import Path
 
 from hneurons import store
-from hneurons.config import Study
 from hneurons.joblog import job
 from hneurons.paper import load_paper
 from hneurons.report.front import front_page
@@ -11,7 +10,7 @@ with job(snakemake.log[0]):
     given, params = snakemake.input, snakemake.params
     front_page(
         snakemake.output.page,
-        Study.model_validate(params.study),
+        params.study,
         {Path(path).stem: path for path in given.tables},
         {Path(path).stem: path for path in given.figures},
         given.published,

@@ -39,6 +39,3 @@ app.command("drift")(weights.drift_command)
 app.command("plan")(plan.plan_command)
 app.command("figure3")(runs.figure3_command)
 app.command("import-runs")(runs.import_command)
-
-if __name__ == "__main__":
-    app()

@@ -49,7 +49,7 @@ _TITLES = {
 
 def front_page(
     out: str | Path,
-    study: Study,
+    settings: Mapping[str, Any],
     tables: Mapping[str, str | Path],
     figures: Mapping[str, str | Path],
     published: Sequence[str | Path],
@@ -59,9 +59,10 @@ def front_page(
 ) -> None:
     """Write the page from what a study made: tables (CSV) and figures (SVG) by name, as many as there are.
 
-    published: each model's published neurons. manifests: what pins the models, partners too. timings: the folder of the
-    jobs' run times; those that ran elsewhere or were made before are not in it.
+    settings: of the study, all that decide its results. published: each model's neurons. manifests: what pins the models,
+    partners too. timings: the folder of the jobs' run times; those that ran elsewhere or were made before are not in it.
     """
+    study = Study.model_validate(settings)
     frames = {name: pd.read_csv(path) for name, path in tables.items()}
     sets = [NeuronSet.load(path) for path in published]
     times = run_times(timings)
@@ -85,7 +86,7 @@ def front_page(
         hours=sum(row["seconds"] for row in times) / 3600,
         jobs=sum(row["jobs"] for row in times),
         spent=spent,
-        settings=yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        settings=yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True),
         packages={name: version(name) for name in _PACKAGES},
         pinned=_pinned_grid(manifests),
     )

@@ -20,7 +20,6 @@ from tests.small_demo import CONFIG, RESULTS
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _FENCED = re.compile(r"^```(?P<kind>\w*)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`((?:\.venv/bin/)?(?:make|snakemake|hneurons|python|mkdocs) [^`]*)`")
-LONG = ("smoke", "fetch", "--profile slurm", "--cores")
 
 
 def commands():
@@ -31,7 +30,7 @@ def commands():
             line for block in _FENCED.finditer(text) if block["kind"] in ("", "bash") for line in block["body"].splitlines()
         ]
         for line in [*lines, *_INLINE.findall(_FENCED.sub("", text))]:
-            command = " ".join(line.split("  #")[0].split())
+            command = " ".join(line.split("  #")[0].split()).replace(".venv/bin/", "")
             if command:
                 found.setdefault(command, page.name)
     return found
@@ -45,9 +44,12 @@ def checkout(tmp_path_factory, small_demo):
     """The checkout as its user has it after the demo, where commands may write beside it."""
     folder = tmp_path_factory.mktemp("checkout")
     for path in ROOT.iterdir():
-        if path.name not in (".git", "config", "tests"):
+        if path.name not in (".git", "config", "tests", "results", "site"):
             (folder / path.name).symlink_to(path)
-    (folder / "config").mkdir()
+    for name in ("config", "results"):
+        (folder / name).mkdir()
+    for path in (ROOT / "results").iterdir():
+        (folder / "results" / path.name).symlink_to(path)
     for path in (ROOT / "config").iterdir():
         (folder / "config" / path.name).write_bytes(path.read_bytes())
     for alpha in (0, 3):
@@ -74,37 +76,27 @@ def run(command, folder, limit=120):
 def as_run_here(command):
     """What stands for a command: the same on the reduced demo, a dry run where it takes longer than two minutes."""
     here = command.replace("results/demo/", f"results/{RESULTS.name}/").replace("{study}", RESULTS.name)
-    here = here.replace("TARGET", f"results/{RESULTS.name}/tables/table1.csv")
-    if here.startswith("make"):
-        return _make(here)
-    if re.search(r"(^|/)snakemake ", here):
-        if "--unlock" in here or "--lint" in here:
-            return f"{here} --configfile {CONFIG}"
-        with_config = here if "smoke" in here or "paper" in here else f"{here} --configfile {CONFIG}"
-        return f"{with_config} {'' if ' -n' in here else '-n'} --quiet".replace("--quiet", "--quiet rules")
-    if "hneurons figure3 results/imported" in here or "import-runs" in here:
-        return here
-    if here.startswith("mkdocs"):
-        return f"{here} --site-dir site-of-test"
-    if here.endswith("hneurons detect --html"):
-        return here.replace("--html", "--help")
-    if "hf upload" in here:
+    here = here.replace("TARGET", f"results/{RESULTS.name}/tables/table1.csv --configfile {CONFIG}")
+    program, target = here.split()[0], " ".join(here.split()[1:2])
+    if program == "make":
+        if target in ("test", "lint", "perf"):
+            return f"{here} --dry-run"
+        if target == "demo" and "ARGS" not in here:
+            return f'{here} ARGS="-n --quiet rules"'
+        return here if "CONFIG" in here or target == "docs" else f"{here} CONFIG={CONFIG}"
+    if program == "snakemake" and "--unlock" not in here and "--lint" not in here:
+        # Studies of hours, and the whole paper's.
+        return f"{here} --dry-run --quiet rules"
+    stands_for = {
+        "mkdocs build --strict": "mkdocs build --strict --site-dir site-of-test",
+        "hneurons detect --html": "hneurons detect --help",
         # To a repository of the reader's own: that the program takes these arguments is all that can be tried.
-        return "hf upload --help"
-    if here.endswith("--install-completion"):
-        return "hneurons --show-completion bash"
-    return here
-
-
-def _make(here):
-    target = here.split()[1] if len(here.split()) > 1 else ""
-    if target in ("test", "lint", "perf"):
-        return f"{here} --dry-run"
-    if target == "demo":
-        return f'{here} ARGS="-n --quiet rules"' if "ARGS" not in here else f"{here} CONFIG={CONFIG}"
-    if target == "docs":
-        return here
-    return here if "CONFIG" in here else f"{here} CONFIG={CONFIG}"
+        "hf upload": "hf upload --help",
+        "hneurons --install-completion": "hneurons --show-completion bash",
+        # It would write over what the study made.
+        f"hneurons figure3 results/{RESULTS.name}": f"hneurons figure3 results/{RESULTS.name} --out drawn",
+    }
+    return next((other for begins, other in stands_for.items() if here.startswith(begins)), here)
 
 
 def own_model(folder):
@@ -139,9 +131,9 @@ def test_a_command_runs_as_it_stands(command, checkout):
 def test_commands_are_found_in_all_pages():
     pages = set(COMMANDS.values())
     assert {"README.md", "detector.md", "cluster.md", "impact-and-origin.md"} <= pages
-    assert len(COMMANDS) > 25
+    assert len(COMMANDS) > 30
 
 
 def test_programs_that_commands_name_are_the_projects_own():
-    first = {shlex.split(command)[0].removeprefix(".venv/bin/") for command in COMMANDS}
+    first = {shlex.split(command)[0] for command in COMMANDS}
     assert first <= {"make", "hneurons", "snakemake", "python", "mkdocs", "cp", "echo", "hf"}

@@ -66,7 +66,7 @@ def test_every_model_that_cannot_be_had_is_named_with_its_licence(tmp_path, chec
         assert "your token has no access" in ask(hubs, HF_TOKEN="hf_another")
         assert not any("/resolve/" in request for request in hub.requests), "nothing was downloaded"
         old = ask({"m": {"id": "meta/Llama", "revision": "b" * 40}}, HF_TOKEN=TOKEN)
-        assert old == "error: m: meta/Llama has no such revision: correct it in the models file"
+        assert old == "error: m: meta/Llama has no such revision: correct it where it is named"
         assert TOKEN not in old + said
 
 

@@ -17,7 +17,18 @@ from tests.workspace import Workspace
 BIOASQ = {
     "bioasq": {"id": "PaperSearchQA/BioASQ_factoid", "revision": "0" * 40, "path": "data/test-00000-of-00001.parquet"}
 }
-ONCE = ("check_access", "table1", "choice", "figure3", "utility", "transfer_table", "figure4", "agreement_table")
+ONCE = (
+    "front",
+    "neurons_figure",
+    "check_access",
+    "table1",
+    "choice",
+    "figure3",
+    "utility",
+    "transfer_table",
+    "figure4",
+    "agreement_table",
+)
 CONFIG = {**yaml.safe_load((ROOT / "config/config.yaml").read_text()), "sources": BIOASQ}
 
 
@@ -46,7 +57,7 @@ def test_jobs_per_rule(workspace):
         **dict.fromkeys(("probe_path", "suppressed", "judge_suppressed", "probe", "folds"), 6),
         "detection": 6 * 4,
         "transfer": 6 * 3,
-        **dict.fromkeys(("drift", "perplexity", "scaled_cett"), 6),
+        **dict.fromkeys(("drift", "perplexity", "scaled_cett", "publish"), 6),
         # Four behaviours and the test questions.
         **dict.fromkeys(("untouched", "judge_untouched", "impact_curve"), 6 * 5),
         # H-Neurons and five random sets, six scaled α in one job.

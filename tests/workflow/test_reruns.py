@@ -22,7 +22,9 @@ SCORES = {"detection", "folds"}
 # What the probe decides: with two α a job, three scaled α are two rules.
 SWEEP = {"replies_0", "replies_1", "judge_scaled", "impact_curve"}
 COST = {"perplexity", "scaled_cett", "utility"}
-AFTER_PROBE = SCORES | SWEEP | COST | TABLES
+# What is made of scores and curves for others to see.
+FACE = {"publish", "neurons_figure", "front"}
+AFTER_PROBE = SCORES | SWEEP | COST | TABLES | FACE
 # Test questions are asked at every α too: what changes them, or who judges answers, reaches the untouched model's replies.
 ASKED_AGAIN = {"untouched", "judge_untouched"}
 PROBING = {"probe_path", "suppressed", "judge_suppressed", "probe"}
@@ -47,19 +49,22 @@ def restored(workspace):
     ("path", "rules"),
     [
         ("responses/cities/0001.parquet", {"responses", *BEFORE_PROBE, *AFTER_PROBE}),
-        ("responses/elements/0000.parquet", {"responses", "verdicts", "spans", "examples", "cett", "detection", "table1"}),
+        (
+            "responses/elements/0000.parquet",
+            {"responses", "verdicts", "spans", "examples", "cett", "detection", "table1", *FACE},
+        ),
         ("cett/cities/0001.parquet", {"cett", *PROBING, *AFTER_PROBE}),
-        ("verdicts/elements/0000.parquet", {"verdicts", "spans", "examples", "cett", "detection", "table1"}),
+        ("verdicts/elements/0000.parquet", {"verdicts", "spans", "examples", "cett", "detection", "table1", *FACE}),
         ("probe/neurons.parquet", {"probe", *AFTER_PROBE}),
         ("probe/choice.csv", {"probe", *AFTER_PROBE}),
         ("probe/path.parquet", {*PROBING, *AFTER_PROBE}),
         ("probe/suppressed.parquet", {*PROBING, *AFTER_PROBE} - {"probe_path"}),
-        ("detection/elements.json", {"detection", "table1"}),
-        ("impact/false-premise/curve.json", {"impact_curve", "figure3"}),
-        ("replies/are-you-sure/hneurons/alpha=3.parquet", {"replies_1", "judge_scaled", "impact_curve", "figure3"}),
+        ("detection/elements.json", {"detection", "table1", *FACE}),
+        ("impact/false-premise/curve.json", {"impact_curve", "figure3", *FACE}),
+        ("replies/are-you-sure/hneurons/alpha=3.parquet", {"replies_1", "judge_scaled", "impact_curve", "figure3", *FACE}),
         (
             "replies/are-you-sure/untouched/alpha=1.parquet",
-            {"untouched", "judge_untouched", "impact_curve", "figure3"},
+            {"untouched", "judge_untouched", "impact_curve", "figure3", *FACE},
         ),
     ],
 )
@@ -81,7 +86,7 @@ def test_one_more_alpha(workspace):
     planned = counts(workspace, *more)
     # Two behaviours and the test questions, two neuron sets; the α that are there are kept by their jobs.
     swept = {"replies_0": 6, "replies_1": 6, "judge_scaled": 6, "impact_curve": 3, "figure3": 1}
-    assert planned == {**swept, **dict.fromkeys(COST, 1)}
+    assert planned == {**swept, **dict.fromkeys(COST | FACE, 1)}
     folder = workspace.results / MODEL / "replies/false-premise/hneurons"
     before = {p.name: p.stat().st_ino for p in folder.glob("*.parquet")}
     targets = [str(folder.relative_to(workspace.folder) / f"alpha={a}.parquet") for a in ("1.5", "3")]
@@ -98,7 +103,7 @@ def test_one_more_model(workspace):
     workspace.set_models(models)
     first = counts(workspace, "--forceall")
     # Everything of the new model and the tables; of the first model, its data and its curves nothing.
-    once = dict.fromkeys({*TABLES, "utility"}, 1)
+    once = dict.fromkeys({*TABLES, "utility", "neurons_figure", "front"}, 1)
     of_a_model = Counter(
         {rule: n for rule, n in first.items() if rule not in ("questions", "question_set", "items", *once)}
     )
@@ -142,7 +147,7 @@ def test_another_grid_of_C(workspace):
 
 def test_other_intervals_fit_no_probe(workspace):
     planned = counts(workspace, *config(probe={**CONFIG["probe"], "bootstrap": 300}))
-    assert set(planned) == {*SCORES, "table1"}
+    assert set(planned) == {*SCORES, "table1", *FACE}
 
 
 def test_another_judge_of_answers_samples_nothing(workspace):
@@ -198,10 +203,11 @@ def test_raising_the_version_of_a_stage_reruns_it_and_what_follows(workspace, tm
         "cett": {"cett", *PROBING, *AFTER_PROBE},
         "probe": {*PROBING, *AFTER_PROBE},
         "suppressed": {*PROBING, *AFTER_PROBE} - {"probe_path"},
-        "detection": {*SCORES, "table1"},
-        "replies": {*ASKED_AGAIN, *SWEEP, "figure3", "utility"},
-        "judged": {"judge_untouched", "judge_scaled", "impact_curve", "figure3", "utility"},
-        "utility": COST,
+        "detection": {*SCORES, "table1", *FACE},
+        "replies": {*ASKED_AGAIN, *SWEEP, "figure3", "utility", *FACE},
+        "judged": {"judge_untouched", "judge_scaled", "impact_curve", "figure3", "utility", *FACE},
+        "utility": COST | {"front"},
+        "published": FACE,
     }
     for stage, rules in expected.items():
         stages.write_text(text.replace(f'"{stage}": ', f'"{stage}": 9'))

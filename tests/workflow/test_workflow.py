@@ -37,7 +37,7 @@ def test_the_study_is_whole(workspace):
     assert table["neurons"].iloc[0] == 2 * 160
     points = pd.read_csv(workspace.results / "tables/figure3.csv")
     assert len(points) == 2 * 2 * 4
-    for picture in ("figure3.png", "figure3.svg", "table1.png", "table1.svg", "choice.png", "choice.svg"):
+    for picture in ("figure3.png", "figure3.svg", "table1.png", "table1.svg", "choice.png", "choice.svg", "neurons.svg"):
         assert (workspace.results / "figures" / picture).stat().st_size > 10_000
 
 
@@ -72,13 +72,17 @@ def test_one_target_asks_for_its_ancestors_only(workspace):
     assert planned == ["cett", "examples", "prepare_model", "question_set", "questions", "responses", "spans", "verdicts"]
 
 
+# What a run of one α reaches.
+SHOWN = ["impact_curve", "figure3", "publish", "neurons_figure", "front"]
+
+
 def test_a_deleted_alpha_is_run_again_alone(workspace):
     folder = workspace.results / MODEL / "impact/are-you-sure/hneurons"
     before = {path.name: (path.stat().st_ino, store.read_table(path)) for path in folder.glob("alpha=*.parquet")}
     (folder / "alpha=2.parquet").unlink()
-    assert workspace.planned() == ["figure3", "impact_curve", "judge_scaled"]
+    assert workspace.planned() == sorted([*SHOWN, "judge_scaled"])
     (workspace.results / MODEL / "replies/are-you-sure/hneurons/alpha=2.parquet").unlink()
-    assert workspace.planned() == ["figure3", "impact_curve", "judge_scaled", "replies_0"]
+    assert workspace.planned() == sorted([*SHOWN, "judge_scaled", "replies_0"])
     workspace.run()
     after = {path.name: (path.stat().st_ino, store.read_table(path)) for path in folder.glob("alpha=*.parquet")}
     assert [name for name in before if before[name][0] != after[name][0]] == ["alpha=2.parquet"]
@@ -181,6 +185,8 @@ def test_the_report_is_written(workspace):
     workspace.run("--report", "results/tiny/report.html")
     text = (workspace.results / "report.html").read_text()
     assert "figure3.png" in text and "table1.csv" in text
+    # It opens with the front page, whole.
+    assert 'id=\\"front\\"' in text and "H-Neurons of tiny-llama" in text
 
 
 def test_summary_says_how_many_of_how_many(workspace):
