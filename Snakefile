@@ -96,7 +96,7 @@ include: "rules/origin.smk"
 include: "rules/report.smk"
 
 
-report: "hneurons/report/captions/workflow.rst"
+report: "report/workflow.rst"
 
 
 localrules:

@@ -54,8 +54,11 @@ def _reliability_panel(axes: Any, one: NeuronSet) -> None:
         one.calibration.items(), ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#000000"), "osv^D", strict=False
     ):
         said, seen = ([row[key] for row in found["bins"]] for key in ("predicted", "observed"))
-        reach = [[y - row["interval"][0] for y, row in zip(seen, found["bins"], strict=True)]]
-        reach.append([row["interval"][1] - y for y, row in zip(seen, found["bins"], strict=True)])
+        # Rounding may put a share of 0 or 1 outside of its interval by a hair.
+        reach = [
+            [max(0.0, sign * (row["interval"][side] - y)) for y, row in zip(seen, found["bins"], strict=True)]
+            for side, sign in ((0, -1), (1, 1))
+        ]
         label = f"{name}, n = {found['n']}"
         axes.errorbar(said, seen, yerr=reach, color=colour, marker=marker, markersize=4, elinewidth=0.7, label=label)
     axes.set_xlim(-0.03, 1.03)

@@ -100,13 +100,13 @@ rule table1:
     output:
         csv=report(
             "<study>/tables/table1.csv",
-            caption="../hneurons/report/captions/table1.rst",
+            caption="../report/table1.rst",
             category="Table 1: detection",
         ),
         markdown="<study>/tables/table1.md",
         png=report(
             "<study>/figures/table1.png",
-            caption="../hneurons/report/captions/table1.rst",
+            caption="../report/table1.rst",
             category="Table 1: detection",
         ),
         svg="<study>/figures/table1.svg",

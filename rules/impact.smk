@@ -112,19 +112,19 @@ rule figure3:
     output:
         png=report(
             "<study>/figures/figure3.png",
-            caption="../hneurons/report/captions/figure3.rst",
+            caption="../report/figure3.rst",
             category="Figure 3: impact",
         ),
         svg="<study>/figures/figure3.svg",
         points="<study>/tables/figure3.csv",
         slopes=report(
             "<study>/tables/slopes.csv",
-            caption="../hneurons/report/captions/slopes.rst",
+            caption="../report/slopes.rst",
             category="Figure 3: impact",
         ),
         averages=report(
             "<study>/tables/average_slopes.csv",
-            caption="../hneurons/report/captions/average_slopes.rst",
+            caption="../report/average_slopes.rst",
             category="Figure 3: impact",
         ),
     log:
@@ -214,13 +214,13 @@ rule utility:
     output:
         png=report(
             "<study>/figures/utility.png",
-            caption="../hneurons/report/captions/utility.rst",
+            caption="../report/utility.rst",
             category="Figure 3: impact",
         ),
         svg="<study>/figures/utility.svg",
         csv=report(
             "<study>/tables/utility.csv",
-            caption="../hneurons/report/captions/utility.rst",
+            caption="../report/utility.rst",
             category="Figure 3: impact",
         ),
     log:

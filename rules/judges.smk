@@ -90,7 +90,7 @@ rule agreement_table:
     output:
         report(
             "<study>/tables/agreement.csv",
-            caption="../hneurons/report/captions/agreement.rst",
+            caption="../report/agreement.rst",
             category="Judges",
         ),
     log:

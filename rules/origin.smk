@@ -115,13 +115,13 @@ rule figure4:
     output:
         png=report(
             "<study>/figures/figure4.png",
-            caption="../hneurons/report/captions/figure4.rst",
+            caption="../report/figure4.rst",
             category="Figure 4: origin",
         ),
         svg="<study>/figures/figure4.svg",
         drift=report(
             "<study>/tables/drift.csv",
-            caption="../hneurons/report/captions/drift.rst",
+            caption="../report/drift.rst",
             category="Figure 4: origin",
         ),
     log:

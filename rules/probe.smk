@@ -122,12 +122,12 @@ rule choice:
     output:
         csv=report(
             "<study>/tables/choice.csv",
-            caption="../hneurons/report/captions/choice.rst",
+            caption="../report/choice.rst",
             category="The choice of C",
         ),
         png=report(
             "<study>/figures/choice.png",
-            caption="../hneurons/report/captions/choice.rst",
+            caption="../report/choice.rst",
             category="The choice of C",
         ),
         svg="<study>/figures/choice.svg",

@@ -45,7 +45,7 @@ rule neurons_figure:
     output:
         png=report(
             "<study>/figures/neurons.png",
-            caption="../hneurons/report/captions/neurons.rst",
+            caption="../report/neurons.rst",
             category="The choice of C",
         ),
         svg="<study>/figures/neurons.svg",
@@ -71,11 +71,18 @@ rule front:
             "<study>/{model}/published/neurons.parquet", model=STUDY.models
         ),
         manifests=expand("<study>/{model}/checkpoint/manifest.json", model=SETUP.models),
+        captions=[
+            ancient(f"report/{name}.rst")
+            for name in (
+                *("table1", "neurons", "choice", "figure3", "slopes"),
+                *("average_slopes", "utility", "figure4", "drift", "agreement"),
+            )
+        ],
         paper=PAPER,
     output:
         page=report(
             "<study>/front.html",
-            caption="../hneurons/report/captions/front.rst",
+            caption="../report/front.rst",
             category="Front page",
         ),
         # The same within the workflow's report, which opens with it.

@@ -17,7 +17,7 @@ import yaml
 from tests.paths import ROOT
 
 # What of the project a workflow needs, besides its configuration and the package.
-WORKFLOW = ("Snakefile", "rules", "workflow_scripts", "hneurons", "environment.yml", "slurm")
+WORKFLOW = ("Snakefile", "rules", "workflow_scripts", "report", "environment.yml", "slurm")
 
 
 class Workspace:

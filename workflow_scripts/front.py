@@ -11,8 +11,7 @@ with job(snakemake.log[0]):
     front_page(
         snakemake.output.page,
         params.study,
-        {Path(path).stem: path for path in given.tables},
-        {Path(path).stem: path for path in given.figures},
+        *({Path(path).stem: path for path in paths} for paths in (given.tables, given.figures, given.captions)),
         given.published,
         [store.read_json(path) for path in given.manifests],
         params.timings,

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +51,7 @@ def front_page(
     settings: Mapping[str, Any],
     tables: Mapping[str, str | Path],
     figures: Mapping[str, str | Path],
+    captions: Mapping[str, str | Path],
     published: Sequence[str | Path],
     manifests: Sequence[Mapping[str, Any]],
     timings: str | Path,
@@ -59,6 +59,7 @@ def front_page(
 ) -> None:
     """Write the page from what a study made: tables (CSV) and figures (SVG) by name, as many as there are.
 
+    captions: what figures and tables show, as the workflow's own report says it (reStructuredText), by the same names.
     settings: of the study, all that decide its results. published: each model's neurons. manifests: what pins the models,
     partners too. timings: the folder of the jobs' run times; those that ran elsewhere or were made before are not in it.
     """
@@ -68,6 +69,7 @@ def front_page(
     times = run_times(timings)
     spent = money(study)
     notes = _counted(frames, sets)
+    said = {name: _plain(path) for name, path in captions.items()}
     write_page(
         out,
         "front.html.jinja",
@@ -75,13 +77,11 @@ def front_page(
         models=study.models,
         answers=in_short(study, frames, sets, paper),
         figures={
-            name: Shown(
-                name, _TITLES[name], f"{caption(name)} {notes.get(name, '')}".strip(), picture(path), name == "choice"
-            )
+            name: Shown(name, _TITLES[name], f"{said[name]} {notes.get(name, '')}".strip(), picture(path), name == "choice")
             for name, path in figures.items()
         },
         grids=grids(frames, sets),
-        captions={name: caption(name) for name in ("slopes", "average_slopes", "agreement", "drift")},
+        captions=said,
         times=_times_grid(times),
         hours=sum(row["seconds"] for row in times) / 3600,
         jobs=sum(row["jobs"] for row in times),
@@ -92,10 +92,8 @@ def front_page(
     )
 
 
-def caption(name: str) -> str:
-    """What a figure or table shows, as the workflow's own report says it."""
-    text = files("hneurons.report").joinpath("captions", f"{name}.rst").read_text(encoding="utf-8")
-    return " ".join(text.replace("``", "").split())
+def _plain(path: str | Path) -> str:
+    return " ".join(Path(path).read_text(encoding="utf-8").replace("``", "").split())
 
 
 def _counted(frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet]) -> dict[str, str]:
