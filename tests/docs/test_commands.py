@@ -103,7 +103,7 @@ def own_model(folder):
     """What the README says to write for a model of one's own: the entries of its first block, and the study's lines."""
     (first, *_) = [b["body"] for b in _FENCED.finditer((ROOT / "README.md").read_text()) if b["kind"] == "yaml"]
     weights = RESULTS / "smollm2-135m-instruct/checkpoint/weights"
-    entries = first.replace("<40 hex digits>", "0" * 40).replace("/path/to/checkpoint", str(weights))
+    entries = first.replace("<40 hex digits>", "a" * 40).replace("/path/to/checkpoint", str(weights))
     models = folder / "config/models.yaml"
     if "my-model" not in models.read_text():
         models.write_text(models.read_text() + "\n" + entries)
@@ -117,10 +117,11 @@ def own_model(folder):
 def test_a_command_runs_as_it_stands(command, checkout):
     if "my-study" in command:
         own_model(checkout)
-    if "export steered" in command:
-        subprocess.run(["rm", "-rf", "steered"], cwd=checkout, check=True)
-    if "figure3 results/imported" in command:
-        run(as_run_here(next(c for c in COMMANDS if "import-runs" in c)), checkout)
+    # Neither writes over what is there.
+    if "export steered" in command or "import-runs" in command:
+        subprocess.run(["rm", "-rf", "steered", "results/imported"], cwd=checkout, check=True)
+    if "figure3 results/imported" in command and not (checkout / "results/imported").exists():
+        run(next(c for c in COMMANDS if "import-runs" in c), checkout)
     said = run(as_run_here(command), checkout)
     if "detect --model" in command:
         assert "made up" in said or '"probability"' in said
