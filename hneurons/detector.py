@@ -23,14 +23,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hneurons.answers import token_mask, token_offsets
 from hneurons.batching import Budget, in_batches
 from hneurons.cett import token_cett
-from hneurons.config import Decoding, default_prompt_date
+from hneurons.config import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation import generate
-from hneurons.models import identity_of, stop_token_ids
+from hneurons.models import identity_of
 from hneurons.neurons import NeuronSet
 from hneurons.prepared import tokenizer_of
-from hneurons.prompts import base_ids, chat_ids
 from hneurons.settings import Settings, one_line
+from hneurons.steering import ends_of_reply, prompt_ids
 
 # Tokens that stand for the answer where it is not named.
 HIGHEST = 3
@@ -164,7 +164,7 @@ def detect_many(
     layers, indices, weights = (values[fitted][order] for values in (neurons.layers, neurons.neurons, neurons.weights))
     by_layer = {int(layer): indices[layers == layer].tolist() for layer in np.unique(layers)}
     tokenizer = tokenizer or tokenizer_of(model)
-    prompts = [_prompt(tokenizer, one.question) for one in asked]
+    prompts = [prompt_ids(tokenizer, one.question) for one in asked]
     answered = _responses(model, tokenizer, asked, prompts, max_new_tokens, budget)
     lengths = [len(p) + len(r) for p, r in zip(prompts, answered, strict=True)]
     cett: dict[int, np.ndarray] = {}
@@ -185,13 +185,6 @@ def detect_many(
         yield Detection(one.question, text, tokens, mask, named, contributions, layers, indices, weights, intercept)
 
 
-def _prompt(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
-    """A chat turn, or what a model without a chat template completes."""
-    return (
-        chat_ids(tokenizer, [question], default_prompt_date()) if tokenizer.chat_template else base_ids(tokenizer, question)
-    )
-
-
 def _responses(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -210,8 +203,8 @@ def _responses(
     silent = [i for i, one in enumerate(asked) if one.response is None]
     if silent:
         decoding = Decoding(max_new_tokens=max_new_tokens, temperature=0)
-        stops = stop_token_ids(model.generation_config, tokenizer)
-        options: dict[str, Any] = {"seeds": [0] * len(silent), "stop_ids": stops, "budget": budget}
+        options: dict[str, Any] = {"seeds": [0] * len(silent), "budget": budget}
+        options["stop_ids"] = ends_of_reply(model, tokenizer)
         for index, (response,) in generate(model, [list(prompts[i]) for i in silent], decoding, **options):
             found[silent[index]] = response.unended_ids
     for one, ids in zip(asked, found, strict=True):

@@ -29,7 +29,8 @@ def with_results(
     ordered = sorted(detections, key=lambda found: found["dataset"] != in_domain)
     published = {
         "version": version("hneurons"),
-        "source": {key: value for key, value in source.items() if value is not None},
+        # Where a folder lies on this machine is nobody else's matter.
+        "source": {key: source[key] for key in ("hub", "wheel") if source.get(key)},
         "detection": {found["dataset"]: _methods(found) for found in ordered},
         "calibration": {found["dataset"]: found["calibration"] for found in ordered},
         "impact": {c["benchmark"]: {**c["slope"]["all"], "judge": c["judge"]} for c in curves},

@@ -34,6 +34,17 @@ class Steered:
         return asdict(self)
 
 
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """A chat turn or, without a chat template, what a base model completes."""
+    return chat_ids(tokenizer, [text], default_prompt_date()) if tokenizer.chat_template else base_ids(tokenizer, text)
+
+
+def ends_of_reply(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that end a reply to prompt_ids: end tokens, and of a base model every line break."""
+    stops = stop_token_ids(model.generation_config, tokenizer)
+    return stops if tokenizer.chat_template else sorted({*stops, *newline_ids(tokenizer)})
+
+
 def side_by_side(
     model: PreTrainedModel,
     neurons: NeuronSet,
@@ -53,12 +64,10 @@ def side_by_side(
     """
     check_alpha(list(alphas))
     tokenizer = tokenizer or tokenizer_of(model)
-    chats = bool(tokenizer.chat_template)
-    asked = [chat_ids(tokenizer, [p], default_prompt_date()) if chats else base_ids(tokenizer, p) for p in prompts]
-    stops = stop_token_ids(model.generation_config, tokenizer)
+    asked = [prompt_ids(tokenizer, prompt) for prompt in prompts]
     options: dict[str, Any] = {
         "seeds": [seed + i for i in range(len(prompts))],
-        "stop_ids": stops if chats else sorted({*stops, *newline_ids(tokenizer)}),
+        "stop_ids": ends_of_reply(model, tokenizer),
     }
     own = str(neurons.made_by.get("named", H_NEURONS))
     sets = {own: neurons} | {f"{RANDOM}-{i}": neurons.random_like(i) for i in range(1, random_sets + 1)}

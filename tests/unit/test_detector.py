@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 
@@ -75,6 +76,15 @@ def test_without_a_name_the_highest_tokens_stand_for_the_answer(llama, tokenizer
     found = detect(llama, neurons_of(llama), QUESTION, RESPONSE, tokenizer=tokenizer)
     assert found.answer.sum() == HIGHEST and not found.named
     assert found.token_logits[found.answer].min() >= found.token_logits[~found.answer].max()
+
+
+def test_a_model_without_a_chat_template_completes_up_to_the_line_break(llama, tokenizer):
+    base = copy.deepcopy(tokenizer)
+    base.chat_template = None
+    given = detect(llama, neurons_of(llama), QUESTION, "France.", tokenizer=base)
+    assert given.response.strip() == "France." and len(given.tokens) == len(given.token_logits)
+    own = detect(llama, neurons_of(llama), QUESTION, tokenizer=base, max_new_tokens=40)
+    assert "\n" not in own.response.rstrip("\n")
 
 
 def test_many_are_as_one_by_one(any_model, tokenizer):

@@ -58,7 +58,7 @@ def curve():
 
 @pytest.fixture
 def folder(tmp_path):
-    source = {"hub": {"id": "owner/some-model", "revision": "b" * 40}, "folder": None}
+    source = {"hub": {"id": "owner/some-model", "revision": "b" * 40}, "folder": "/home/someone"}
     publish(with_results(fitted(), source, "cities", [detection("elements"), detection("cities")], [curve()]), tmp_path)
     return tmp_path
 
@@ -77,6 +77,7 @@ def test_calibration_is_stored_with_the_neurons_the_in_domain_set_first(folder):
     assert list(fitted().calibration) == ["selection split"]
     found = NeuronSet.load(folder).calibration
     assert list(found) == ["cities", "elements"]
+    assert "someone" not in str(NeuronSet.load(folder).made_by), "where a folder lies here is not told"
     assert found["cities"]["n"] == 40 and sum(row["n"] for row in found["cities"]["bins"]) == 40
 
 
