@@ -139,7 +139,7 @@ def detect(
     tokenizer: the model's own by default. Raises HNeuronsError for the neurons of another model (strict=False asks for the
     same shape alone), for neurons without weights (a random set), and for an answer that the response does not hold.
     """
-    asked = [Asked(question=question, response=response, answer=answer)]
+    asked = [asked_of(question, response, answer)]
     options: dict[str, Any] = {"tokenizer": tokenizer, "max_new_tokens": max_new_tokens, "strict": strict}
     return next(detect_many(model, neurons, asked, **options))
 
@@ -220,6 +220,14 @@ def _answer_mask(asked: Asked, text: str, offsets: Sequence[tuple[int, int]], sc
     if start < 0:
         raise HNeuronsError(f"answer {asked.answer!r} does not stand in the response {text!r}")
     return np.array(token_mask(offsets, start, start + len(asked.answer)))
+
+
+def asked_of(question: str, response: str | None = None, answer: str | None = None) -> Asked:
+    """Raises HNeuronsError, one line, for a text that is empty."""
+    try:
+        return Asked(question=question, response=response, answer=answer)
+    except ValidationError as error:
+        raise HNeuronsError(one_line(Asked, error, "what is asked")) from None
 
 
 def parse_asked(lines: Iterable[str], where: str) -> Iterator[Asked]:

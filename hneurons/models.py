@@ -51,7 +51,8 @@ def load_model(
         model = AutoModelForCausalLM.from_pretrained(name, **options)
     except ValueError as error:
         if "Unrecognized configuration class" not in str(error):
-            raise
+            # A config.json that is none, or one that asks for code of its own.
+            raise HNeuronsError(f"{name}: {error}") from None
         model = AutoModelForImageTextToText.from_pretrained(name, **options)
     _nothing_offloaded(model)
     if commit := getattr(model.config, "_commit_hash", None):

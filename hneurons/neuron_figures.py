@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from scipy.stats import binom
 
 from hneurons.figures import STYLE, legend, save
 from hneurons.neurons import H_NEURONS, NEGATIVE, NeuronSet
+
+_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#000000")
 
 
 def neurons_picture(sets: Sequence[NeuronSet], paths: Sequence[str | Path]) -> None:
@@ -50,18 +53,16 @@ def _stability_panel(axes: Any, one: NeuronSet) -> None:
 
 def _reliability_panel(axes: Any, one: NeuronSet) -> None:
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, zorder=0)
-    for (name, found), colour, marker in zip(
-        one.calibration.items(), ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#000000"), "osv^D", strict=False
-    ):
+    for (name, found), colour, marker in zip(one.calibration.items(), cycle(_COLOURS), cycle("osv^D"), strict=False):
         said, seen = ([row[key] for row in found["bins"]] for key in ("predicted", "observed"))
         # Rounding may put a share of 0 or 1 outside of its interval by a hair.
         reach = [
             [max(0.0, sign * (row["interval"][side] - y)) for y, row in zip(seen, found["bins"], strict=True)]
             for side, sign in ((0, -1), (1, 1))
         ]
-        label = f"{name}, n = {found['n']}"
-        axes.errorbar(said, seen, yerr=reach, color=colour, marker=marker, markersize=4, elinewidth=0.7, label=label)
+        axes.errorbar(said, seen, yerr=reach, color=colour, marker=marker, markersize=4, elinewidth=0.7, label=name)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
-    axes.set_title("(c) made up, by what the probe said", fontsize=10)
+    counted = ", ".join(str(found["n"]) for found in one.calibration.values())
+    axes.set_title(f"(c) made up, by what the probe said, n = {counted}", fontsize=9)
     axes.set_xlabel("said")

@@ -109,7 +109,12 @@ class NeuronSet:
         """The set that a file name means: "hneurons" this one, "negative" its other end, "random-3" a control."""
         if name == H_NEURONS:
             return self
-        return self.negative() if name == NEGATIVE else self.random_like(int(name.removeprefix(f"{RANDOM}-")))
+        if name == NEGATIVE:
+            return self.negative()
+        seed = name.removeprefix(f"{RANDOM}-")
+        if not seed.isdecimal():
+            raise HNeuronsError(f"no set is called {name!r}: {H_NEURONS}, {NEGATIVE}, or {RANDOM}-1, {RANDOM}-2, …")
+        return self.random_like(int(seed))
 
     def scale(self, model: PreTrainedModel, alpha: Alpha, *, strict: bool = True) -> AbstractContextManager[None]:
         """Within the block, multiply the selected neurons' activations by alpha (eq. 5); α = 1 changes nothing.
@@ -144,7 +149,7 @@ class NeuronSet:
 def _file_of(path: str | Path, revision: str | None) -> Path:
     """neurons.parquet: named itself, in a folder, or in a repository of the hub."""
     found = Path(path)
-    if not found.exists() and is_hub_id(path):
+    if not found.exists() and is_hub_id(path) and not str(path).endswith(".parquet"):
         found = Path(fetch_snapshot(str(path), revision, wanted=FILES))
     file = found / FILES[0] if found.is_dir() else found
     if not file.is_file():

@@ -70,13 +70,10 @@ def tokenizer_from_manifest(manifest: str | Path) -> PreTrainedTokenizerBase:
     return load_tokenizer(Path(manifest).parent / pinned["path"], pinned["source"]["trust_remote_code"])
 
 
-def load_tokenizer(
-    name: str | Path, trust_remote_code: bool = False, revision: str | None = None
-) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str | Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    options = {"trust_remote_code": trust_remote_code, "revision": revision}
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, **options)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
     # Multimodal repositories (Mistral Small 3.1) keep the template with their processor, where a tokenizer does not look.
     of_processor = Path(name) / "chat_template.json"
     if not tokenizer.chat_template and of_processor.is_file():
@@ -86,4 +83,8 @@ def load_tokenizer(
 
 def tokenizer_of(model: PreTrainedModel) -> PreTrainedTokenizerBase:
     """The tokenizer that lies beside a loaded model's weights."""
-    return load_tokenizer(model.name_or_path, revision=getattr(model.config, "_commit_hash", None))
+    from hneurons.checkpoint import checkpoint_folder
+
+    revision = getattr(model.config, "_commit_hash", None)
+    # Where the weights are; a hub's chat template may stand in a file of its own.
+    return load_tokenizer(checkpoint_folder(model.name_or_path, revision))

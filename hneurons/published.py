@@ -95,7 +95,7 @@ def card(neurons: NeuronSet) -> str:
         'print(hn.detect(model, neurons, "In which country is the city of Lyon?", "Lyon is in France.").probability)',
         "```",
         "",
-        "Neurons belong to one model: name and revision are checked wherever they meet one.",
+        "Neurons belong to one model: name, revision and shape are checked where they meet one, as far as it tells them.",
         "",
         "## Detection",
         "",

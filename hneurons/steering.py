@@ -70,7 +70,9 @@ def side_by_side(
         "stop_ids": ends_of_reply(model, tokenizer),
     }
     own = str(neurons.made_by.get("named", H_NEURONS))
-    sets = {own: neurons} | {f"{RANDOM}-{i}": neurons.random_like(i) for i in range(1, random_sets + 1)}
+    # A control needs none of its own.
+    controls = 0 if own.startswith(RANDOM) else random_sets
+    sets = {own: neurons} | {f"{RANDOM}-{i}": neurons.random_like(i) for i in range(1, controls + 1)}
     runs = [(UNTOUCHED, 1.0)] if 1 in alphas else []
     runs += [(name, alpha) for name in sets for alpha in dict.fromkeys(alphas) if alpha != 1]
     for name, alpha in runs:

@@ -57,7 +57,10 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
 
     Raises HNeuronsError naming the file and the first column that is missing or of another type.
     """
-    table = pq.read_table(path)
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise HNeuronsError(f"{path}: no Parquet file ({error})") from None
     for field in schema or ():
         if field.name not in table.schema.names:
             raise HNeuronsError(f"{path}: column {field.name!r} is missing; delete the file to have it made again")

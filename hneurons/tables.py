@@ -273,7 +273,7 @@ def utility_table(found: Sequence[Mapping[str, Any]], accuracy: Sequence[Mapping
             for p in points:
                 value = {"value": p["ratio"], "low": p["interval"][0], "high": p["interval"][1]}
                 row = {"model": one["model"], "measure": "perplexity ratio", "neurons": neurons, "alpha": p["alpha"]}
-                rows.append({**row, **value, "perplexity": p["perplexity"]})
+                rows.append({**row, **value, "n": None, "perplexity": p["perplexity"]})
         for neurons, points in one["cett"].items():
             for p in points:
                 value = {"value": p["median"], "low": p["quartiles"][0], "high": p["quartiles"][1], "n": p["neurons"]}

@@ -34,7 +34,7 @@ def one_line_errors() -> Iterator[None]:
     """What is wrong in one line on stderr, and exit code 1. A file or model that cannot be read is no traceback either."""
     try:
         yield
-    except (HNeuronsError, yaml.YAMLError, OSError) as error:
+    except (HNeuronsError, yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(1) from None
 

@@ -63,10 +63,10 @@ def detect_command(
     if question is None and (response is not None or answer is not None):
         raise typer.BadParameter("--response and --answer belong to --question; in a file they are keys of a line")
     with one_line_errors(), ExitStack() as stack:
-        from hneurons.detector import Asked, detect_many, parse_asked
+        from hneurons.detector import asked_of, detect_many, parse_asked
 
         if question is not None:
-            asked: Iterator[Asked] = iter([Asked(question=question, response=response, answer=answer)])
+            asked: Iterator[Asked] = iter([asked_of(question, response, answer)])
         else:
             stdin = str(file) == "-"
             lines = sys.stdin if stdin else stack.enter_context(open(Path(str(file)), encoding="utf-8"))
@@ -89,7 +89,7 @@ def detect_command(
             from hneurons.report.detections import write_page
 
             write_page(html, kept, chosen, most)
-            console.print(f"written: {html}", markup=False, highlight=False)
+            typer.echo(f"written: {html}", err=True)
 
 
 def _shade(probability: float) -> str:

@@ -30,7 +30,7 @@ class ManyAlphas(TyperCommand):
         for i, arg in enumerate(args):
             if after_alpha and _is_number(arg) and args[i - 1] != "--alpha":
                 spread.append("--alpha")
-            after_alpha = arg == "--alpha" or (after_alpha and _is_number(arg))
+            after_alpha = arg == "--alpha" or arg.startswith("--alpha=") or (after_alpha and _is_number(arg))
             spread.append(arg)
         return super().parse_args(ctx, spread)
 
@@ -73,7 +73,7 @@ def generate_command(
         echo_json(found)
         return
     console = Console()
-    for prompt in prompts:
+    for prompt in dict.fromkeys(prompts):
         console.print(_table(prompt, [one for one in found if one["prompt"] == prompt], list(dict.fromkeys(alpha))))
 
 

@@ -79,7 +79,9 @@ def _told(study: Study, table: pd.DataFrame) -> list[str]:
             f"{model}, {study.in_domain}: AUROC {_area(ours)}, as many random ones {control['auroc']:.2f}; {lead} between "
             f"them: {_shown(low, high)}. n = {ours['n_hallucinated']} + {ours['n_faithful']}."
         )
-        others = of_model[(of_model["method"] == METHODS["random"]) & (of_model["dataset"] != study.in_domain)]
+        # The folds are the in-domain set once more.
+        other = of_model["dataset"].isin([str(name) for name in study.datasets if name != study.in_domain])
+        others = of_model[other & (of_model["method"] == METHODS["random"])]
         if len(others):
             better = list(others[others["difference_low"] > 0]["dataset"])
             sentences.append(

@@ -107,11 +107,11 @@ def _counted(frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet]) -> d
         found["choice"] = f"n: {table['selection_n'].max():.0f} held-out answers"
         found["choice"] += f", {table['suppressed_n'].max():.0f} held-out questions." if "suppressed_n" in table else "."
     if (table := frames.get("figure3")) is not None:
-        said = {row["benchmark"]: row["items"] for row in records(table)}
+        said = {_of_model(table, row, "benchmark"): row["items"] for row in records(table)}
         controls = {row["neurons"] for row in records(table) if row["neurons"].startswith("random")}
         found["figure3"] = f"n, items at each α: {_listed(said)}. Control: {len(controls)} random sets."
     if (table := frames.get("utility")) is not None:
-        said = {row["measure"]: int(row["n"]) for row in records(table.dropna(subset=["n"]))}
+        said = {_of_model(table, row, "measure"): int(row["n"]) for row in records(table.dropna(subset=["n"]))}
         found["utility"] = f"n, test questions for accuracy, H-Neurons for the CETT ratio: {_listed(said)}."
     if (table := frames.get("transfer")) is not None:
         found["figure4"] = _both_sides(table)
@@ -119,8 +119,13 @@ def _counted(frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet]) -> d
 
 
 def _both_sides(table: pd.DataFrame) -> str:
-    sizes = {row["dataset"]: f"{row['n_hallucinated']} + {row['n_faithful']}" for row in records(table)}
+    sizes = {_of_model(table, row, "dataset"): f"{row['n_hallucinated']} + {row['n_faithful']}" for row in records(table)}
     return f"n, hallucinated + faithful: {_listed(sizes)}."
+
+
+def _of_model(table: pd.DataFrame, row: Mapping[str, Any], name: str) -> str:
+    """What a number is of; with several models, of which."""
+    return f"{row['model']}, {row[name]}" if table["model"].nunique() > 1 else str(row[name])
 
 
 def _listed(counts: Mapping[str, Any]) -> str:

@@ -147,8 +147,13 @@ def grids(frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet]) -> dict
     return found
 
 
+_MOST_WEIGHTS = 500
+
+
 def _weighed(one: NeuronSet) -> list[dict[str, Any]]:
-    order = np.argsort(-one.weights)
+    # An L2 penalty leaves every neuron a weight.
+    largest = np.argsort(-np.abs(one.weights))[:_MOST_WEIGHTS]
+    order = largest[np.argsort(-one.weights[largest])]
     return [
         {
             "model": one.made_by["model"],
@@ -165,7 +170,9 @@ def _states(frames: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
     """What came of all replies that is no verdict: of the answers to each set, and of each behaviour at every α."""
     rows: list[dict[str, Any]] = []
     if "table1" in frames:
-        for row in records(frames["table1"].drop_duplicates(["model", "dataset"])):
+        sets = frames["table1"].drop_duplicates(["model", "dataset"])
+        # The folds are the in-domain set once more.
+        for row in records(sets[~sets["dataset"].str.contains(": ")]):
             shares = {key: row[f"{name}_percent"] for key, name in _OF_TABLE1.items()}
             empty = {"neurons": "untouched", "alpha": None, "truncated": None}
             rows.append({"model": row["model"], "asked": row["dataset"], "judge": row["judge"], **empty, **shares})

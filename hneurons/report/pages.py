@@ -70,11 +70,11 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 
 
-def number(value: Any, digits: int = 2, unit: str = "") -> Cell:
+def number(value: Any, digits: int = 2) -> Cell:
     """A number, or an empty cell where there is none."""
     if value is None or pd.isna(value):
         return Cell("")
-    return Cell(f"{value:.{digits}f}{unit}", float(value))
+    return Cell(f"{value:.{digits}f}", float(value))
 
 
 def interval(value: Any, low: Any, high: Any, digits: int = 2) -> Cell:

@@ -45,7 +45,20 @@ def test_the_overview_names_exit_codes_and_every_command():
     assert all(f" {command} " in said for command in COMMANDS)
 
 
-@pytest.mark.parametrize("alphas", [["--alpha", "0", "1", "3"], ["--alpha", "0", "--alpha", "1", "--alpha", "3"]])
+def test_a_file_that_is_no_set_is_one_line(both, tmp_path):
+    (tmp_path / "neurons.parquet").write_text("no parquet")
+    said = run("detect", *both[:2], "--neurons", str(tmp_path), "--question", "x")
+    assert said.exit_code == 1 and "no Parquet file" in said.stderr and said.stderr.count("\n") == 1
+
+
+def test_a_control_is_shown_as_it_was_asked_for(both):
+    said = run("generate", *both, "--which", "random-1", "--alpha", "0", "x", "--max-new-tokens", "2", "--json")
+    assert [one["neurons"] for one in json.loads(said.stdout)] == ["random-1"]
+
+
+@pytest.mark.parametrize(
+    "alphas", [["--alpha=0", "1", "3"], ["--alpha", "0", "1", "3"], ["--alpha", "0", "--alpha", "1", "--alpha", "3"]]
+)
 def test_several_alphas_side_by_side_with_their_control(both, alphas):
     said = run("generate", *both, *alphas, "Where is Lyon?", "--max-new-tokens", "3", "--json")
     assert said.exit_code == 0, said.output
@@ -97,6 +110,8 @@ def test_export_says_what_it_scaled(both, tmp_path):
         (["generate", "--model", "/nowhere", "--alpha", "-1", "x"], "neither a folder with *.safetensors"),
         (["export", "out", "--model", "/nowhere", "--alpha", "0"], "neither a folder with *.safetensors"),
         (["drift", "/nowhere", "/nowhere"], "neither a folder with *.safetensors"),
+        (["detect", "--model", "/nowhere", "--question", ""], "what is asked: question: String should have at least 1"),
+        (["export", "out", "--model", "/nowhere", "--alpha", "0", "--which", "foo"], "no set is called 'foo': hneurons,"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_1(both, arguments, line):

@@ -15,7 +15,9 @@ from hneurons.detector import HIGHEST, Asked, detect, detect_many, parse_asked
 from hneurons.errors import HNeuronsError
 from hneurons.models import identity_of
 from hneurons.neurons import NeuronSet
+from hneurons.prompts import newline_ids
 from hneurons.report.detections import write_page
+from hneurons.steering import ends_of_reply, prompt_ids
 from tests.tiny import tiny_model
 
 QUESTION = "In which country is the city of Lyon?"
@@ -48,8 +50,11 @@ def test_cett_at_every_token_averages_to_cett_of_the_region(any_model):
 def test_the_response_is_the_probe_on_its_answers_mean_features(llama, tokenizer):
     neurons = neurons_of(llama)
     found = detect(llama, neurons, QUESTION, RESPONSE, answer="France", tokenizer=tokenizer)
-    features = found.contributions[found.answer].mean(axis=0) / found.weights
-    assert found.probability == pytest.approx(expit(features @ found.weights - 0.5), rel=1e-5)
+    prompt, response = prompt_ids(tokenizer, QUESTION), tokenizer(RESPONSE, add_special_tokens=False)["input_ids"]
+    region = [False] * len(prompt) + found.answer.tolist()
+    (features,) = cett_batch(llama, [Measured([*prompt, *response], [region])])
+    logit = features[0, neurons.layers, neurons.neurons] @ neurons.weights - 0.5
+    assert found.probability == pytest.approx(expit(logit), rel=1e-4)
     assert found.logit == pytest.approx(found.token_logits[found.answer].mean())
     np.testing.assert_allclose(found.token_logits, found.contributions.sum(axis=1) - 0.5, rtol=1e-5)
 
@@ -85,6 +90,7 @@ def test_a_model_without_a_chat_template_completes_up_to_the_line_break(llama, t
     assert given.response.strip() == "France." and len(given.tokens) == len(given.token_logits)
     own = detect(llama, neurons_of(llama), QUESTION, tokenizer=base, max_new_tokens=40)
     assert "\n" not in own.response.rstrip("\n")
+    assert set(newline_ids(base)) <= set(ends_of_reply(llama, base))
 
 
 def test_many_are_as_one_by_one(any_model, tokenizer):

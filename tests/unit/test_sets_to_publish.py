@@ -129,7 +129,7 @@ def test_another_revision_of_the_model_is_refused(folder):
     neurons.check_for({"layers": 2, "d_ff": 16, "revision": "c" * 40}, strict=False)
 
 
-@pytest.mark.parametrize("name", ["nowhere.parquet", "/no/such/folder", "results/x/y"])
+@pytest.mark.parametrize("name", ["nowhere.parquet", "published/neurons.parquet", "/no/such/folder", "results/x/y"])
 def test_what_is_no_set_is_named(name):
     with pytest.raises(HNeuronsError, match=r"no neurons\.parquet"):
         NeuronSet.load(name)

@@ -147,3 +147,9 @@ def test_test_questions_are_asked_as_they_were_sampled_and_judged_alike(tmp_path
     for reply, expected in ((item.facts["aliases"][0], True), ("Atlantis", False)):
         (outcome,) = benchmark.judge([facts], [[reply]], panel)
         assert outcome.eligible and outcome.compliant == expected
+
+
+def test_the_table_counts_where_there_is_something_to_count():
+    point = {"alpha": 0.0, "ratio": 1.0, "interval": (0.9, 1.1), "perplexity": 8.0}
+    table = utility_table([{"model": "m", "perplexity": {"hneurons": [point]}, "cett": {}}], [])
+    assert table["n"].isna().all() and table["value"].tolist() == [1.0]
