@@ -20,6 +20,7 @@ from hneurons.impact_config import TEST_QUESTIONS
 from hneurons.judge_config import JudgesSettings
 from hneurons.judges.panel import Panel
 from hneurons.neurons import NeuronSet
+from hneurons.tables import utility_table
 from hneurons.utility import (
     WINDOW,
     held_out_text,
