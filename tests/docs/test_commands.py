@@ -93,7 +93,8 @@ def as_run_here(command):
         "hneurons detect --html": "hneurons detect --help",
         # To a repository of the reader's own: that the program takes these arguments is all that can be tried.
         "hf upload": "hf upload --help",
-        "hneurons --install-completion": "hneurons --show-completion bash",
+        # The reader's shell is asked for; here there may be none.
+        "hneurons --install-completion": "_HNEURONS_COMPLETE=source_bash hneurons",
         # It would write over what the study made.
         f"hneurons figure3 results/{RESULTS.name}": f"hneurons figure3 results/{RESULTS.name} --out drawn",
     }
