@@ -42,7 +42,8 @@ def _methods(found: Mapping[str, Any]) -> dict[str, Any]:
     of_name = {row["method"]: row for row in found["methods"]}
     probe, control = of_name[CLASSIFIER], of_name[RANDOM]
     return {
-        **{key: probe[key] for key in ("n_hallucinated", "n_faithful", "accuracy", "auroc", "auroc_interval")},
+        **{key: probe[key] for key in ("n_hallucinated", "n_faithful")},
+        **{key: probe[key] for key in ("accuracy", "accuracy_interval", "auroc", "auroc_interval")},
         "random_auroc": control["auroc"],
         "lead": control["lead"],
         "lead_interval": control["lead_interval"],
@@ -104,11 +105,16 @@ def card(neurons: NeuronSet) -> str:
     ]
     for dataset, row in published["detection"].items():
         lines.append(
-            f"| {dataset} ({row['n_hallucinated']} + {row['n_faithful']}) | {row['accuracy']:.2f} | "
+            f"| {dataset} ({row['n_hallucinated']} + {row['n_faithful']}) | "
+            f"{_cell(row['accuracy'], row['accuracy_interval'])} | "
             f"{_cell(row['auroc'], row['auroc_interval'])} | {row['random_auroc']:.2f} | "
             f"{_cell(row['lead'], row['lead_interval'])} | {row['judge']} |"
         )
-    lines += ["", "95 % intervals, bootstrap over gold answers. A difference whose interval contains 0 is not shown.", ""]
+    lines += [
+        "",
+        "95 % intervals: Wilson for accuracy, else bootstrap over gold answers; one of a difference that holds 0 shows none.",
+        "",
+    ]
     lines += _calibration_lines(neurons.calibration)
     if published["impact"]:
         lines += [

@@ -41,6 +41,7 @@ def detection(dataset):
         "n_hallucinated": 20,
         "n_faithful": 20,
         "accuracy": 0.7,
+        "accuracy_interval": (0.55, 0.82),
         "auroc": 0.75,
         "auroc_interval": (0.6, 0.9),
         "lead": 0.2,
@@ -86,7 +87,7 @@ def test_the_card_is_made_from_the_file_and_names_control_interval_and_model(fol
     assert text == card(NeuronSet.load(folder))
     assert "base_model: owner/some-model" in text and f'revision="{"b" * 40}"' in text
     assert "2 H-Neurons of 32 (62.50 ‰)" in text
-    assert "| cities (20 + 20) | 0.70 | 0.75 [0.60, 0.90] | 0.55 | 0.20 [0.10, 0.30] | rules |" in text
+    assert "| cities (20 + 20) | 0.70 [0.55, 0.82] | 0.75 [0.60, 0.90] | 0.55 | 0.20 [0.10, 0.30] | rules |" in text
     assert "| falseqa | 1.5 [0.5, 2.5] | not known | rules |" in text
 
 
