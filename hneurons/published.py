@@ -112,7 +112,7 @@ def card(neurons: NeuronSet) -> str:
         )
     lines += [
         "",
-        "95 % intervals: Wilson for accuracy, else bootstrap over gold answers; one of a difference that holds 0 shows none.",
+        "95 % intervals: Wilson for accuracy, else bootstrap over gold answers; one that holds 0 shows no difference.",
         "",
     ]
     lines += _calibration_lines(neurons.calibration)
