@@ -5,7 +5,7 @@ The average is taken inside the forward hook, so memory does not grow with layer
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -66,6 +66,18 @@ def _norm(h: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
+def _hooked(model: PreTrainedModel, layers: Iterable[int], measure: Callable[..., None]) -> Iterator[None]:
+    """Within the block, measure(layer, module, inputs, output) is called after each of these layers' down_proj."""
+    mlps: list[Any] = decoder_mlps(model)
+    handles = [mlps[layer].down_proj.register_forward_hook(partial(measure, layer)) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
 def _measuring(
     model: PreTrainedModel, norms: Sequence[torch.Tensor], weights: torch.Tensor, found: list[torch.Tensor | None]
 ) -> Iterator[None]:
@@ -81,13 +93,8 @@ def _measuring(
             parts.append(reduce(torch.add, (torch.bmm(weight, some.float().abs()) for weight, some in per_token)))
         found[layer] = (torch.cat(parts) * norms[layer]).cpu()
 
-    mlps: list[Any] = decoder_mlps(model)
-    handles = [mlp.down_proj.register_forward_hook(partial(measure, i)) for i, mlp in enumerate(mlps)]
-    try:
+    with _hooked(model, range(len(norms)), measure):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @dataclass(frozen=True)
@@ -193,13 +200,8 @@ def token_cett(
         norms = module.weight[:, columns].float().norm(dim=0)
         found[layer] = (args[0][..., columns].float().abs() * norms / _norm(output)[..., None]).cpu()
 
-    mlps: list[Any] = decoder_mlps(model)
-    handles = [mlps[layer].down_proj.register_forward_hook(partial(measure, layer)) for layer in neurons]
-    try:
-        ids, mask = ids.to(model.device), mask.to(model.device)
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    with _hooked(model, neurons, measure):
         text_decoder(model)(input_ids=ids, attention_mask=mask, position_ids=position_ids(mask), use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
     values = torch.cat([found[layer] for layer in neurons], dim=-1).numpy()
     return [row[len(row) - len(s) :] for row, s in zip(values, sequences, strict=True)]

@@ -9,7 +9,7 @@ that is worth, measured).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -139,7 +139,7 @@ def detect(
     tokenizer: the model's own by default. Raises HNeuronsError for the neurons of another model (strict=False asks for the
     same shape alone), for neurons without weights (a random set), and for an answer that the response does not hold.
     """
-    asked = [asked_of(question, response, answer)]
+    asked = [asked_of({"question": question, "response": response, "answer": answer})]
     options: dict[str, Any] = {"tokenizer": tokenizer, "max_new_tokens": max_new_tokens, "strict": strict}
     return next(detect_many(model, neurons, asked, **options))
 
@@ -222,12 +222,12 @@ def _answer_mask(asked: Asked, text: str, offsets: Sequence[tuple[int, int]], sc
     return np.array(token_mask(offsets, start, start + len(asked.answer)))
 
 
-def asked_of(question: str, response: str | None = None, answer: str | None = None) -> Asked:
-    """Raises HNeuronsError, one line, for a text that is empty."""
+def asked_of(data: Mapping[str, Any], where: str = "what is asked") -> Asked:
+    """Raises HNeuronsError, one line, for a key that is missing or a text that is empty."""
     try:
-        return Asked(question=question, response=response, answer=answer)
+        return Asked.model_validate(data)
     except ValidationError as error:
-        raise HNeuronsError(one_line(Asked, error, "what is asked")) from None
+        raise HNeuronsError(one_line(Asked, error, where)) from None
 
 
 def parse_asked(lines: Iterable[str], where: str) -> Iterator[Asked]:
@@ -235,12 +235,9 @@ def parse_asked(lines: Iterable[str], where: str) -> Iterator[Asked]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        if not line.lstrip().startswith("{"):
-            yield Asked(question=line.strip())
-            continue
+        at = f"{where}, line {number}"
         try:
-            yield Asked.model_validate(json.loads(line))
+            data = json.loads(line) if line.lstrip().startswith("{") else {"question": line.strip()}
         except json.JSONDecodeError as error:
-            raise HNeuronsError(f"{where}, line {number}: no JSON ({error})") from None
-        except ValidationError as error:
-            raise HNeuronsError(one_line(Asked, error, f"{where}, line {number}")) from None
+            raise HNeuronsError(f"{at}: no JSON ({error})") from None
+        yield asked_of(data, at)

@@ -12,10 +12,9 @@ import pyarrow as pa
 from hneurons import store
 from hneurons.errors import HNeuronsError
 from hneurons.metrics import bootstrap_intervals, mcnemar_p, slope, wilson
-from hneurons.neurons import H_NEURONS, RANDOM
+from hneurons.neurons import H_NEURONS, RANDOM, UNTOUCHED
 from hneurons.records import RUNS
 
-UNTOUCHED = "untouched"
 # Suppressed and amplified neurons may do different things, so each side of α = 1 has a slope of its own.
 PARTS = {"all": (0.0, np.inf), "suppression": (0.0, 1.0), "amplification": (1.0, np.inf)}
 FIXED = "fixed"

@@ -12,6 +12,7 @@ import numpy as np
 
 from hneurons.figures import STYLE, legend, save
 from hneurons.impact import DIFFERENCE, FIXED
+from hneurons.metrics import with_interval
 from hneurons.neurons import H_NEURONS, NEGATIVE, RANDOM
 
 _LOST = {"unparsed": "#009E73", "refused": "#CC79A7", "truncated": "#000000"}
@@ -20,8 +21,8 @@ _LOST = {"unparsed": "#009E73", "refused": "#CC79A7", "truncated": "#000000"}
 def _slope_text(name: str, found: Mapping[str, Any]) -> str:
     if found["value"] is None:
         return f"{name}: not known"
-    low, high = found["interval"]
-    return f"{name}: {found['value']:+.1f} [{low:+.1f}, {high:+.1f}]" + (" (contains 0)" if found["includes_0"] else "")
+    slope = with_interval(found["value"], *found["interval"], digits=1, sign="+")
+    return f"{name}: {slope}" + (" (contains 0)" if found["includes_0"] else "")
 
 
 def figure3(curves: Sequence[Mapping[str, Any]], titles: Mapping[str, str], paths: Sequence[str | Path]) -> None:

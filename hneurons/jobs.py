@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import sys
@@ -103,6 +104,12 @@ def _trace(job: Job) -> str:
     if job.stage == "replies":
         return f"{job.model}/replies/{w['benchmark']}/{w['neurons']}-{job.rule.removeprefix('replies_')}"
     return f"{job.model}/{job.rule}/{w['dataset']}/{w['shard']}" if job.of else f"{job.model}/{job.rule}"
+
+
+def timing_rows(path: Path) -> list[dict[str, str]]:
+    """What snakemake measured of a job: a row per run, by column."""
+    with open(path, encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
 
 
 def timing_of(job: Job, results: Path) -> Path:

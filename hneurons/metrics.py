@@ -52,6 +52,11 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -
     return {"n": len(labels), "brier": float(brier_score_loss(labels, probabilities)), "error": error, "bins": rows}
 
 
+def with_interval(value: float, low: float, high: float, *, digits: int = 2, sign: str = "") -> str:
+    """A value and its interval, to read: 0.64 [0.51, 0.83]. sign: "+" writes it for positive numbers too."""
+    return f"{value:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+
+
 def slope(x: np.ndarray, y: np.ndarray) -> float:
     """Least-squares slope of y against x."""
     centred = x - x.mean()

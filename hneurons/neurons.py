@@ -26,6 +26,8 @@ FILES = ["neurons.parquet", "README.md"]
 
 # Names of sets, as files have them; random ones end in their seed.
 H_NEURONS, NEGATIVE, RANDOM = "hneurons", "negative", "random"
+# Of the model as it is, at α = 1: no set at all.
+UNTOUCHED = "untouched"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ Jobs and what is left of them come from a dry run of the workflow. Hours are est
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,7 +17,7 @@ from hneurons import estimates, store
 from hneurons.budget import expected_calls
 from hneurons.estimates import Work
 from hneurons.impact_config import TEST_QUESTIONS
-from hneurons.jobs import SHARED, STAGES, Job, timing_of, work_of
+from hneurons.jobs import SHARED, STAGES, Job, timing_of, timing_rows, work_of
 from hneurons.judge_config import LLM, TASKS
 from hneurons.records import EXAMPLES
 from hneurons.study import Setup
@@ -152,8 +151,7 @@ def _measured(setup: Setup, jobs: Iterable[Job], results: Path) -> _Measured:
         share = store.read_json(said)["share"] if said.is_file() else 1.0
         if share == 0:
             continue
-        with open(path, encoding="utf-8") as file:
-            seconds = sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t"))
+        seconds = sum(float(row["s"]) for row in timing_rows(path))
         loading = estimates.load_seconds(setup, job.model)
         for key in ((job.model, job.stage), (job.model, job.stage, job.of)):
             found.taken[key] += seconds

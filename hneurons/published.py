@@ -10,6 +10,7 @@ from typing import Any
 
 from hneurons import store
 from hneurons.impact import DIFFERENCE
+from hneurons.metrics import with_interval
 from hneurons.neurons import FILES, H_NEURONS, RANDOM, NeuronSet
 from hneurons.probe import CLASSIFIER
 
@@ -66,10 +67,6 @@ def _source_of(source: Mapping[str, Any]) -> tuple[str, str]:
     return "a local checkpoint", ""
 
 
-def _cell(value: float, interval: Sequence[float], digits: int = 2) -> str:
-    return f"{value:.{digits}f} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
-
-
 def card(neurons: NeuronSet) -> str:
     """README.md of a published set. What it says stands in neurons.parquet, so that it is never out of step."""
     made = neurons.made_by
@@ -106,9 +103,9 @@ def card(neurons: NeuronSet) -> str:
     for dataset, row in published["detection"].items():
         lines.append(
             f"| {dataset} ({row['n_hallucinated']} + {row['n_faithful']}) | "
-            f"{_cell(row['accuracy'], row['accuracy_interval'])} | "
-            f"{_cell(row['auroc'], row['auroc_interval'])} | {row['random_auroc']:.2f} | "
-            f"{_cell(row['lead'], row['lead_interval'])} | {row['judge']} |"
+            f"{with_interval(row['accuracy'], *row['accuracy_interval'])} | "
+            f"{with_interval(row['auroc'], *row['auroc_interval'])} | {row['random_auroc']:.2f} | "
+            f"{with_interval(row['lead'], *row['lead_interval'])} | {row['judge']} |"
         )
     lines += [
         "",
@@ -127,7 +124,7 @@ def card(neurons: NeuronSet) -> str:
         ]
         for benchmark, slopes in published["impact"].items():
             cells = [
-                _cell(s["value"], s["interval"], 1) if s["value"] is not None else "not known"
+                with_interval(s["value"], *s["interval"], digits=1) if s["value"] is not None else "not known"
                 for s in (slopes[H_NEURONS], slopes[DIFFERENCE])
             ]
             lines.append(f"| {benchmark} | {cells[0]} | {cells[1]} | {slopes['judge']} |")
@@ -140,7 +137,9 @@ def _calibration_lines(calibration: Mapping[str, Mapping[str, Any]]) -> list[str
     lines += ["| test set | said | made up | n |", "|---|---|---|---|"]
     for dataset, found in calibration.items():
         for row in found["bins"]:
-            lines.append(f"| {dataset} | {row['predicted']:.2f} | {_cell(row['observed'], row['interval'])} | {row['n']} |")
+            lines.append(
+                f"| {dataset} | {row['predicted']:.2f} | {with_interval(row['observed'], *row['interval'])} | {row['n']} |"
+            )
     return [
         *lines,
         "",

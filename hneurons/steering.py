@@ -11,12 +11,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hneurons.config import Decoding, default_prompt_date
 from hneurons.generation import generate
 from hneurons.models import stop_token_ids
-from hneurons.neurons import H_NEURONS, RANDOM, NeuronSet
+from hneurons.neurons import H_NEURONS, RANDOM, UNTOUCHED, NeuronSet
 from hneurons.prepared import tokenizer_of
 from hneurons.prompts import base_ids, chat_ids, newline_ids
 from hneurons.scaling import check_alpha
-
-UNTOUCHED = "untouched"
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,13 @@ import pandas as pd
 
 from hneurons.detection import METHODS
 from hneurons.impact import DIFFERENCE
+from hneurons.metrics import with_interval
 from hneurons.neurons import H_NEURONS, RANDOM
 from hneurons.paper import Paper
 from hneurons.probe import CLASSIFIER
+
+# As tables name the difference of slopes.
+MINUS_RANDOM = f"{H_NEURONS} minus random"
 
 
 def choice_table(choices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -142,10 +146,6 @@ def _says(row: Mapping[str, Any]) -> str | None:
     return "probe better" if row["lead"] > 0 else "probe worse"
 
 
-def _cell(value: float, low: float, high: float) -> str:
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
-
-
 def table1_markdown(table: pd.DataFrame) -> str:
     """Table 1 to read: per data set the methods with 95 % intervals and the probe's lead over each."""
     lines = []
@@ -163,11 +163,11 @@ def table1_markdown(table: pd.DataFrame) -> str:
                 name = f"{dataset} ({row['n_hallucinated']} + {row['n_faithful']})" if i == 0 else ""
                 lead = ""
                 if not pd.isna(row["probe_minus_method_auroc"]):
-                    lead = _cell(row["probe_minus_method_auroc"], row["difference_low"], row["difference_high"])
-                accuracy = _cell(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
+                    lead = with_interval(row["probe_minus_method_auroc"], row["difference_low"], row["difference_high"])
+                accuracy = with_interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
                 if not pd.isna(row["paper_accuracy"]):
                     accuracy += f"; paper {row['paper_accuracy']:.3f} ({row['accuracy_minus_paper']:+.3f})"
-                area = _cell(row["auroc"], row["auroc_low"], row["auroc_high"])
+                area = with_interval(row["auroc"], row["auroc_low"], row["auroc_high"])
                 lines.append(f"| {name} | {row['method']} | {accuracy} | {area} | {lead} | {row['difference_says']} |")
         lines.append("")
     lines += [
@@ -215,7 +215,7 @@ def slopes_table(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             for name, found in of_part.items():
                 low, high = found["interval"] or (None, None)
                 keys = {k: curve[k] for k in ("model", "benchmark", "judge", "random_sets")}
-                label = f"{H_NEURONS} minus random" if name == DIFFERENCE else name
+                label = MINUS_RANDOM if name == DIFFERENCE else name
                 rows.append({**keys, "part": part, "neurons": label, "slope": found["value"], "low": low, "high": high})
     return pd.DataFrame(rows)
 
@@ -247,7 +247,7 @@ def average_slopes_table(
                         "models": size,
                         "n_models": len(models),
                         "n_curves": len(known),
-                        "neurons": f"{H_NEURONS} minus random" if name == DIFFERENCE else name,
+                        "neurons": MINUS_RANDOM if name == DIFFERENCE else name,
                         "mean_slope": mean,
                         "low": mean - error,
                         "high": mean + error,

@@ -9,16 +9,17 @@ import yaml
 from filelock import FileLock
 
 from tests.paths import ROOT
+from tests.workspace import TRIGGERS
 
 CONFIG = "config/demo-small.yaml"
 RESULTS = ROOT / "results" / yaml.safe_load((ROOT / CONFIG).read_text())["study"]
 MODEL = RESULTS / "smollm2-135m-instruct"
-TRIGGERS = ["--rerun-triggers", "mtime", "params", "input", "software-env", "--rerun-incomplete"]
 
 
 def snakemake(*arguments: str) -> str:
     """Run snakemake on the reduced demo; its output. Fails the test if it fails."""
-    command = [sys.executable, "-m", "snakemake", "--configfile", CONFIG, *TRIGGERS, "--cores", "all", *arguments]
+    command = [sys.executable, "-m", "snakemake", "--configfile", CONFIG, *TRIGGERS, "--rerun-incomplete"]
+    command += ["--cores", "all", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

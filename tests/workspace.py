@@ -19,6 +19,9 @@ from tests.paths import ROOT
 # What of the project a workflow needs, besides its configuration and the package.
 WORKFLOW = ("Snakefile", "rules", "workflow_scripts", "report", "environment.yml", "slurm")
 
+# As in the Makefile and in the cluster's profile: an edited script reruns nothing.
+TRIGGERS = ("--rerun-triggers", "mtime", "params", "input", "software-env")
+
 
 class Workspace:
     """A folder with the project's workflow and a study, where snakemake runs."""
@@ -45,9 +48,7 @@ class Workspace:
         (self.folder / "models.yaml").write_text(yaml.safe_dump(models))
 
     def command(self, *arguments: str) -> list[str]:
-        # As in the Makefile and in the cluster's profile: an edited script reruns nothing.
-        triggers = ["--rerun-triggers", "mtime", "params", "input", "software-env"]
-        return [sys.executable, "-m", "snakemake", "--configfile", "config.yaml", *triggers, "--cores", "2", *arguments]
+        return [sys.executable, "-m", "snakemake", "--configfile", "config.yaml", *TRIGGERS, "--cores", "2", *arguments]
 
     def run(self, *arguments: str) -> str:
         """Run snakemake to its end; its output. Fails the test if it fails."""

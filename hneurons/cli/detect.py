@@ -64,9 +64,10 @@ def detect_command(
         raise typer.BadParameter("--response and --answer belong to --question; in a file they are keys of a line")
     with one_line_errors(), ExitStack() as stack:
         from hneurons.detector import asked_of, detect_many, parse_asked
+        from hneurons.prepared import tokenizer_of
 
         if question is not None:
-            asked: Iterator[Asked] = iter([asked_of(question, response, answer)])
+            asked: Iterator[Asked] = iter([asked_of({"question": question, "response": response, "answer": answer})])
         else:
             stdin = str(file) == "-"
             lines = sys.stdin if stdin else stack.enter_context(open(Path(str(file)), encoding="utf-8"))
@@ -76,8 +77,11 @@ def detect_command(
             raise HNeuronsError(f"{file}: no questions in it")
         loaded, chosen = load_both(model, neurons)
         console, kept = Console(), []
+        options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "strict": not force}
+        # Read once, however many there are.
+        options["tokenizer"] = tokenizer_of(loaded)
         while first:
-            found = detect_many(loaded, chosen, first, max_new_tokens=max_new_tokens, strict=not force)
+            found = detect_many(loaded, chosen, first, **options)
             for one, detection in zip(first, found, strict=True):
                 if as_json:
                     typer.echo(json.dumps({**one.carried, **detection.as_dict(most)}, ensure_ascii=False))

@@ -9,21 +9,18 @@ import pandas as pd
 
 from hneurons.config import Study
 from hneurons.detection import METHODS
+from hneurons.metrics import with_interval
 from hneurons.neurons import H_NEURONS, NeuronSet
 from hneurons.paper import Paper
 from hneurons.probe import CLASSIFIER
 from hneurons.report.pages import records
+from hneurons.tables import MINUS_RANDOM
 
 _SIZES = {"small": "below 10 billion parameters", "large": "of 10 billion parameters and more"}
-MINUS_RANDOM = f"{H_NEURONS} minus random"
 
 
 def _area(row: Any) -> str:
-    return _value(row["auroc"], row["auroc_low"], row["auroc_high"])
-
-
-def _value(value: float, low: float, high: float, digits: int = 2, sign: str = "") -> str:
-    return f"{value:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+    return with_interval(row["auroc"], row["auroc_low"], row["auroc_high"])
 
 
 def _shown(low: float, high: float) -> str:
@@ -74,7 +71,7 @@ def _told(study: Study, table: pd.DataFrame) -> list[str]:
             continue
         ours, control = by_method[METHODS[CLASSIFIER]], by_method[METHODS["random"]]
         low, high = control["difference_low"], control["difference_high"]
-        lead = _value(control["probe_minus_method_auroc"], low, high, sign="+")
+        lead = with_interval(control["probe_minus_method_auroc"], low, high, sign="+")
         sentences.append(
             f"{model}, {study.in_domain}: AUROC {_area(ours)}, as many random ones {control['auroc']:.2f}; {lead} between "
             f"them: {_shown(low, high)}. n = {ours['n_hallucinated']} + {ours['n_faithful']}."
@@ -96,9 +93,10 @@ def _scaled(frames: Mapping[str, pd.DataFrame]) -> list[str]:
     sentences = []
     averages = frames["average_slopes"]
     for row in records(averages[averages["neurons"] == MINUS_RANDOM]):
+        slope = with_interval(row["mean_slope"], row["low"], row["high"], digits=1, sign="+")
         sentences.append(
             f"Slope of the compliance rate over {row['n_curves']} behaviours of models {_SIZES[row['models']]}: "
-            f"{_value(row['mean_slope'], row['low'], row['high'], 1, '+')} points per unit α more than random neurons: "
+            f"{slope} points per unit α more than random neurons: "
             f"{_shown(row['low'], row['high'])}."
         )
     slopes = frames["slopes"]
@@ -122,7 +120,9 @@ def _cost(table: pd.DataFrame) -> list[str]:
             continue
         digits, unit = (2, " × the untouched model's") if measure == "perplexity ratio" else (0, " % of test questions")
         at = [ours[0], ours[-1]] if len(ours) > 1 else ours
-        said = ", ".join(f"{_value(r['value'], r['low'], r['high'], digits)}{unit} at α = {r['alpha']:g}" for r in at)
+        said = ", ".join(
+            f"{with_interval(r['value'], r['low'], r['high'], digits=digits)}{unit} at α = {r['alpha']:g}" for r in at
+        )
         controls = rows[rows["neurons"].str.startswith("random") & rows["alpha"].isin([r["alpha"] for r in at])]
         beside = (
             f"; random neurons {controls['value'].min():.{digits}f} to {controls['value'].max():.{digits}f} there"
@@ -148,7 +148,7 @@ def _origin(frames: Mapping[str, pd.DataFrame]) -> list[str]:
     for one in [] if drift is None else records(drift):
         if one["ranked_among"] == "all neurons":
             sentences.append(
-                f"{one['model']}: mean rank of drift {_value(one['mean_rank'], one['low'], one['high'])} of "
+                f"{one['model']}: mean rank of drift {with_interval(one['mean_rank'], one['low'], one['high'])} of "
                 f"{one['h_neurons']} H-Neurons, others {one['others_mean_rank']:.2f} (1 changed least); permutation p = "
                 f"{one['p_permutation_one_sided']:.2g}."
             )

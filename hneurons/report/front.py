@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pandas as pd
 import yaml
 
 from hneurons.config import Study
+from hneurons.jobs import timing_rows
 from hneurons.llm_cache import Cache
 from hneurons.neurons import NeuronSet
 from hneurons.paper import Paper
@@ -80,7 +80,7 @@ def front_page(
             name: Shown(name, _TITLES[name], f"{said[name]} {notes.get(name, '')}".strip(), picture(path), name == "choice")
             for name, path in figures.items()
         },
-        grids=grids(frames, sets),
+        grids=grids(study, frames, sets),
         captions=said,
         times=_times_grid(times),
         hours=sum(row["seconds"] for row in times) / 3600,
@@ -142,15 +142,14 @@ def run_times(folder: str | Path) -> list[dict[str, Any]]:
         # {model}/{stage}/… ; questions, items, tables and figures are all models'.
         own = parts[0] not in ("questions", "items") and len(parts) > 1
         key = (parts[0], parts[1]) if own else ("all", parts[0])
-        with open(path, encoding="utf-8") as file:
-            for row in csv.DictReader(file, delimiter="\t"):
-                seconds = float(row["s"])
-                line = found[key]
-                line["jobs"] += 1
-                line["seconds"] += seconds
-                line["longest"] = max(line["longest"], seconds)
-                # A job of less than a second has none.
-                line["mb"] = max(line["mb"], float(row["max_rss"]) if row["max_rss"] not in ("", "-", "NA") else 0.0)
+        for row in timing_rows(path):
+            seconds = float(row["s"])
+            line = found[key]
+            line["jobs"] += 1
+            line["seconds"] += seconds
+            line["longest"] = max(line["longest"], seconds)
+            # A job of less than a second has none.
+            line["mb"] = max(line["mb"], float(row["max_rss"]) if row["max_rss"] not in ("", "-", "NA") else 0.0)
     return [{"model": model, "stage": stage, **line} for (model, stage), line in sorted(found.items())]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hneurons.config import Study
 from hneurons.neurons import NeuronSet
 from hneurons.report.pages import Cell, Grid, grid, interval, number, records
 
@@ -26,11 +27,16 @@ def _interval(name: str, low: str = "low", high: str = "high", digits: int = 2) 
     return lambda row: interval(row[name], row[low], row[high], digits)
 
 
+def _both_sides(row: Mapping[str, Any]) -> Cell:
+    """Hallucinated + faithful, sorted by their sum."""
+    return Cell(f"{row['n_hallucinated']} + {row['n_faithful']}", row["n_hallucinated"] + row["n_faithful"])
+
+
 _TABLE1: dict[str, Make] = {
     "model": _text("model"),
     "data set": _text("dataset"),
     "method": _text("method"),
-    "n": lambda row: Cell(f"{row['n_hallucinated']} + {row['n_faithful']}", row["n_hallucinated"] + row["n_faithful"]),
+    "n": _both_sides,
     "accuracy [95 %]": _interval("accuracy", "accuracy_low", "accuracy_high"),
     "paper": _number("paper_accuracy", 3),
     "AUROC [95 %]": _interval("auroc", "auroc_low", "auroc_high"),
@@ -89,7 +95,7 @@ _TRANSFER: dict[str, Make] = {
     "direction": _text("direction"),
     "data set": _text("dataset"),
     "method": _text("method"),
-    "n": lambda row: Cell(f"{row['n_hallucinated']} + {row['n_faithful']}", row["n_hallucinated"] + row["n_faithful"]),
+    "n": _both_sides,
     "AUROC [95 %]": _interval("auroc", "auroc_low", "auroc_high"),
     "paper": _number("paper_auroc"),
     "probe's AUROC minus this": _interval("probe_minus_method_auroc", "difference_low", "difference_high"),
@@ -127,7 +133,7 @@ _NEURONS: dict[str, Make] = {
 }
 
 
-def grids(frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet]) -> dict[str, Grid]:
+def grids(study: Study, frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet]) -> dict[str, Grid]:
     """The page's tables by name, of those that the study has."""
     choice = {**_CHOICE, **(_SUPPRESSED if "suppressed_accuracy" in frames.get("choice", ()) else {})}
     columns = {
@@ -141,7 +147,7 @@ def grids(frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet]) -> dict
         "drift": _DRIFT,
     }
     found = {name: grid(records(frames[name]), made) for name, made in columns.items() if name in frames}
-    if states := _states(frames):
+    if states := _states(study, frames):
         found["states"] = grid(states, _STATES)
     found["neurons"] = grid([row for one in sets for row in _weighed(one)], _NEURONS)
     return found
@@ -166,13 +172,13 @@ def _weighed(one: NeuronSet) -> list[dict[str, Any]]:
     ]
 
 
-def _states(frames: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+def _states(study: Study, frames: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
     """What came of all replies that is no verdict: of the answers to each set, and of each behaviour at every α."""
     rows: list[dict[str, Any]] = []
     if "table1" in frames:
-        sets = frames["table1"].drop_duplicates(["model", "dataset"])
+        answered = frames["table1"].drop_duplicates(["model", "dataset"])
         # The folds are the in-domain set once more.
-        for row in records(sets[~sets["dataset"].str.contains(": ")]):
+        for row in records(answered[answered["dataset"].isin(list(study.datasets))]):
             shares = {key: row[f"{name}_percent"] for key, name in _OF_TABLE1.items()}
             empty = {"neurons": "untouched", "alpha": None, "truncated": None}
             rows.append({"model": row["model"], "asked": row["dataset"], "judge": row["judge"], **empty, **shares})

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from hneurons import store
+from hneurons.metrics import with_interval
 
 
 @cache
@@ -81,8 +82,9 @@ def interval(value: Any, low: Any, high: Any, digits: int = 2) -> Cell:
     """A number with its 95 % interval."""
     if value is None or pd.isna(value):
         return Cell("")
-    bounds = "" if low is None or pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return Cell(f"{value:.{digits}f}{bounds}", float(value))
+    if low is None or pd.isna(low):
+        return number(value, digits)
+    return Cell(with_interval(value, low, high, digits=digits), float(value))
 
 
 def picture(path: str | Path) -> str:

@@ -53,11 +53,9 @@ def checkout(tmp_path_factory, small_demo):
         (folder / "results" / path.name).symlink_to(path)
     for path in (ROOT / "config").iterdir():
         (folder / "config" / path.name).write_bytes(path.read_bytes())
-    for alpha in (0, 3):
-        rows = [{"id": str(i), "alpha": alpha, "compliance": (i + alpha) % 3 == 0, "response": "A"} for i in range(30)]
+    for alpha in (0, 1, 3):
+        rows = [{"id": str(i), "alpha": alpha, "compliance": i % 3 == 0, "response": "A"} for i in range(30)]
         (folder / f"alpha_{alpha}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    untouched = [{"id": str(i), "alpha": 1, "compliance": i % 3 == 0, "response": "A"} for i in range(30)]
-    (folder / "alpha_1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in untouched))
     return folder
 
 
