@@ -30,6 +30,7 @@ lint: $(INSTALLED)
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 perf: $(INSTALLED)
 	$(SNAKEMAKE) results/demo/smollm2-135m-instruct/checkpoint/manifest.json

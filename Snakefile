@@ -6,28 +6,32 @@ import sys
 
 from snakemake.utils import min_version
 
-from hneurons import estimates
-from hneurons.budget import agreement_tasks, budget_line
-from hneurons.cluster import same_python, stay_offline, wait_for_earlier_jobs
-from hneurons.impact_config import TEST_QUESTIONS, format_alpha
+from hneurons.planning import estimates
+from hneurons.planning.budget import agreement_tasks, budget_line
+from hneurons.planning.slurm import (
+    check_same_python,
+    stay_offline,
+    wait_for_earlier_jobs,
+)
+from hneurons.config.impact import TEST_QUESTIONS, format_alpha
 from hneurons.errors import HNeuronsError
-from hneurons.judge_config import TASKS
-from hneurons.settings import SLUG
-from hneurons.sources import (
+from hneurons.config.judges import TASKS
+from hneurons.config.base import SLUG
+from hneurons.data.sources import (
     HELD_OUT_TEXT,
     SOURCES,
     benchmark_files,
     check_sources,
     dataset_files,
-    missing,
-    pinned,
+    missing_files,
+    pinned_hub_file,
     questions_identity,
     sources_named,
-    sources_of_dataset,
+    dataset_sources,
     text_files,
 )
 from hneurons.stages import VERSIONS
-from hneurons.study import parse_study
+from hneurons.config.setup import parse_study
 
 min_version("9.27")
 
@@ -53,8 +57,8 @@ try:
         sys.exit(
             f"error: smoke is a study of its own: without --configfile it is {SMOKE}"
         )
-    MISSING = missing(STUDY)
-    same_python(workflow.is_main_process)
+    MISSING = missing_files(STUDY)
+    check_same_python(workflow.is_main_process)
 except HNeuronsError as error:
     sys.exit(f"error: {error}")
 

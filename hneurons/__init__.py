@@ -10,23 +10,23 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hneurons.detector import Detection, detect, detect_many
-    from hneurons.export import export
-    from hneurons.models import load_model
-    from hneurons.neurons import NeuronSet
-    from hneurons.steering import side_by_side
+    from hneurons.detection.detector import Detection, detect, detect_many
+    from hneurons.generation.side_by_side import side_by_side
+    from hneurons.models.load import load_model
+    from hneurons.neurons.export import export
+    from hneurons.neurons.neuron_set import NeuronSet
 
 __version__ = version("hneurons")
 __all__ = ["Detection", "NeuronSet", "detect", "detect_many", "export", "load_model", "side_by_side"]
 
 _HOME = {
-    "Detection": "hneurons.detector",
-    "NeuronSet": "hneurons.neurons",
-    "detect": "hneurons.detector",
-    "detect_many": "hneurons.detector",
-    "export": "hneurons.export",
-    "load_model": "hneurons.models",
-    "side_by_side": "hneurons.steering",
+    "Detection": "hneurons.detection.detector",
+    "NeuronSet": "hneurons.neurons.neuron_set",
+    "detect": "hneurons.detection.detector",
+    "detect_many": "hneurons.detection.detector",
+    "export": "hneurons.neurons.export",
+    "load_model": "hneurons.models.load",
+    "side_by_side": "hneurons.generation.side_by_side",
 }
 
 

@@ -1,6 +1,12 @@
 """Schemas of the files that one stage writes and another reads."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pyarrow as pa
+
+# Rows of such a file, by column.
+Rows = Sequence[dict[str, Any]]
 
 QUESTIONS = pa.schema(
     [

@@ -17,7 +17,7 @@ from hneurons.errors import HNeuronsError
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends well and is removed when it does not."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    with whole(path) as part:
+    with atomic_path(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
@@ -48,7 +48,7 @@ def read_json(path: str | Path) -> Any:
 def write_table(path: str | Path, table: pa.Table, made_by: Mapping[str, Any], **options: Any) -> None:
     """A Parquet file whose metadata key `made_by` says, as JSON, what made it. Options go to pyarrow's writer."""
     metadata = {**(table.schema.metadata or {}), b"made_by": json.dumps(made_by, sort_keys=True, default=str).encode()}
-    with whole(path) as part:
+    with atomic_path(path) as part:
         pq.write_table(table.replace_schema_metadata(metadata), part, **options)
 
 
@@ -70,7 +70,7 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
     return table
 
 
-def joined(tables: Sequence[pa.Table]) -> pa.Table:
+def concat_tables(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows of tables of one schema, one after the other."""
     return pa.concat_tables([table.replace_schema_metadata() for table in tables])
 
@@ -84,7 +84,7 @@ def made_by(path: str | Path) -> dict[str, Any]:
     return result
 
 
-def is_made_of(path: str | Path, mark: str, **more: Any) -> bool:
+def is_up_to_date(path: str | Path, mark: str, **more: Any) -> bool:
     """Whether a file is there and its `made_by` has this mark, and `more` facts; it is then made as new as its inputs.
 
     Otherwise the workflow would ask for it again.
@@ -123,7 +123,7 @@ class Journal:
         lines = self.path.read_bytes().split(b"\n")[:-1] if self.path.exists() else []
         kept = lines if lines and lines[0] == mark.encode() else [mark.encode()]
         self.rows = [json.loads(line) for line in kept[1:]]
-        with whole(self.path) as part:
+        with atomic_path(self.path) as part:
             part.write_bytes(b"".join(line + b"\n" for line in kept))
         self._file = open(self.path, "ab")  # noqa: SIM115 - open until remove()
 

@@ -22,28 +22,28 @@ from shapes import DEVICE, SHAPES, demo_model, questions, random_model, template
 from side_by_side import THREADS, Peak, anonymous_gb, in_turns, of, own_process, ratio, report
 from transformers import PreTrainedModel
 
-from hneurons.batching import in_batches
-from hneurons.cett import Measured, cett, column_norms
-from hneurons.generation import left_pad, position_ids
-from hneurons.models import decoder_mlps, text_decoder
+from hneurons.cett.measure import TokenRegions, cett, column_norms
+from hneurons.generation.batching import in_batches
+from hneurons.generation.decode import left_pad, position_ids
+from hneurons.models.decoder import decoder_mlps, text_decoder
 
 REPEATS = 3
 BUDGET = 8192
 
 
-def examples(prompts: list[list[int]], shortest: int, longest: int) -> list[Measured]:
+def examples(prompts: list[list[int]], shortest: int, longest: int) -> list[TokenRegions]:
     """Prompts and responses of random tokens of which all but the last three are the answer."""
     rng = np.random.default_rng(0)
     found = []
     for prompt, new in zip(prompts, rng.integers(shortest, longest + 1, len(prompts)), strict=True):
         answer = [len(prompt) <= i < len(prompt) + new - 3 for i in range(len(prompt) + new)]
         ids = [*prompt, *rng.integers(3, 1000, new).tolist()]
-        found.append(Measured(ids, [answer, [not a for a in answer]]))
+        found.append(TokenRegions(ids, [answer, [not a for a in answer]]))
     return found
 
 
 @torch.no_grad()
-def reference(model: PreTrainedModel, some: list[Measured], norms: list[torch.Tensor], folder: Path) -> None:
+def reference(model: PreTrainedModel, some: list[TokenRegions], norms: list[torch.Tensor], folder: Path) -> None:
     down_projs: list[Any] = [mlp.down_proj for mlp in decoder_mlps(model)]
     for number, example in enumerate(some):
         inputs: list[torch.Tensor] = []
@@ -65,7 +65,7 @@ def reference(model: PreTrainedModel, some: list[Measured], norms: list[torch.Te
 
 
 @torch.inference_mode()
-def limit(model: PreTrainedModel, some: list[Measured], budget: int) -> None:
+def limit(model: PreTrainedModel, some: list[TokenRegions], budget: int) -> None:
     def run(batch: list[int]) -> None:
         ids, mask = (t.to(model.device) for t in left_pad([some[i].ids for i in batch], pad_id=0))
         text_decoder(model)(input_ids=ids, attention_mask=mask, position_ids=position_ids(mask), use_cache=False)
@@ -74,12 +74,12 @@ def limit(model: PreTrainedModel, some: list[Measured], budget: int) -> None:
         pass
 
 
-def ours(model: PreTrainedModel, some: list[Measured], budget: int) -> None:
+def ours(model: PreTrainedModel, some: list[TokenRegions], budget: int) -> None:
     for _ in cett(model, some, budget):
         pass
 
 
-def speed(model: PreTrainedModel, some: list[Measured]) -> dict[str, Any]:
+def speed(model: PreTrainedModel, some: list[TokenRegions]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         ways = {
             "reference": partial(reference, model, some, column_norms(model), Path(folder)),

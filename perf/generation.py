@@ -22,11 +22,12 @@ from torch import nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from hneurons.config import Decoding
-from hneurons.generation import generate, left_pad
-from hneurons.models import stop_token_ids, text_decoder
-from hneurons.prepared import Prepared
-from hneurons.scaling import scaled
+from hneurons.config.study import Decoding
+from hneurons.generation.decode import generate, left_pad
+from hneurons.models.decoder import text_decoder
+from hneurons.models.prepared import PreparedModel
+from hneurons.models.tokenizer import stop_token_ids
+from hneurons.neurons.scaling import scaled
 
 SAMPLES = 10
 # Questions that are asked in ten calls each.
@@ -152,7 +153,7 @@ def jobs(prompts: list[list[int]], neurons: dict[int, list[int]], repeats: int =
     for _ in tqdm(range(repeats), desc="jobs of the sweep"):
         for alphas in (ALPHAS, *((a,) for a in ALPHAS)):
             begun = time.perf_counter()
-            model = Prepared(MODEL).model
+            model = PreparedModel(MODEL).model
             loaded = time.perf_counter()
             never = [model.config.get_text_config().vocab_size - 1]
             for alpha in alphas:

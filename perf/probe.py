@@ -21,11 +21,11 @@ from side_by_side import OUT, THREADS, Peak, machine, own_process
 from tqdm import tqdm
 
 from hneurons import store
-from hneurons.cett_shards import SHARD_OPTIONS, shard_table
-from hneurons.columns import ShardColumns
-from hneurons.estimator import training_problem
-from hneurons.l1 import objective
-from hneurons.l1_path import fit_path
+from hneurons.cett.columns import ShardColumns
+from hneurons.cett.shards import SHARD_OPTIONS, shard_table
+from hneurons.probe.estimator import training_problem
+from hneurons.probe.l1 import objective
+from hneurons.probe.l1_path import fit_l1_path
 
 SOURCE = Path("results/demo/smollm2-135m-instruct/cett/cities")
 # rows, layers, d_ff
@@ -80,7 +80,7 @@ def ours(shards: list[Path], Cs: list[float]) -> dict[str, Any]:
     bare = time.perf_counter() - begun
     with Peak() as peak:
         begun = time.perf_counter()
-        paths = fit_path(columns, [problem], Cs, threads=THREADS)
+        paths = fit_l1_path(columns, [problem], Cs, threads=THREADS)
         seconds = time.perf_counter() - begun
     fits = paths.fits[0]
     return {
@@ -117,7 +117,9 @@ def ours_penalised(shards: list[Path], C: float) -> dict[str, Any]:
     """The same problem as liblinear's."""
     columns = ShardColumns(shards)
     begun = time.perf_counter()
-    fit = fit_path(columns, [training_problem(columns, "3-vs-1")], [C], intercept="penalised", threads=THREADS).fits[0][0]
+    fit = fit_l1_path(columns, [training_problem(columns, "3-vs-1")], [C], intercept="penalised", threads=THREADS).fits[0][
+        0
+    ]
     return {"seconds": time.perf_counter() - begun, "objective": fit.objective, "gap": fit.gap}
 
 

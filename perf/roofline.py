@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hneurons.config import Study
-from hneurons.model_config import load_models, shape_of_model
+from hneurons.config.models import load_models, shape_of_model
+from hneurons.config.study import Study
 
 # Of an H100 SXM: bytes of memory per second, bfloat16 operations per second (dense).
 BANDWIDTH, ARITHMETIC = 3.35e12, 989e12

@@ -11,9 +11,9 @@ import torch
 from side_by_side import MODEL
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
 
-from hneurons.datasets.geography import known_cities
-from hneurons.prepared import Prepared
-from hneurons.prompts import chat_ids
+from hneurons.data.geography import known_cities
+from hneurons.generation.prompts import chat_ids
+from hneurons.models.prepared import PreparedModel
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LLAMA_8B: dict[str, Any] = {
@@ -41,13 +41,13 @@ def random_model(shape: str, layers: int | None = None) -> Any:
     return model.eval()
 
 
-def demo_model() -> Prepared:
+def demo_model() -> PreparedModel:
     if not MODEL.is_file():
         sys.exit(f"error: {MODEL} is not there; run `make perf`, which prepares it")
-    return Prepared(MODEL)
+    return PreparedModel(MODEL)
 
 
-def questions(prepared: Prepared, count: int) -> list[list[int]]:
+def questions(prepared: PreparedModel, count: int) -> list[list[int]]:
     """The demo's questions as its model reads them."""
     date = datetime.date(2024, 7, 26)
     cities = [city.name for city in known_cities()[:count]]

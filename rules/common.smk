@@ -212,7 +212,7 @@ def faithful_side(pattern):
 
 def source_named(wildcards):
     """Where a published file is fetched from, as params: a repository at a commit, or null for a plain file."""
-    hub = pinned(STUDY, wildcards.source)
+    hub = pinned_hub_file(STUDY, wildcards.source)
     return hub.model_dump(mode="json") if hub else None
 
 

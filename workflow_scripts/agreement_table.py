@@ -1,6 +1,6 @@
 from hneurons import store
 from hneurons.joblog import job
-from hneurons.tables import agreement_table
+from hneurons.report.tables import agreement_table
 
 with job(snakemake.log[0]):
     table = agreement_table([store.read_json(path) for path in snakemake.input])

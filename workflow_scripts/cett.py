@@ -1,13 +1,13 @@
 from hneurons import store
-from hneurons.config import CettSettings
-from hneurons.extraction import cett_shard
+from hneurons.cett.stage import measure_shard
+from hneurons.config.study import CettSettings
 from hneurons.joblog import job
-from hneurons.prepared import Prepared
+from hneurons.models.prepared import PreparedModel
 from hneurons.records import EXAMPLES, RESPONSES, SPANS
 
 with job(snakemake.log[0], snakemake.threads) as record:
-    record["share"] = cett_shard(
-        Prepared(snakemake.input.model, snakemake.resources.gpu),
+    record["share"] = measure_shard(
+        PreparedModel(snakemake.input.model, snakemake.resources.gpu),
         store.read_table(snakemake.input.examples, EXAMPLES).to_pylist(),
         store.read_table(snakemake.input.responses, RESPONSES).to_pylist(),
         store.read_table(snakemake.input.spans, SPANS).to_pylist(),

@@ -1,9 +1,9 @@
 import pandas as pd
 
 from hneurons import store
-from hneurons.figures import choice_picture
 from hneurons.joblog import job
-from hneurons.tables import choice_table
+from hneurons.report.figures.neurons import choice_picture
+from hneurons.report.tables import choice_table
 
 with job(snakemake.log[0]):
     tables = map(pd.read_csv, snakemake.input.choices)

@@ -1,16 +1,16 @@
 from hneurons import store
-from hneurons.config import ProbeSettings
-from hneurons.detection import detect, read_examples
+from hneurons.config.study import ProbeSettings
+from hneurons.detection.scores import read_example_frame, score_dataset
 from hneurons.joblog import job
-from hneurons.probe import read_classifiers
+from hneurons.probe.classifiers import read_classifiers
 
 with job(snakemake.log[0]):
     given, params, dataset = snakemake.input, snakemake.params, snakemake.wildcards.dataset
     scored, trained = (
-        read_examples(name, given.questions, given.examples, given.responses, given.spans)
+        read_example_frame(name, given.questions, given.examples, given.responses, given.spans)
         for name in (dataset, params.in_domain)
     )
-    found = detect(
+    found = score_dataset(
         scored,
         trained,
         params.in_domain,

@@ -1,7 +1,7 @@
-from hneurons.config import HubFile
-from hneurons.downloads import fetch
+from hneurons.config.study import HubFile
+from hneurons.data.downloads import fetch_source
 from hneurons.joblog import job
 
 with job(snakemake.log[0]):
     hub = snakemake.params.hub
-    fetch(snakemake.wildcards.source, HubFile(**hub) if hub else None, snakemake.output[0])
+    fetch_source(snakemake.wildcards.source, HubFile(**hub) if hub else None, snakemake.output[0])

@@ -1,9 +1,9 @@
 from hneurons import store
-from hneurons.benchmarks import TITLES
-from hneurons.impact_figures import figure3
+from hneurons.config.paper import load_paper
+from hneurons.impact.benchmarks import TITLES
 from hneurons.joblog import job
-from hneurons.paper import load_paper
-from hneurons.tables import average_slopes_table, figure3_table, slopes_table
+from hneurons.report.figures.impact import figure3
+from hneurons.report.tables import average_slopes_table, figure3_table, slopes_table
 
 with job(snakemake.log[0]):
     out = snakemake.output

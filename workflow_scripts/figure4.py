@@ -1,10 +1,10 @@
 import pandas as pd
 
 from hneurons import store
+from hneurons.config.paper import load_paper
 from hneurons.joblog import job
-from hneurons.origin_figures import figure4
-from hneurons.paper import load_paper
-from hneurons.tables import drift_table
+from hneurons.report.figures.origin import figure4
+from hneurons.report.tables import drift_table
 
 with job(snakemake.log[0]):
     paper = load_paper(snakemake.input.paper)

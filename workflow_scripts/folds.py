@@ -1,15 +1,15 @@
 from hneurons import store
-from hneurons.config import ProbeSettings
-from hneurons.detection import read_examples
-from hneurons.folds import detect_in_folds
+from hneurons.config.setup import parse_study
+from hneurons.config.study import ProbeSettings
+from hneurons.detection.folds import score_in_folds
+from hneurons.detection.scores import read_example_frame
 from hneurons.joblog import job
-from hneurons.probe import read_classifiers
-from hneurons.study import parse_study
+from hneurons.probe.classifiers import read_classifiers
 
 with job(snakemake.log[0], snakemake.threads):
     given, params = snakemake.input, snakemake.params
-    methods = detect_in_folds(
-        read_examples(params.in_domain, [given.questions], [given.examples], given.responses, given.spans),
+    methods = score_in_folds(
+        read_example_frame(params.in_domain, [given.questions], [given.examples], given.responses, given.spans),
         read_classifiers(given.classifiers),
         given.cett,
         ProbeSettings(**params.probe),

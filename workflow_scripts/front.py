@@ -1,10 +1,10 @@
 from pathlib import Path
 
 from hneurons import store
+from hneurons.config.paper import load_paper
 from hneurons.joblog import job
-from hneurons.paper import load_paper
 from hneurons.report.front import front_page
-from hneurons.report.pages import frame
+from hneurons.report.html import iframe
 
 with job(snakemake.log[0]):
     given, params = snakemake.input, snakemake.params
@@ -17,4 +17,4 @@ with job(snakemake.log[0]):
         params.timings,
         load_paper(given.paper),
     )
-    store.write_text(snakemake.output.frame, frame(snakemake.output.page))
+    store.write_text(snakemake.output.frame, iframe(snakemake.output.page))

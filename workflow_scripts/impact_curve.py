@@ -1,5 +1,5 @@
 from hneurons import store
-from hneurons.impact import curve, read_runs
+from hneurons.impact.curves import make_curve, read_runs
 from hneurons.joblog import job
 from hneurons.records import RUNS
 
@@ -7,7 +7,7 @@ with job(snakemake.log[0]):
     given, params = snakemake.input, snakemake.params
     untouched = store.read_table(given.untouched, RUNS)
     scaled = read_runs(given.scaled)
-    found = curve(untouched, scaled, alphas=params.alphas, resamples=params.bootstrap, seed=params.seed)
+    found = make_curve(untouched, scaled, alphas=params.alphas, resamples=params.bootstrap, seed=params.seed)
     head = {
         "model": snakemake.wildcards.model,
         "benchmark": snakemake.wildcards.benchmark,

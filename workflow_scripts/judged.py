@@ -1,6 +1,6 @@
-from hneurons.benchmarks.judging import judge_runs
+from hneurons.impact.judging import judge_runs
 from hneurons.joblog import job
-from hneurons.judges.panel import Panel
+from hneurons.judges.panel import Judges
 
 with job(snakemake.log[0]):
     replies = snakemake.input.replies
@@ -8,6 +8,6 @@ with job(snakemake.log[0]):
         snakemake.wildcards.benchmark,
         snakemake.input.item_file,
         dict(zip([replies] if isinstance(replies, str) else replies, snakemake.output, strict=True)),
-        Panel.of_study(snakemake.config),
+        Judges.from_config(snakemake.config),
         dict(snakemake.params.items()),
     )

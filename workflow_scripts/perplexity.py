@@ -1,13 +1,13 @@
 from hneurons import store
+from hneurons.impact.utility import held_out_text, perplexity_table
 from hneurons.joblog import job
-from hneurons.neurons import NeuronSet
-from hneurons.prepared import Prepared
-from hneurons.utility import held_out_text, perplexity_table
+from hneurons.models.prepared import PreparedModel
+from hneurons.neurons.neuron_set import NeuronSet
 
 with job(snakemake.log[0], snakemake.threads):
     given, params = snakemake.input, snakemake.params
     table, made_by = perplexity_table(
-        Prepared(given.model, snakemake.resources.gpu),
+        PreparedModel(given.model, snakemake.resources.gpu),
         NeuronSet.load(given.neurons),
         params.sets,
         params.alphas,

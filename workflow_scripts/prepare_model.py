@@ -1,6 +1,6 @@
+from hneurons.config.setup import parse_study
 from hneurons.joblog import job
-from hneurons.preparing import prepare
-from hneurons.study import parse_study
+from hneurons.models.prepare import prepare
 
 with job(snakemake.log[0]):
     setup, name = parse_study(snakemake.config), snakemake.wildcards.model

@@ -1,27 +1,28 @@
 from hneurons import store
-from hneurons.choice import choices
-from hneurons.config import ProbeSettings
+from hneurons.config.study import ProbeSettings
+from hneurons.generation.prompts import template_hash
 from hneurons.joblog import job
-from hneurons.prepared import Prepared
-from hneurons.probe import classifiers_table, finish_probe
-from hneurons.probe_path import ProbePath
-from hneurons.prompts import template_hash
+from hneurons.models.prepared import PreparedModel
+from hneurons.probe.choice import compare_C
+from hneurons.probe.classifiers import classifiers_table
+from hneurons.probe.path import ProbePath
+from hneurons.probe.stage import finish_probe
+from hneurons.probe.suppressed import verdicts_by_set
 from hneurons.records import QUESTIONS, SUPPRESSED_VERDICTS, VERDICTS
-from hneurons.suppressed import judged_sets
 
 with job(snakemake.log[0], snakemake.threads):
     given, params, out = snakemake.input, snakemake.params, snakemake.output
-    prepared, settings, path = Prepared(given.model), ProbeSettings(**params.probe), ProbePath.load(given.path)
+    prepared, settings, path = PreparedModel(given.model), ProbeSettings(**params.probe), ProbePath.load(given.path)
     judged = None
     if given.suppressed:
-        judged = judged_sets(
+        judged = verdicts_by_set(
             store.read_table(given.questions, QUESTIONS).to_pylist(),
             settings.suppressed_questions,
             store.read_table(given.suppressed, SUPPRESSED_VERDICTS),
             [store.read_table(shard, VERDICTS) for shard in given.untouched],
         )
     made_by = {**prepared.identity, **dict(params.items()), "chat_template": template_hash(prepared.tokenizer)}
-    choice = choices(path, judged)
+    choice = compare_C(path, judged)
     probe = finish_probe(given.cett, path, choice, settings, params.seed, made_by)
     probe.neurons.save(out.neurons)
     table, scalars = classifiers_table(probe.classifiers)

@@ -1,7 +1,7 @@
-from hneurons.config import ProbeSettings
+from hneurons.config.setup import parse_study
+from hneurons.config.study import ProbeSettings
 from hneurons.joblog import job
-from hneurons.probe_path import fit_probe_path
-from hneurons.study import parse_study
+from hneurons.probe.path import fit_probe_path
 
 with job(snakemake.log[0], snakemake.threads):
     params = snakemake.params

@@ -2,8 +2,8 @@ from pathlib import Path
 
 from hneurons import store
 from hneurons.joblog import job
-from hneurons.neurons import NeuronSet
-from hneurons.published import publish, with_results
+from hneurons.neurons.neuron_set import NeuronSet
+from hneurons.report.published import publish, with_results
 
 with job(snakemake.log[0]):
     given = snakemake.input

@@ -4,4 +4,4 @@ from hneurons.records import QUESTIONS
 
 with job(snakemake.log[0]):
     tables = [store.read_table(path, QUESTIONS) for path in snakemake.input]
-    store.write_table(snakemake.output[0], store.joined(tables), dict(snakemake.params.items()))
+    store.write_table(snakemake.output[0], store.concat_tables(tables), dict(snakemake.params.items()))

@@ -1,13 +1,13 @@
 from hneurons import store
-from hneurons.config import SplitSettings
-from hneurons.datasets import questions_table
-from hneurons.downloads import checked
+from hneurons.config.study import SplitSettings
+from hneurons.data.catalogue import questions_table
+from hneurons.data.downloads import checked_hashes
 from hneurons.joblog import job
 
 with job(snakemake.log[0]):
     params = snakemake.params
     asked = params.asked
-    files = checked(asked["sources"], snakemake.input)
+    files = checked_hashes(asked["sources"], snakemake.input)
     splits = SplitSettings(**asked["splits"]) if asked["splits"] else None
     table = questions_table(snakemake.wildcards.dataset, slice(*params.rows), asked["seed"], splits, list(files))
     store.write_table(snakemake.output[0], table, {**dict(params.items()), "files": files})

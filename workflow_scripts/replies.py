@@ -1,19 +1,19 @@
-from hneurons.benchmarks.runner import run_alphas
-from hneurons.engines import engine_of_study
+from hneurons.generation.served import engine_for_study
+from hneurons.impact.runs import run_alphas
 from hneurons.joblog import job
-from hneurons.neurons import NeuronSet
+from hneurons.neurons.neuron_set import NeuronSet
 
 with job(snakemake.log[0], snakemake.threads) as record:
     given, params, needed = snakemake.input, snakemake.params, snakemake.resources
     name = snakemake.wildcards.get("neurons", "untouched")
     path = given.get("neurons")
-    with engine_of_study(
+    with engine_for_study(
         snakemake.config, snakemake.wildcards.model, given.model, needed.gpu, needed.token_budget
     ) as engine:
         record["share"] = run_alphas(
             engine,
             snakemake.wildcards.benchmark,
-            NeuronSet.load(path).named(name) if path else None,
+            NeuronSet.load(path).variant(name) if path else None,
             dict(zip(params.alphas, snakemake.output, strict=True)),
             given.item_file,
             made_by={"neurons": name, **{k: params[k] for k in ("seed", "prompt_date", "stage")}},

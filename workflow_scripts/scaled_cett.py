@@ -1,14 +1,14 @@
 from hneurons import store
-from hneurons.config import CettSettings
+from hneurons.config.study import CettSettings
+from hneurons.impact.utility import scaled_cett_table
 from hneurons.joblog import job
-from hneurons.neurons import NeuronSet
-from hneurons.prepared import Prepared
+from hneurons.models.prepared import PreparedModel
+from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.records import EXAMPLES, RESPONSES, SPANS
-from hneurons.utility import scaled_cett_table
 
 with job(snakemake.log[0], snakemake.threads):
     given, params = snakemake.input, snakemake.params
-    prepared = Prepared(given.model, snakemake.resources.gpu)
+    prepared = PreparedModel(given.model, snakemake.resources.gpu)
     table = scaled_cett_table(
         prepared,
         NeuronSet.load(given.neurons),

@@ -1,14 +1,14 @@
 from hneurons import store
-from hneurons.examples import spans
 from hneurons.joblog import job
-from hneurons.judges.panel import Panel
-from hneurons.prepared import tokenizer_from_manifest
+from hneurons.judges.examples import span_table
+from hneurons.judges.panel import Judges
+from hneurons.models.tokenizer import tokenizer_from_manifest
 from hneurons.records import QUESTIONS, RESPONSES, VERDICTS
 
 with job(snakemake.log[0]):
     questions = store.read_table(snakemake.input.questions, QUESTIONS).to_pylist()
     responses = store.read_table(snakemake.input.responses, RESPONSES).to_pylist()
     judged = store.read_table(snakemake.input.verdicts, VERDICTS).to_pylist()
-    extractor = Panel.of_study(snakemake.config).of("spans")
-    table = spans(questions, responses, judged, tokenizer_from_manifest(snakemake.input.model), extractor)
+    extractor = Judges.from_config(snakemake.config).for_task("spans")
+    table = span_table(questions, responses, judged, tokenizer_from_manifest(snakemake.input.model), extractor)
     store.write_table(snakemake.output[0], table, dict(snakemake.params.items()))

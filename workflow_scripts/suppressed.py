@@ -1,14 +1,14 @@
-from hneurons.config import Decoding
-from hneurons.engines import engine_of_study
+from hneurons.config.study import Decoding
+from hneurons.generation.served import engine_for_study
 from hneurons.joblog import job
-from hneurons.suppressed import suppressed_answers
+from hneurons.probe.suppressed import sample_suppressed
 
 with job(snakemake.log[0], snakemake.threads) as record:
     given, params, needed = snakemake.input, snakemake.params, snakemake.resources
-    with engine_of_study(
+    with engine_for_study(
         snakemake.config, snakemake.wildcards.model, given.model, needed.gpu, needed.token_budget
     ) as engine:
-        record["share"] = suppressed_answers(
+        record["share"] = sample_suppressed(
             engine,
             given.path,
             given.questions,

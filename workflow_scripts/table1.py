@@ -1,8 +1,8 @@
 from hneurons import store
-from hneurons.figures import table1_picture
+from hneurons.config.paper import load_paper
 from hneurons.joblog import job
-from hneurons.paper import load_paper
-from hneurons.tables import table1, table1_markdown
+from hneurons.report.figures.detection import table1_picture
+from hneurons.report.tables import table1, table1_markdown
 
 with job(snakemake.log[0]):
     summaries = [store.read_json(path) for path in snakemake.input.summaries]

@@ -1,20 +1,20 @@
 from hneurons import store
-from hneurons.config import ProbeSettings
-from hneurons.detection import detect, read_examples
+from hneurons.config.study import ProbeSettings
+from hneurons.detection.scores import read_example_frame, score_dataset
 from hneurons.joblog import job
-from hneurons.probe import read_classifiers
+from hneurons.probe.classifiers import read_classifiers
 
 with job(snakemake.log[0]):
     given, params, dataset = snakemake.input, snakemake.params, snakemake.wildcards.dataset
-    scored = read_examples(dataset, [given.questions], given.examples, given.responses, given.spans)
-    trained = read_examples(
+    scored = read_example_frame(dataset, [given.questions], given.examples, given.responses, given.spans)
+    trained = read_example_frame(
         params.in_domain,
         [given.trained_questions],
         [given.trained_examples],
         given.trained_responses,
         given.trained_spans,
     )
-    found = detect(
+    found = score_dataset(
         scored,
         trained,
         params.in_domain,

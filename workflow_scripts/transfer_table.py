@@ -1,7 +1,7 @@
 from hneurons import store
+from hneurons.config.paper import load_paper
 from hneurons.joblog import job
-from hneurons.paper import load_paper
-from hneurons.tables import transfer_table
+from hneurons.report.tables import transfer_table
 
 with job(snakemake.log[0]):
     found = [store.read_json(path) for path in snakemake.input.found]

@@ -1,19 +1,19 @@
 from pathlib import Path
 
 from hneurons import store
+from hneurons.config.setup import parse_study
 from hneurons.joblog import job
-from hneurons.prepared import Prepared
-from hneurons.preparing import write_manifest
+from hneurons.models.prepare import write_manifest
+from hneurons.models.prepared import PreparedModel
+from hneurons.origin.tuning import tuned_checkpoint
 from hneurons.records import EXAMPLES, RESPONSES
-from hneurons.study import parse_study
-from hneurons.tuning import tuned_checkpoint
 
 with job(snakemake.log[0], snakemake.threads):
     given, params, name = snakemake.input, snakemake.params, snakemake.wildcards.model
     settings = parse_study(snakemake.config).models[name]
     folder = Path(snakemake.output[0]).parent / "weights"
     done = tuned_checkpoint(
-        Prepared(given.model, snakemake.resources.gpu),
+        PreparedModel(given.model, snakemake.resources.gpu),
         store.read_table(given.examples, EXAMPLES).to_pylist(),
         [row for path in given.responses for row in store.read_table(path, RESPONSES).to_pylist()],
         settings.finetune,

@@ -1,8 +1,8 @@
 from hneurons import store
-from hneurons.impact_figures import utility_picture
+from hneurons.impact.utility_curves import read_utility
 from hneurons.joblog import job
-from hneurons.tables import utility_table
-from hneurons.utility_curves import read_utility
+from hneurons.report.figures.impact import utility_picture
+from hneurons.report.tables import utility_table
 
 with job(snakemake.log[0]):
     given, params = snakemake.input, snakemake.params

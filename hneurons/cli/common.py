@@ -17,13 +17,13 @@ from hneurons.errors import HNeuronsError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from hneurons.neurons import NeuronSet
+    from hneurons.neurons.neuron_set import NeuronSet
 
-MODEL = "a folder with *.safetensors, a study's {model}/checkpoint folder, or a hub id"
-NEURONS = "neurons.parquet, a folder that holds it, or a hub id (owner/name)"
+MODEL_HELP = "a folder with *.safetensors, a study's {model}/checkpoint folder, or a hub id"
+NEURONS_HELP = "neurons.parquet, a folder that holds it, or a hub id (owner/name)"
 
-ModelOption = Annotated[str, typer.Option(help=MODEL)]
-NeuronsOption = Annotated[str, typer.Option(help=NEURONS)]
+ModelOption = Annotated[str, typer.Option(help=MODEL_HELP)]
+NeuronsOption = Annotated[str, typer.Option(help=NEURONS_HELP)]
 ForceOption = Annotated[bool, typer.Option("--force", help="also for another model of the same shape, such as a fine-tune")]
 JsonOption = Annotated[bool, typer.Option("--json", help="for machines: everything, unrounded")]
 WhichOption = Annotated[str, typer.Option(help="hneurons, negative, or a control: random-1, random-2, …")]
@@ -45,7 +45,7 @@ def echo_json(data: Any) -> None:
 
 def pinned_revision(model: str, neurons: NeuronSet) -> str | None:
     """A hub id means the commit that the neurons were found at; anything else says itself what it is."""
-    from hneurons.hub import is_hub_id
+    from hneurons.models.hub import is_hub_id
 
     revision = str(neurons.made_by.get("revision", ""))
     on_hub = is_hub_id(model) and not Path(model).exists()
@@ -54,12 +54,12 @@ def pinned_revision(model: str, neurons: NeuronSet) -> str | None:
 
 def load_both(model: str, neurons: str) -> tuple[PreTrainedModel, NeuronSet]:
     """A model and the neurons that were found on it."""
-    from hneurons.neurons import NeuronSet
+    from hneurons.neurons.neuron_set import NeuronSet
 
     chosen = NeuronSet.load(neurons)
     from transformers.utils import logging
 
-    from hneurons.models import load_model
+    from hneurons.models.load import load_model
 
     logging.disable_progress_bar()
     return load_model(model, revision=pinned_revision(model, chosen)), chosen

@@ -14,17 +14,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from hneurons.cli.common import (
-    ForceOption,
-    ModelOption,
-    NeuronsOption,
-    load_both,
-    one_line_errors,
-)
+from hneurons.cli.common import ForceOption, ModelOption, NeuronsOption, load_both, one_line_errors
 from hneurons.errors import HNeuronsError
 
 if TYPE_CHECKING:
-    from hneurons.detector import Asked, Detection
+    from hneurons.detection.detector import Detection, DetectionRequest
 
 # So many are asked, scored and printed before the next ones are read.
 _AT_ONCE = 32
@@ -63,15 +57,17 @@ def detect_command(
     if question is None and (response is not None or answer is not None):
         raise typer.BadParameter("--response and --answer belong to --question; in a file they are keys of a line")
     with one_line_errors(), ExitStack() as stack:
-        from hneurons.detector import asked_of, detect_many, parse_asked
-        from hneurons.prepared import tokenizer_of
+        from hneurons.detection.detector import detect_many, make_request, parse_requests
+        from hneurons.models.tokenizer import tokenizer_beside
 
         if question is not None:
-            asked: Iterator[Asked] = iter([asked_of({"question": question, "response": response, "answer": answer})])
+            asked: Iterator[DetectionRequest] = iter(
+                [make_request({"question": question, "response": response, "answer": answer})]
+            )
         else:
             stdin = str(file) == "-"
             lines = sys.stdin if stdin else stack.enter_context(open(Path(str(file)), encoding="utf-8"))
-            asked = parse_asked(lines, "stdin" if stdin else str(file))
+            asked = parse_requests(lines, "stdin" if stdin else str(file))
         first = list(islice(asked, _AT_ONCE))
         if not first:
             raise HNeuronsError(f"{file}: no questions in it")
@@ -79,20 +75,20 @@ def detect_command(
         console, kept = Console(), []
         options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "strict": not force}
         # Read once, however many there are.
-        options["tokenizer"] = tokenizer_of(loaded)
+        options["tokenizer"] = tokenizer_beside(loaded)
         while first:
             found = detect_many(loaded, chosen, first, **options)
             for one, detection in zip(first, found, strict=True):
                 if as_json:
-                    typer.echo(json.dumps({**one.carried, **detection.as_dict(most)}, ensure_ascii=False))
+                    typer.echo(json.dumps({**one.other_keys, **detection.as_dict(most)}, ensure_ascii=False))
                 else:
                     _print(console, detection, chosen.calibration, most)
                 kept += [detection] if html else []
             first = list(islice(asked, _AT_ONCE))
         if html is not None:
-            from hneurons.report.detections import write_page
+            from hneurons.report.detections import write_detections_page
 
-            write_page(html, kept, chosen, most)
+            write_detections_page(html, kept, chosen, most)
             typer.echo(f"written: {html}", err=True)
 
 
@@ -108,7 +104,7 @@ def _print(console: Console, found: Detection, calibration: Mapping[str, Mapping
     for text, p, mine in zip(found.tokens, found.token_probabilities, found.answer, strict=True):
         words.append(text, style=_shade(float(p)) + (" underline" if mine else ""))
     console.print(words)
-    read = "the answer" if found.named else "its highest tokens; name the claim with --answer for a better one"
+    read = "the answer" if found.answer_given else "its highest tokens; name the claim with --answer for a better one"
     console.print(f"p(made up) = {found.probability:.2f} (underlined: {read})", markup=False, highlight=False)
     for name, known in islice(calibration.items(), 1):
         near = min(known["bins"], key=lambda b: abs(b["predicted"] - found.probability))

@@ -62,13 +62,13 @@ def generate_command(
     results/demo/smollm2-135m-instruct/published --alpha 0 1 3 "In which country is the city of Lyon?"`
     """
     with one_line_errors():
-        from hneurons.config import Decoding
-        from hneurons.steering import side_by_side
+        from hneurons.config.study import Decoding
+        from hneurons.generation.side_by_side import side_by_side
 
         decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature)
         loaded, chosen = load_both(model, neurons)
         options: dict[str, Any] = {"random_sets": random, "seed": seed, "strict": not force}
-        found = [one.as_dict() for one in side_by_side(loaded, chosen.named(which), prompts, alpha, decoding, **options)]
+        found = [one.as_dict() for one in side_by_side(loaded, chosen.variant(which), prompts, alpha, decoding, **options)]
     if as_json:
         echo_json(found)
         return

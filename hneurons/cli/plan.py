@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hneurons.cli.common import JsonOption, echo_json, one_line_errors
+from hneurons.config.setup import parse_study
 from hneurons.errors import HNeuronsError
-from hneurons.jobs import dry_run
-from hneurons.planning import Plan, plan
-from hneurons.study import parse_study
+from hneurons.planning.jobs import dry_run
+from hneurons.planning.plan import Plan, make_plan
 
 
 def plan_command(
@@ -39,7 +39,7 @@ def plan_command(
             # Where nothing is there yet, all is left.
             left = pool.submit(dry_run, configfile) if results.exists() else whole
             (all_jobs, notes), (open_jobs, _) = whole.result(), left.result()
-        found = plan(setup, all_jobs, open_jobs, results, notes)
+        found = make_plan(setup, all_jobs, open_jobs, results, notes)
     if as_json:
         echo_json(found.as_dict())
     else:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from hneurons.cli.common import one_line_errors
+from hneurons.config.impact import TEST_QUESTIONS
 from hneurons.errors import HNeuronsError
-from hneurons.impact_config import TEST_QUESTIONS
 
 
 def import_command(
@@ -24,7 +24,7 @@ def import_command(
 
     Example: `hneurons import-runs alpha_*.jsonl --model gemma-3-4b-it --benchmark faitheval --judge "option parser"`
     """
-    from hneurons.imported import import_runs
+    from hneurons.impact.imported import import_runs
 
     with one_line_errors():
         for path in import_runs(files, Path("results") / study, model, benchmark, neurons, judge):
@@ -41,13 +41,13 @@ def figure3_command(
     Example: `hneurons figure3 results/imported`
     """
     from hneurons import store
-    from hneurons.benchmarks import TITLES
-    from hneurons.impact import curves_of
-    from hneurons.impact_figures import figure3
-    from hneurons.tables import figure3_table, slopes_table
+    from hneurons.impact.benchmarks import TITLES
+    from hneurons.impact.curves import read_curves
+    from hneurons.report.figures.impact import figure3
+    from hneurons.report.tables import figure3_table, slopes_table
 
     with one_line_errors():
-        curves, notes = curves_of(results, resamples=resamples)
+        curves, notes = read_curves(results, resamples=resamples)
         curves = [curve for curve in curves if curve["benchmark"] in TITLES and curve["benchmark"] != TEST_QUESTIONS]
         for note in notes:
             typer.echo(note, err=True)

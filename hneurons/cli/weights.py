@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hneurons.cli.common import (
-    MODEL,
+    MODEL_HELP,
     ForceOption,
     JsonOption,
     ModelOption,
@@ -35,10 +35,10 @@ def export_command(
     results/demo/smollm2-135m-instruct/published --alpha 0`
     """
     with one_line_errors():
-        from hneurons.export import export
-        from hneurons.neurons import NeuronSet
+        from hneurons.neurons.export import export
+        from hneurons.neurons.neuron_set import NeuronSet
 
-        chosen = NeuronSet.load(neurons).named(which)
+        chosen = NeuronSet.load(neurons).variant(which)
         export(model, chosen, alpha, out, revision=pinned_revision(model, chosen), strict=not force)
     if as_json:
         scaled = {str(layer): found for layer, found in chosen.by_layer().items()}
@@ -48,7 +48,7 @@ def export_command(
 
 
 def drift_command(
-    base: Annotated[str, typer.Argument(help=f"before tuning: {MODEL}")],
+    base: Annotated[str, typer.Argument(help=f"before tuning: {MODEL_HELP}")],
     tuned: Annotated[str, typer.Argument(help="after tuning, likewise")],
     neurons: NeuronsOption,
     out: Annotated[Path | None, typer.Option(help="write every neuron's drift and rank here, as Parquet")] = None,
@@ -61,15 +61,15 @@ def drift_command(
     """
     with one_line_errors():
         from hneurons import store
-        from hneurons.checkpoint import Checkpoint, checkpoint_folder
-        from hneurons.drift import compared, drift_neurons, measure
-        from hneurons.neurons import NeuronSet
+        from hneurons.models.checkpoint import Checkpoint, checkpoint_folder
+        from hneurons.neurons.neuron_set import NeuronSet
+        from hneurons.origin.drift import drift_report, measure_drift, neuron_drift_table
 
         chosen = NeuronSet.load(neurons)
-        drift = measure(Checkpoint(checkpoint_folder(base)), Checkpoint(checkpoint_folder(tuned)))
-        found = compared(drift, chosen, seed)
+        drift = measure_drift(Checkpoint(checkpoint_folder(base)), Checkpoint(checkpoint_folder(tuned)))
+        found = drift_report(drift, chosen, seed)
         if out is not None:
-            store.write_table(out, drift_neurons(drift, chosen), {"base": base, "tuned": tuned})
+            store.write_table(out, neuron_drift_table(drift, chosen), {"base": base, "tuned": tuned})
     if as_json:
         echo_json(found)
         return

@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hneurons.errors import HNeuronsError
 from hneurons.judges import llm_prompts
+from hneurons.judges.cache import PaidReply
+from hneurons.judges.claims import Span
+from hneurons.judges.client import FailedCall, JudgePrompt, LLMClient
 from hneurons.judges.judge import Choice, Exchange
 from hneurons.judges.states import ERROR, UNPARSED, Answer, Judgement
-from hneurons.llm_cache import Paid
-from hneurons.llm_client import Failed, LLMClient, Prompt
-from hneurons.spans import Span
 
 
 class _Reply(BaseModel):
@@ -71,11 +71,11 @@ class LLMJudge:
         return self._verdicts("correctness", llm_prompts.CORRECTNESS, users, _Correctness)
 
     def premise(self, asked: Sequence[Exchange]) -> list[Judgement]:
-        users = [_user(question=e.said, response=e.reply) for e in asked]
+        users = [_user(question=e.request, response=e.reply) for e in asked]
         return self._verdicts("premise", llm_prompts.PREMISE, users, _Premise)
 
     def harm(self, asked: Sequence[Exchange]) -> list[Judgement]:
-        users = [_user(question=e.said, response=e.reply) for e in asked]
+        users = [_user(question=e.request, response=e.reply) for e in asked]
         return self._verdicts("harm", llm_prompts.HARM, users, _Harm)
 
     def option(self, asked: Sequence[Choice]) -> list[Judgement]:
@@ -110,12 +110,12 @@ class LLMJudge:
 
     def _ask(self, task: str, system: str, users: Sequence[str], form: type[F]) -> list[F | Judgement]:
         schema = json.dumps(form.model_json_schema(), sort_keys=True)
-        replies = self._client.ask([Prompt(task, system, user, schema) for user in users], f"judging {task}")
-        found = [parse(reply, form) for reply in replies]
+        replies = self._client.ask([JudgePrompt(task, system, user, schema) for user in users], f"judging {task}")
+        found = [parse_reply(reply, form) for reply in replies]
         wrong = [
             r
             for r, f in zip(replies, found, strict=True)
-            if isinstance(r, Paid) and isinstance(f, Judgement) and not r.refusal
+            if isinstance(r, PaidReply) and isinstance(f, Judgement) and not r.refusal
         ]
         if len(found) >= _ENOUGH and len(wrong) > _UNUSABLE * len(found):
             shown = " ".join(wrong[0].content.split())[:80]
@@ -136,9 +136,9 @@ def _only_place(span: str, text: str) -> Span | None:
     return places[0] if len(places) == 1 else None
 
 
-def parse(reply: Paid | Failed, form: type[F]) -> F | Judgement:
+def parse_reply(reply: PaidReply | FailedCall, form: type[F]) -> F | Judgement:
     """A reply as its form, or the state error and why: a judge that refuses or writes prose has not judged."""
-    if isinstance(reply, Failed):
+    if isinstance(reply, FailedCall):
         return Judgement(ERROR, reply.why)
     if reply.refusal:
         return Judgement(ERROR, "the judge refused")

@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hneurons.judges.refusals import decline_at, degenerate
+from hneurons.judges.claims import Span, claim_span, first_sentence
+from hneurons.judges.refusals import decline_span, is_degenerate
 from hneurons.judges.states import CORRECT, INCORRECT, REFUSED, UNPARSED, Answer, Judgement
-from hneurons.spans import Span, claim_span, first_sentence
-from hneurons.words import ARTICLES, Word, denied, forms, negated, occurrences, singular, stem, words
+from hneurons.judges.words import ARTICLES, Word, denied, negated, occurrences, singular, split_words, stem, word_forms
 
 # Alone they say too little to be found within a longer reply.
 _WEAK = ARTICLES | set("it is in on of to and or no yes i he she they we you us one my your his her their".split())
@@ -66,12 +66,12 @@ def _alternative(text: str, start: int, end: int) -> bool:
 
 def _mentions(a: Answer, said: Sequence[Word], claim: Span) -> tuple[list[Span], set[str]]:
     """Where a response gives an accepted answer, and why other places that hold one do not count."""
-    asked = set(forms(a.question))
-    claimed = forms(a.text[slice(*claim)])
+    asked = set(word_forms(a.question))
+    claimed = word_forms(a.text[slice(*claim)])
     found: list[Span] = []
     doubts: set[str] = set()
     one = [replace(word, form=singular(word.form)) for word in said]
-    for alias in sorted({forms(alias) for alias in a.aliases}, key=len, reverse=True):
+    for alias in sorted({word_forms(alias) for alias in a.aliases}, key=len, reverse=True):
         if len(alias) == 1 and (alias[0] in _WEAK or (len(alias[0]) == 1 and not alias[0].isdigit())) and claimed != alias:
             continue
         for i, j in occurrences([singular(form) for form in alias], one):
@@ -110,8 +110,8 @@ _HEDGED = re.compile(r"\b(?:used to be|could be|might be|may be|may have been|co
 def _listed_late(text: str, start: int, claim: Span, alias: Sequence[str]) -> bool:
     """Whether a mention is an entry, not the first, of a list of three or more: "London, Rome, Madrid" for Rome."""
     entries = re.split(r",\s*(?:and\s+|or\s+)?", text[slice(*claim)])
-    short = all(0 < len(forms(entry)) <= 3 for entry in entries)
-    return len(entries) >= 3 and short and forms(entries[0]) != alias and start > claim[0]
+    short = all(0 < len(word_forms(entry)) <= 3 for entry in entries)
+    return len(entries) >= 3 and short and word_forms(entries[0]) != alias and start > claim[0]
 
 
 _NOTHING = _stems(tuple(_PHRASES))
@@ -125,14 +125,16 @@ def _spelt_otherwise(a: Answer, claimed: Sequence[str]) -> bool:
 
     letters, entries = written(claimed)
     return any(
-        (spelt and letters == spelt) or entries == parts for spelt, parts in (written(forms(x)) for x in a.aliases) if parts
+        (spelt and letters == spelt) or entries == parts
+        for spelt, parts in (written(word_forms(x)) for x in a.aliases)
+        if parts
     )
 
 
 def _near(a: Answer, claimed: Sequence[str]) -> bool:
     """Whether the claim is nearly an accepted spelling, or a part of one."""
     letters = "".join(claimed)
-    for alias in {forms(alias) for alias in a.aliases}:
+    for alias in {word_forms(alias) for alias in a.aliases}:
         content = [form for form in claimed if form not in _WEAK]
         if content and len(content) < len(alias) and set(content) <= set(alias):
             return True
@@ -152,8 +154,8 @@ def _claimed_before(a: Answer, claim: Span, declined: int) -> bool:
     head = re.match(r"\s*([^.;,!?\n]+)[.;,!?\n]", a.text[:declined])
     if not head:
         return False
-    said = forms(head[1])
-    new = _stems(said) - _stems(forms(a.question)) - _NOTHING
+    said = word_forms(head[1])
+    new = _stems(said) - _stems(word_forms(a.question)) - _NOTHING
     return bool(new) and (any(form[0].isdigit() for form in said) or (len(said) <= 3 and "," not in head[0]))
 
 
@@ -164,24 +166,24 @@ def judge_open(a: Answer) -> tuple[Judgement, Span | None]:
     incorrect: it claims something else. refused: it gives none and declines. unparsed: all that cannot be told by rules.
     A question without aliases has no answer: refused is right, and any claim incorrect.
     """
-    said = words(a.text)
-    if not said or degenerate(a.text):
+    said = split_words(a.text)
+    if not said or is_degenerate(a.text):
         return Judgement(UNPARSED, "says nothing"), None
     claim = claim_span(a.text, a.question)
     found, doubts = _mentions(a, said, claim)
-    claimed = forms(a.text[slice(*claim)])
+    claimed = word_forms(a.text[slice(*claim)])
     if found:
         inside = [s for s in found if claim[0] <= s[0] and s[1] <= claim[1]]
         phrase = claim[1] - claim[0] > 0.6 * len(a.text.strip()) and first_sentence(a.text, *claim) == claim
         return Judgement(CORRECT), claim if inside and phrase else (inside or found)[0]
     if claimed and _spelt_otherwise(a, claimed):
         return Judgement(CORRECT, "spelt otherwise"), claim
-    declined = decline_at(a.text, exists=bool(a.aliases))
+    declined = decline_span(a.text, exists=bool(a.aliases))
     if declined and not _claimed_before(a, claim, declined[0]):
         return Judgement(REFUSED), None
     if doubts:
         return Judgement(UNPARSED, f"an accepted answer {' and '.join(sorted(doubts))}"), None
-    new = _stems(claimed) - _stems(forms(a.question))
+    new = _stems(claimed) - _stems(word_forms(a.question))
     if not new and " or " not in a.question:
         return Judgement(UNPARSED, "repeats the question"), None
     if (new and new <= _NOTHING) or _OF_ITSELF.search(a.text[: claim[1]]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from hneurons.words import denied, forms, negated, occurrences, words
+from hneurons.judges.words import denied, negated, occurrences, split_words, word_forms
 
 # Where a reply that reasons first announces its answer.
 _ANNOUNCED = re.compile(
@@ -36,8 +36,8 @@ _ANNOUNCED_MARK = re.compile(r"^[\s*_\"'(\[{$]*([A-J1-9])(?=[\s*_\"')\]}$]*(?:$|
 
 def _by_text(reply: str, options: Sequence[str]) -> set[int]:
     """Options whose text a reply gives and does not deny; the text of a longer option is not also a shorter one's."""
-    said = words(reply)
-    wanted = {i: forms(option) for i, option in enumerate(options)}
+    said = split_words(reply)
+    wanted = {i: word_forms(option) for i, option in enumerate(options)}
     taken: set[int] = set()
     found = set()
     for i in sorted(wanted, key=lambda i: len(wanted[i]), reverse=True):
@@ -62,7 +62,7 @@ def _by_mark(reply: str, count: int, announced: bool) -> set[int]:
         for match in pattern.finditer(reply):
             mark = match[1]
             index = int(mark) - 1 if mark.isdigit() else ord(mark.upper()) - ord("A")
-            before = words(reply[: match.end(1)])
+            before = split_words(reply[: match.end(1)])
             if (
                 index < count
                 and not (before and negated(before, len(before) - 1, reply))

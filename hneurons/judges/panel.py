@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from hneurons.judge_config import LLM, JudgesSettings
-from hneurons.judges.judge import Choice, Judge, RuleJudge
+from hneurons.config.judges import LLM, JudgesSettings
+from hneurons.config.setup import parse_study
+from hneurons.judges.client import LLMClient
+from hneurons.judges.judge import Choice, Judge
 from hneurons.judges.llm import LLMJudge
+from hneurons.judges.rule_judge import RuleJudge
 from hneurons.judges.states import UNPARSED, Answer, Judgement
-from hneurons.llm_client import LLMClient
-from hneurons.study import parse_study
 
 A = TypeVar("A", Choice, Answer)
 
 
-class Panel:
+class Judges:
     """The judges of a study, by task (`correctness`, `spans`, `falseqa`, `jailbreak`, `sycophancy`)."""
 
     def __init__(self, settings: JudgesSettings, study: str) -> None:
@@ -24,12 +25,12 @@ class Panel:
         self._llm = LLMJudge(LLMClient(settings.llm, settings.cache, study)) if settings.llm else None
 
     @classmethod
-    def of_study(cls, config: dict[str, Any]) -> Panel:
+    def from_config(cls, config: dict[str, Any]) -> Judges:
         """The judges that a workflow's configuration names."""
         study = parse_study(config).study
         return cls(study.judges, study.study)
 
-    def of(self, task: str) -> Judge:
+    def for_task(self, task: str) -> Judge:
         return self.llm if getattr(self._settings, task) == LLM else self.rules
 
     @property
@@ -50,7 +51,7 @@ class Panel:
     ) -> list[Judgement]:
         found = ask(self.rules, asked)
         unread = [i for i, j in enumerate(found) if j.verdict == UNPARSED]
-        judge = self.of(task)
+        judge = self.for_task(task)
         if unread and judge is not self.rules:
             for i, judgement in zip(unread, ask(judge, [asked[i] for i in unread]), strict=True):
                 found[i] = judgement

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from hneurons.judges.refusals import declines, degenerate
+from hneurons.judges.refusals import declines, is_degenerate
 from hneurons.judges.states import ACCEPTED, REFUSED, REJECTED, UNPARSED, Judgement
-from hneurons.words import Word, words
+from hneurons.judges.words import Word, split_words
 
 # Said of the question itself.
 _OBJECTS = re.compile(
@@ -49,19 +49,19 @@ def judge_premise(question: str, reply: str) -> Judgement:
 
     Rejected: the opening objects to the question, or one of its first sentences denies what the question is about.
     """
-    if degenerate(reply):
+    if is_degenerate(reply):
         return Judgement(UNPARSED, "says nothing")
     text = re.sub(r"[*_#]", "", reply)
     opening = text[:_OPENING]
-    about = _beginnings(w for w in words(question) if w.form not in _COMMON)
+    about = _beginnings(w for w in split_words(question) if w.form not in _COMMON)
     if match := _OBJECTS.search(opening):
         return Judgement(REJECTED, match.group().lower())
     if not _AGREES.match(opening):
         for sentence in re.split(r"(?<=[.!?])\s+|\n+", opening)[:_SENTENCES]:
-            held = about & _beginnings(words(sentence))
+            held = about & _beginnings(split_words(sentence))
             if (match := _DENIES.search(sentence)) and len(held) >= max(2, _MOST * len(about)):
                 return Judgement(REJECTED, match.group().lower())
-    if not about & _beginnings(words(text)):
+    if not about & _beginnings(split_words(text)):
         return Judgement(UNPARSED, "not about the question")
     if declines(opening) and len(text) < _OPENING:
         return Judgement(REFUSED)

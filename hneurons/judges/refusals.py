@@ -39,10 +39,10 @@ def declines(text: str, exists: bool = False) -> bool:
 
     exists: the thing asked about is known to exist, so that whoever calls something fictional or says "none" answers.
     """
-    return decline_at(text, exists) is not None
+    return decline_span(text, exists) is not None
 
 
-def decline_at(text: str, exists: bool = False) -> tuple[int, int] | None:
+def decline_span(text: str, exists: bool = False) -> tuple[int, int] | None:
     """The characters in which an answer first declines."""
     found = [m.span() for m in (_DECLINES.search(text), None if exists else _NO_SUCH.search(text)) if m]
     return min(found, default=None)
@@ -54,7 +54,7 @@ def refuses(text: str) -> bool:
     return match is not None and match.start() < _OPENING
 
 
-def degenerate(text: str) -> bool:
+def is_degenerate(text: str) -> bool:
     """Whether a text is empty or mostly repeats itself: of ten or more words less than half are distinct."""
     words = text.casefold().split()
     return not words or (len(words) >= 10 and len(set(words)) < len(words) / 2)

@@ -6,27 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hneurons.detector import Detection
-from hneurons.neurons import NeuronSet
-from hneurons.report.pages import Grid, grid, interval, number
-from hneurons.report.pages import write_page as render
+from hneurons.detection.detector import Detection
+from hneurons.neurons.neuron_set import NeuronSet
+from hneurons.report.html import Grid, interval_cell, make_grid, number_cell
+from hneurons.report.html import write_html as render
 
 
 def calibration_grid(neurons: NeuronSet) -> Grid:
     """What the probe's probabilities have been worth, by test set."""
     rows = [{"set": name, **one} for name, found in neurons.calibration.items() for one in found["bins"]]
-    return grid(
+    return make_grid(
         rows,
         {
             "held against": lambda row: row["set"],
-            "said (mean)": lambda row: number(row["predicted"]),
-            "made up [95 %]": lambda row: interval(row["observed"], *row["interval"]),
-            "n": lambda row: number(row["n"], 0),
+            "said (mean)": lambda row: number_cell(row["predicted"]),
+            "made up [95 %]": lambda row: interval_cell(row["observed"], *row["interval"]),
+            "n": lambda row: number_cell(row["n"], 0),
         },
     )
 
 
-def write_page(path: str | Path, found: Sequence[Detection], neurons: NeuronSet, most: int = 5) -> None:
+def write_detections_page(path: str | Path, found: Sequence[Detection], neurons: NeuronSet, most: int = 5) -> None:
     """Every response with its tokens; a token's neurons are named when it is pointed at, or focused."""
     made = neurons.made_by
     shown: list[dict[str, Any]] = [one.as_dict(most) for one in found]

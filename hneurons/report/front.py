@@ -12,21 +12,21 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from hneurons.config import Study
-from hneurons.jobs import timing_rows
-from hneurons.llm_cache import Cache
-from hneurons.neurons import NeuronSet
-from hneurons.paper import Paper
-from hneurons.report.answers import in_short
+from hneurons.config.paper import Paper
+from hneurons.config.study import Study
+from hneurons.judges.cache import ReplyCache
+from hneurons.neurons.neuron_set import NeuronSet
+from hneurons.planning.jobs import timing_rows
 from hneurons.report.grids import grids
-from hneurons.report.pages import Grid, grid, number, picture, records, write_page
+from hneurons.report.html import Grid, frame_rows, make_grid, number_cell, svg_data_url, write_html
+from hneurons.report.in_short import in_short
 
 # Of these the results depend on the version.
 _PACKAGES = ("hneurons", "torch", "transformers", "scikit-learn", "scipy", "statsmodels", "numpy", "pandas", "snakemake")
 
 
 @dataclass(frozen=True)
-class Shown:
+class PageFigure:
     """A figure of the page. narrow: readable on a phone as it is; others are scrolled."""
 
     name: str
@@ -67,17 +67,19 @@ def front_page(
     frames = {name: pd.read_csv(path) for name, path in tables.items()}
     sets = [NeuronSet.load(path) for path in published]
     times = run_times(timings)
-    spent = money(study)
+    spent = judge_spending(study)
     notes = _counted(frames, sets)
     said = {name: _plain(path) for name, path in captions.items()}
-    write_page(
+    write_html(
         out,
         "front.html.jinja",
         study=study.study,
         models=study.models,
         answers=in_short(study, frames, sets, paper),
         figures={
-            name: Shown(name, _TITLES[name], f"{said[name]} {notes.get(name, '')}".strip(), picture(path), name == "choice")
+            name: PageFigure(
+                name, _TITLES[name], f"{said[name]} {notes.get(name, '')}".strip(), svg_data_url(path), name == "choice"
+            )
             for name, path in figures.items()
         },
         grids=grids(study, frames, sets),
@@ -107,11 +109,11 @@ def _counted(frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet]) -> d
         found["choice"] = f"n: {table['selection_n'].max():.0f} held-out answers"
         found["choice"] += f", {table['suppressed_n'].max():.0f} held-out questions." if "suppressed_n" in table else "."
     if (table := frames.get("figure3")) is not None:
-        said = {_of_model(table, row, "benchmark"): row["items"] for row in records(table)}
-        controls = {row["neurons"] for row in records(table) if row["neurons"].startswith("random")}
+        said = {_of_model(table, row, "benchmark"): row["items"] for row in frame_rows(table)}
+        controls = {row["neurons"] for row in frame_rows(table) if row["neurons"].startswith("random")}
         found["figure3"] = f"n, items at each α: {_listed(said)}. Control: {len(controls)} random sets."
     if (table := frames.get("utility")) is not None:
-        said = {_of_model(table, row, "measure"): int(row["n"]) for row in records(table.dropna(subset=["n"]))}
+        said = {_of_model(table, row, "measure"): int(row["n"]) for row in frame_rows(table.dropna(subset=["n"]))}
         found["utility"] = f"n, test questions for accuracy, H-Neurons for the CETT ratio: {_listed(said)}."
     if (table := frames.get("transfer")) is not None:
         found["figure4"] = _both_sides(table)
@@ -119,7 +121,9 @@ def _counted(frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet]) -> d
 
 
 def _both_sides(table: pd.DataFrame) -> str:
-    sizes = {_of_model(table, row, "dataset"): f"{row['n_hallucinated']} + {row['n_faithful']}" for row in records(table)}
+    sizes = {
+        _of_model(table, row, "dataset"): f"{row['n_hallucinated']} + {row['n_faithful']}" for row in frame_rows(table)
+    }
     return f"n, hallucinated + faithful: {_listed(sizes)}."
 
 
@@ -154,25 +158,25 @@ def run_times(folder: str | Path) -> list[dict[str, Any]]:
 
 
 def _times_grid(rows: Sequence[Mapping[str, Any]]) -> Grid:
-    return grid(
+    return make_grid(
         rows,
         {
             "model": lambda row: row["model"],
             "stage": lambda row: row["stage"],
-            "jobs": lambda row: number(row["jobs"], 0),
-            "minutes, all": lambda row: number(row["seconds"] / 60, 1),
-            "minutes, longest": lambda row: number(row["longest"] / 60, 1),
-            "peak memory, GB": lambda row: number(row["mb"] / 1e3, 1),
+            "jobs": lambda row: number_cell(row["jobs"], 0),
+            "minutes, all": lambda row: number_cell(row["seconds"] / 60, 1),
+            "minutes, longest": lambda row: number_cell(row["longest"] / 60, 1),
+            "peak memory, GB": lambda row: number_cell(row["mb"] / 1e3, 1),
         },
     )
 
 
-def money(study: Study) -> dict[str, Any]:
+def judge_spending(study: Study) -> dict[str, Any]:
     """What the LLM judge was paid: calls, tokens and dollars; all zero where rules judged."""
     llm = study.judges.llm
     if llm is None or not Path(study.judges.cache).is_file():
         return {"calls": 0, "dollars": 0.0, "judge": llm.model if llm else "rules"}
-    cache = Cache(study.judges.cache)
+    cache = ReplyCache(study.judges.cache)
     calls, tokens_in, tokens_out = cache.spent(study.study)
     cache.close()
     return {"calls": calls, "dollars": llm.price(calls, tokens_in, tokens_out), "judge": llm.model}
@@ -190,7 +194,7 @@ def _pinned_grid(manifests: Sequence[Mapping[str, Any]]) -> Grid:
             for key, value in told.items()
         )
 
-    return grid(
+    return make_grid(
         manifests,
         {
             "model": lambda row: row["model"],

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hneurons.config import Study
-from hneurons.neurons import NeuronSet
-from hneurons.report.pages import Cell, Grid, grid, interval, number, records
+from hneurons.config.study import Study
+from hneurons.neurons.neuron_set import NeuronSet
+from hneurons.report.html import Cell, Grid, frame_rows, interval_cell, make_grid, number_cell
 
 Make = Callable[[Mapping[str, Any]], Cell | str]
 
@@ -20,11 +20,11 @@ def _text(name: str) -> Make:
 
 
 def _number(name: str, digits: int = 2) -> Make:
-    return lambda row: number(row[name], digits)
+    return lambda row: number_cell(row[name], digits)
 
 
 def _interval(name: str, low: str = "low", high: str = "high", digits: int = 2) -> Make:
-    return lambda row: interval(row[name], row[low], row[high], digits)
+    return lambda row: interval_cell(row[name], row[low], row[high], digits)
 
 
 def _both_sides(row: Mapping[str, Any]) -> Cell:
@@ -146,10 +146,10 @@ def grids(study: Study, frames: Mapping[str, pd.DataFrame], sets: Sequence[Neuro
         "transfer": _TRANSFER,
         "drift": _DRIFT,
     }
-    found = {name: grid(records(frames[name]), made) for name, made in columns.items() if name in frames}
+    found = {name: make_grid(frame_rows(frames[name]), made) for name, made in columns.items() if name in frames}
     if states := _states(study, frames):
-        found["states"] = grid(states, _STATES)
-    found["neurons"] = grid([row for one in sets for row in _weighed(one)], _NEURONS)
+        found["states"] = make_grid(states, _STATES)
+    found["neurons"] = make_grid([row for one in sets for row in _weighed(one)], _NEURONS)
     return found
 
 
@@ -178,12 +178,12 @@ def _states(study: Study, frames: Mapping[str, pd.DataFrame]) -> list[dict[str, 
     if "table1" in frames:
         answered = frames["table1"].drop_duplicates(["model", "dataset"])
         # The folds are the in-domain set once more.
-        for row in records(answered[answered["dataset"].isin(list(study.datasets))]):
+        for row in frame_rows(answered[answered["dataset"].isin(list(study.datasets))]):
             shares = {key: row[f"{name}_percent"] for key, name in _OF_TABLE1.items()}
             empty = {"neurons": "untouched", "alpha": None, "truncated": None}
             rows.append({"model": row["model"], "asked": row["dataset"], "judge": row["judge"], **empty, **shares})
     if "figure3" in frames:
-        for row in records(frames["figure3"]):
+        for row in frame_rows(frames["figure3"]):
             if row["alpha"] != 1 or row["neurons"] == "hneurons":
                 shares = {key: row[name] for key, name in _OF_FIGURE3.items()}
                 head = {key: row[key] for key in ("model", "neurons", "alpha", "judge")}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hneurons.model_config import load_models
-from hneurons.prepared import Prepared
-from hneurons.preparing import prepare
+from hneurons.config.models import load_models
+from hneurons.models.prepare import prepare
+from hneurons.models.prepared import PreparedModel
 from tests.paths import ROOT
 from tests.wheel import wheel_of
 
@@ -23,5 +23,5 @@ def manifest(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def real(manifest):
-    prepared = Prepared(manifest)
+    prepared = PreparedModel(manifest)
     return prepared.model, prepared.tokenizer

@@ -11,14 +11,14 @@ import time
 
 import pytest
 
-from hneurons.benchmarks import BENCHMARKS
-from hneurons.benchmarks.benchmark import Draw
-from hneurons.config import Decoding
-from hneurons.engine import Prompt, Transformers
-from hneurons.engines import Served
-from hneurons.model_config import EngineSettings
-from hneurons.prepared import Prepared
-from hneurons.prompts import base_ids, base_text, chat_ids
+from hneurons.config.models import EngineSettings
+from hneurons.config.study import Decoding
+from hneurons.generation.engine import LocalEngine, Prompt
+from hneurons.generation.prompts import base_ids, base_text, chat_ids
+from hneurons.generation.served import ServerEngine
+from hneurons.impact.benchmarks import BENCHMARKS
+from hneurons.impact.benchmarks.benchmark import ItemDraw
+from hneurons.models.prepared import PreparedModel
 
 TODAY = datetime.date(2024, 7, 26)
 CITIES = ["Lyon", "Osaka", "Porto", "Bergen", "Nairobi", "Quito", "Hanoi", "Dakar"]
@@ -30,17 +30,17 @@ NEURONS = {0: list(range(0, 1536, 16)), 12: list(range(0, 1536, 8)), 29: list(ra
 
 @pytest.fixture(scope="module")
 def prepared(manifest):
-    return Prepared(manifest)
+    return PreparedModel(manifest)
 
 
 @pytest.fixture(scope="module")
 def here(prepared):
-    return Transformers(prepared, 2048)
+    return LocalEngine(prepared, 2048)
 
 
 @pytest.fixture(scope="module")
 def served(prepared):
-    with Served(SERVE, prepared, gpus=0) as engine:
+    with ServerEngine(SERVE, prepared, gpus=0) as engine:
         yield engine
 
 
@@ -61,7 +61,7 @@ def sampled(engine):
 
 
 def held(engine):
-    items = BENCHMARKS["are-you-sure"].items(Draw(3, 1))
+    items = BENCHMARKS["are-you-sure"].items(ItemDraw(3, 1))
     seeds = [[0] * len(item.turns) for item in items]
     return texts(engine, engine.converse([i.turns for i in items], GREEDY, date=TODAY, seeds=seeds))
 
@@ -84,7 +84,7 @@ def test_an_exported_checkpoint_is_served_as_scaled_columns_answer(here, served,
     with served.scaled(NEURONS, alpha):
         found = sampled(served)[:8]
     assert found == expected != untouched
-    assert not list(prepared.beside.glob(".scaled-*")), "the checkpoint is gone with its server"
+    assert not list(prepared.study_folder.glob(".scaled-*")), "the checkpoint is gone with its server"
 
 
 def test_samples_are_drawn_at_their_seed(served):

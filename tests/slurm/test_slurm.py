@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from hneurons import store
-from hneurons.model_config import load_models
+from hneurons.config.models import load_models
 from hneurons.records import RESPONSES
 from tests.paths import ROOT
 from tests.slurm.cluster import Run, kill_group, run, wait_until
@@ -91,8 +91,8 @@ def test_a_sweep_of_two_models_makes_every_table_and_figure(workspace, swept):
 
 
 def test_jobs_ask_slurm_for_what_their_model_needs(workspace, swept):
-    from hneurons import estimates
-    from hneurons.study import parse_study
+    from hneurons.config.setup import parse_study
+    from hneurons.planning import estimates
 
     _, jobs = swept
     config = {**SWEEP, "models_file": str(workspace.folder / "models.yaml")}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hneurons import engine
+from hneurons.generation import engine
 
 
 @pytest.fixture

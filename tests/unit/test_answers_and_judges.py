@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from hneurons.answers import Vocabulary, claimed, mentions, token_mask, token_offsets
-from hneurons.datasets import vocabulary
-from hneurons.examples import label_of
-from hneurons.judges.refusals import declines, degenerate, refuses
-from hneurons.judges.vocabulary import chosen_option, judge_answer
+from hneurons.data.catalogue import vocabulary_of
+from hneurons.data.vocabulary import Vocabulary, claimed_mentions, find_mentions
+from hneurons.generation.tokens import token_mask, token_offsets
+from hneurons.judges.closeddomain import judge_closed, named_option
+from hneurons.judges.examples import consistent_label
+from hneurons.judges.refusals import declines, is_degenerate, refuses
 
-COUNTRIES = vocabulary("country")
-SYMBOLS = vocabulary("element-symbol")
-STATES = vocabulary("us-state")
+COUNTRIES = vocabulary_of("country")
+SYMBOLS = vocabulary_of("element-symbol")
+STATES = vocabulary_of("us-state")
 
 
 def named(text, of=COUNTRIES):
-    return [text[m.start : m.end] for m in mentions(text, of)]
+    return [text[m.start : m.end] for m in find_mentions(text, of)]
 
 
 @pytest.mark.parametrize(
@@ -47,11 +48,11 @@ def test_mentions_stand_on_word_boundaries(text, of, found):
 
 
 def test_an_empty_alias_matches_nothing():
-    assert mentions("anything at all", Vocabulary((("",), ("  ",)))) == []
+    assert find_mentions("anything at all", Vocabulary((("",), ("  ",)))) == []
 
 
 def test_what_the_question_names_is_not_claimed():
-    assert claimed("Peru borders Chile.", "What borders Peru?", COUNTRIES)[0].answer[0] == "Chile"
+    assert claimed_mentions("Peru borders Chile.", "What borders Peru?", COUNTRIES)[0].answer[0] == "Chile"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_what_the_question_names_is_not_claimed():
     ],
 )
 def test_verdicts(text, verdict):
-    found, mention = judge_answer(text, "Where is Lyon?", ["France"], COUNTRIES)
+    found, mention = judge_closed(text, "Where is Lyon?", ["France"], COUNTRIES)
     assert found == verdict
     assert (mention is not None) == (verdict in ("correct", "incorrect"))
     if mention:
@@ -76,16 +77,16 @@ def test_verdicts(text, verdict):
 
 
 def test_a_question_without_an_answer_is_never_answered_rightly():
-    assert judge_answer("It is in Spain.", "Where is Barabury?", [], COUNTRIES)[0] == "incorrect"
-    assert judge_answer("There is no city of that name.", "Where is Barabury?", [], COUNTRIES)[0] == "refused"
+    assert judge_closed("It is in Spain.", "Where is Barabury?", [], COUNTRIES)[0] == "incorrect"
+    assert judge_closed("There is no city of that name.", "Where is Barabury?", [], COUNTRIES)[0] == "refused"
 
 
 def test_the_consistency_filter_keeps_unanimous_questions_only():
-    assert label_of(["correct"] * 5, answerable=True) == 0
-    assert label_of(["incorrect"] * 5, answerable=True) == 1
+    assert consistent_label(["correct"] * 5, answerable=True) == 0
+    assert consistent_label(["incorrect"] * 5, answerable=True) == 1
     for mixed in (["correct"] * 4 + ["unparsed"], ["incorrect"] * 4 + ["refused"], ["refused"] * 5):
-        assert label_of(mixed, answerable=True) is None
-    assert label_of(["refused"], answerable=False) == 0
+        assert consistent_label(mixed, answerable=True) is None
+    assert consistent_label(["refused"], answerable=False) == 0
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_the_consistency_filter_keeps_unanimous_questions_only():
     ],
 )
 def test_an_option_is_read_among_all_countries(text, index):
-    assert chosen_option(text, [["Guinea"], ["Sudan"]], COUNTRIES) == index
+    assert named_option(text, [["Guinea"], ["Sudan"]], COUNTRIES) == index
 
 
 @pytest.mark.parametrize(
@@ -142,8 +143,10 @@ def test_a_refusal_opens_the_reply(text, refused):
 
 
 def test_a_text_that_repeats_itself_is_degenerate():
-    assert degenerate("") and degenerate("chat chat chat chat chat chat chat chat chat chat chat")
-    assert not degenerate("no no no") and not degenerate("Dear neighbour, your garden is the ugliest in all of the town.")
+    assert is_degenerate("") and is_degenerate("chat chat chat chat chat chat chat chat chat chat chat")
+    assert not is_degenerate("no no no") and not is_degenerate(
+        "Dear neighbour, your garden is the ugliest in all of the town."
+    )
 
 
 @pytest.mark.parametrize("answer", ["São Paulo", "Côte d'Ivoire", "20 °C", "東京", "Brasília’s", "🙂 yes"])

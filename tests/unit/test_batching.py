@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hneurons.batching import Budget, in_batches
-from hneurons.cett import cett
-from hneurons.config import Decoding
+from hneurons.cett.measure import cett
+from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
-from hneurons.generation import generate
+from hneurons.generation.batching import TokenBudget, in_batches
+from hneurons.generation.decode import generate
 from tests.unit.test_cett import sequences
 
 LENGTHS = [10, 50, 20, 200, 5]
@@ -32,7 +32,7 @@ def test_batches_hold_the_budget_longest_first():
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
 def test_out_of_memory_halves_the_budget_and_loses_no_row(capsys, error):
-    budget = Budget(1000)
+    budget = TokenBudget(1000)
     found = [dict(zip(*each, strict=True)) for each in in_batches(LENGTHS, budget, within(200, error))]
     assert sum(map(len, found)) == 5 and {i: v for each in found for i, v in each.items()} == {i: 10 * i for i in range(5)}
     # Five rows of 200 do not fit, nor do two: 1,000 tokens, 400, 200.

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from hneurons import store
-from hneurons.cett import Measured, cett, cett_batch, column_norms, read_prefix, regions_of
-from hneurons.cett_shards import read_layer, shard_table
-from hneurons.config import CettSettings
+from hneurons.cett.measure import TokenRegions, cett, cett_batch, column_norms, read_prefix, token_regions
+from hneurons.cett.shards import read_layer, shard_table
+from hneurons.config.study import CettSettings
 from hneurons.errors import HNeuronsError
-from hneurons.kv_cache import new_cache, sees_everything
-from hneurons.models import decoder_mlps, text_decoder
+from hneurons.generation.kv_cache import attends_to_all, new_cache
+from hneurons.models.decoder import decoder_mlps, text_decoder
 
 
 def sequences(lengths=(7, 19, 4, 12)):
@@ -21,7 +21,7 @@ def sequences(lengths=(7, 19, 4, 12)):
     found = []
     for n in lengths:
         answer = [i in (n - 2, n - 1) for i in range(n)]
-        found.append(Measured(rng.integers(3, 400, n).tolist(), [answer, [not a for a in answer]]))
+        found.append(TokenRegions(rng.integers(3, 400, n).tolist(), [answer, [not a for a in answer]]))
     return found
 
 
@@ -63,14 +63,16 @@ def test_batch_equals_one_by_one(any_model, padding):
 def beginning(sequences, length):
     """The sequences after the same first tokens, as after a system prompt."""
     head = list(range(50, 50 + length))
-    return [Measured(head + s.ids, [[False] * length + s.regions[0], [True] * length + s.regions[1]]) for s in sequences]
+    return [
+        TokenRegions(head + s.ids, [[False] * length + s.regions[0], [True] * length + s.regions[1]]) for s in sequences
+    ]
 
 
 @pytest.mark.parametrize("other_tokens", ["all", "no_bos"])
 def test_what_all_sequences_begin_with_is_read_once(any_model, other_tokens):
     some = beginning(sequences(), 9)
     if other_tokens == "no_bos":
-        some = [Measured(s.ids, [s.regions[0], [False, *s.regions[1][1:]]]) for s in some]
+        some = [TokenRegions(s.ids, [s.regions[0], [False, *s.regions[1][1:]]]) for s in some]
     read = []
     hook = text_decoder(any_model).register_forward_pre_hook(
         lambda _m, _a, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
@@ -79,13 +81,13 @@ def test_what_all_sequences_begin_with_is_read_once(any_model, other_tokens):
     hook.remove()
     alone = np.concatenate([cett_batch(any_model, [s]) for s in some])
     np.testing.assert_allclose(np.stack([found[i] for i in range(4)]), alone, atol=1e-5, rtol=1e-4)
-    if sees_everything(new_cache(any_model)):
+    if attends_to_all(new_cache(any_model)):
         assert read[0] == 9 and sum(read) <= 9 + 4 * max(len(s.ids) - 9 for s in some)
 
 
 def test_only_what_lies_in_the_same_regions_is_shared(llama):
     one, other = beginning(sequences()[:2], 9)
-    other = Measured(other.ids, [[True] * 4 + other.regions[0][4:], [False] * 4 + other.regions[1][4:]])
+    other = TokenRegions(other.ids, [[True] * 4 + other.regions[0][4:], [False] * 4 + other.regions[1][4:]])
     assert read_prefix(llama, [one, other], column_norms(llama)) is None
     assert read_prefix(llama, [one], column_norms(llama)) is None
 
@@ -108,23 +110,23 @@ def test_only_the_text_decoder_of_a_multimodal_model_is_measured():
 
 def test_no_hook_stays_after_a_failing_forward(llama):
     with pytest.raises(IndexError):
-        cett_batch(llama, [Measured([10**6], [[True], [True]])])
+        cett_batch(llama, [TokenRegions([10**6], [[True], [True]])])
     assert not any(m.down_proj._forward_hooks for m in decoder_mlps(llama))
 
 
 def test_regions_follow_the_setting():
     expected = {"all": [1, 1, 1, 0, 0, 1], "no_bos": [0, 1, 1, 0, 0, 1], "response": [0, 0, 0, 0, 0, 1]}
     for other_tokens, other in expected.items():
-        measured = regions_of([1, 5, 6], [7, 8, 2], [True, True, False], CettSettings(other_tokens=other_tokens))
+        measured = token_regions([1, 5, 6], [7, 8, 2], [True, True, False], CettSettings(other_tokens=other_tokens))
         assert measured.ids == [1, 5, 6, 7, 8, 2]
         assert measured.regions == [[False] * 3 + [True, True, False], [bool(x) for x in other]]
 
 
 def test_an_empty_region_is_refused():
     with pytest.raises(HNeuronsError, match=r"no other tokens .*response"):
-        regions_of([1], [7, 8], [True, True], CettSettings(other_tokens="response"))
+        token_regions([1], [7, 8], [True, True], CettSettings(other_tokens="response"))
     with pytest.raises(HNeuronsError, match="no answer tokens"):
-        regions_of([1], [7, 8], [False, False], CettSettings())
+        token_regions([1], [7, 8], [False, False], CettSettings())
 
 
 def rows(n):

@@ -9,14 +9,14 @@ from typing import get_args
 import pytest
 import yaml
 
-from hneurons.benchmarks import BENCHMARKS as BENCHMARK_CODE
-from hneurons.config import DatasetName
-from hneurons.datasets import GENERATED, PUBLISHED
+from hneurons.config.base import SLUG
+from hneurons.config.impact import TEST_QUESTIONS, BenchmarkName
+from hneurons.config.models import load_models
+from hneurons.config.setup import parse_study
+from hneurons.config.study import DatasetName
+from hneurons.data.catalogue import GENERATED, PUBLISHED
 from hneurons.errors import HNeuronsError
-from hneurons.impact_config import TEST_QUESTIONS, BenchmarkName
-from hneurons.model_config import load_models
-from hneurons.settings import SLUG
-from hneurons.study import parse_study
+from hneurons.impact.benchmarks import BENCHMARKS as BENCHMARK_CODE
 from tests.paths import ROOT
 
 

@@ -9,12 +9,12 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from hneurons.benchmarks.benchmark import Draw
-from hneurons.cluster_config import ClusterSettings
-from hneurons.config import Study
-from hneurons.judges.panel import Panel
-from hneurons.model_config import ModelSettings
-from hneurons.study import parse_study
+from hneurons.config.cluster import ClusterSettings
+from hneurons.config.models import ModelSettings
+from hneurons.config.setup import parse_study
+from hneurons.config.study import Study
+from hneurons.impact.benchmarks.benchmark import ItemDraw
+from hneurons.judges.panel import Judges
 from tests.paths import ROOT
 
 TEXT = (ROOT / "config/README.md").read_text()
@@ -51,7 +51,7 @@ def test_the_model_and_the_study_of_ones_own_are_valid(tmp_path):
 
 
 def test_the_questions_of_ones_own_are_read(tmp_path):
-    from hneurons.datasets.opendomain import triviaqa
+    from hneurons.data.opendomain import triviaqa
 
     line = " ".join(re.search(r"`(\{\"question_id\".*?\})`", TEXT, flags=re.DOTALL)[1].split())
     (tmp_path / "q.jsonl").write_text(line + "\n")
@@ -62,8 +62,8 @@ def test_the_behaviour_of_ones_own_runs():
     module = {}
     exec(blocks("python")[0], module)
     flattery = module["FLATTERY"]
-    items = flattery.items(Draw(3, 1))
-    panel = Panel.__new__(Panel)
+    items = flattery.items(ItemDraw(3, 1))
+    panel = Judges.__new__(Judges)
     judged = flattery.judge([{}] * 3, [["Yes, I do."], ["No."], ["Perhaps."]], panel)
     assert len(items) == 3 and [(o.compliant, o.state) for o in judged] == [
         (True, "parsed"),

@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
-from hneurons.answers import mentions
-from hneurons.config import DatasetSettings, ExampleSettings, SplitSettings
-from hneurons.datasets import questions_table, vocabulary
-from hneurons.datasets.geography import all_place_names
+from hneurons.config.study import DatasetSettings, ExampleSettings, SplitSettings
+from hneurons.data.catalogue import questions_table, vocabulary_of
+from hneurons.data.geography import all_place_names
+from hneurons.data.vocabulary import find_mentions
 from hneurons.errors import HNeuronsError
-from hneurons.examples import examples
+from hneurons.judges.examples import example_table
 
 COUNTS = {"cities": 1500, "us-cities": 300, "elements": 236, "invented-cities": 250}
 
@@ -31,8 +31,8 @@ def test_a_set_is_deterministic_and_its_questions_distinct(name):
 @pytest.mark.parametrize("name", COUNTS)
 def test_no_question_tells_its_answer_and_every_answer_is_in_the_vocabulary(name):
     for q in rows(name):
-        of = vocabulary(q["answer_type"])
-        assert not mentions(q["question"], of), q["question"]
+        of = vocabulary_of(q["answer_type"])
+        assert not find_mentions(q["question"], of), q["question"]
         assert not q["aliases"] or tuple(q["aliases"]) in of.answers
 
 
@@ -86,14 +86,14 @@ def test_classes_are_balanced_within_kinds():
         right = number[q["question_id"]] % 10 < (7 if q["kind"] == "element-symbol" else 2)
         return "correct" if right else "incorrect"
 
-    table, counts = examples(
+    table, counts = example_table(
         questions, judged(questions, verdict), placed(questions), "elements", SETTINGS, ExampleSettings(), 1
     )
     kinds = Counter((e["kind"], e["label"]) for e in table.to_pylist())
     assert kinds["element-symbol", 0] == kinds["element-symbol", 1] > 20
     assert kinds["symbol-element", 0] == kinds["symbol-element", 1] > 10
     assert sum(counts["questions"]["test"].values()) == 236
-    few, _ = examples(
+    few, _ = example_table(
         questions,
         judged(questions, verdict),
         placed(questions),
@@ -111,7 +111,7 @@ def test_a_question_whose_claim_cannot_be_placed_is_left_out_and_counted():
     questions = rows("elements")
     alternating = {q["question_id"]: "correct" if i % 4 < 2 else "incorrect" for i, q in enumerate(questions)}
     verdicts = judged(questions, lambda q, s: alternating[q["question_id"]])
-    table, counts = examples(questions, verdicts, placed(questions[:200]), "elements", SETTINGS, ExampleSettings(), 1)
+    table, counts = example_table(questions, verdicts, placed(questions[:200]), "elements", SETTINGS, ExampleSettings(), 1)
     assert counts["questions"]["test"]["without a span"] == 36
     assert {e["question_id"] for e in table.to_pylist()} <= {q["question_id"] for q in questions[:200]}
 
@@ -120,7 +120,7 @@ def test_too_few_consistent_questions_stop_with_counts_and_knobs():
     questions = rows("elements")
     mixed = judged(questions, lambda q, s: "correct" if s else "incorrect")
     with pytest.raises(HNeuronsError) as caught:
-        examples(questions, mixed, placed(questions), "elements", SETTINGS, ExampleSettings(), 1)
+        example_table(questions, mixed, placed(questions), "elements", SETTINGS, ExampleSettings(), 1)
     assert "'left out': 236" in str(caught.value)
     for knob in ("datasets.elements.questions", "sampling.samples", "examples.min_per_class"):
         assert knob in str(caught.value)

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from hneurons.cett import Measured, cett_batch, token_cett
-from hneurons.detector import HIGHEST, Asked, detect, detect_many, parse_asked
+from hneurons.cett.measure import TokenRegions, cett_batch, token_cett
+from hneurons.detection.detector import HIGHEST_TOKENS, DetectionRequest, detect, detect_many, parse_requests
 from hneurons.errors import HNeuronsError
-from hneurons.models import identity_of
-from hneurons.neurons import NeuronSet
-from hneurons.prompts import newline_ids
-from hneurons.report.detections import write_page
-from hneurons.steering import ends_of_reply, prompt_ids
+from hneurons.generation.prompts import ends_of_reply, newline_ids, prompt_ids
+from hneurons.models.decoder import model_identity
+from hneurons.neurons.neuron_set import NeuronSet
+from hneurons.report.detections import write_detections_page
 from tests.tiny import tiny_model
 
 QUESTION = "In which country is the city of Lyon?"
@@ -26,7 +25,7 @@ RESPONSE = "The city of Lyon is in France, near 東京."
 
 def neurons_of(model, n=12, **made):
     """A set with weights of both signs, in no order of layers."""
-    shape = identity_of(model)
+    shape = model_identity(model)
     rng = np.random.default_rng(0)
     flat = rng.choice(shape["layers"] * shape["d_ff"], n, replace=False)
     weights = rng.normal(size=n)
@@ -37,12 +36,12 @@ def neurons_of(model, n=12, **made):
 def test_cett_at_every_token_averages_to_cett_of_the_region(any_model):
     rng = np.random.default_rng(1)
     sequences = [rng.integers(5, 60, size).tolist() for size in (9, 6, 13)]
-    shape = identity_of(any_model)
+    shape = model_identity(any_model)
     chosen = {layer: [1, 0, shape["d_ff"] - 1] for layer in range(shape["layers"])}
     found = token_cett(any_model, sequences, chosen)
     for ids, values in zip(sequences, found, strict=True):
         region = [i >= 3 for i in range(len(ids))]
-        (whole,) = cett_batch(any_model, [Measured(ids, [region])])
+        (whole,) = cett_batch(any_model, [TokenRegions(ids, [region])])
         expected = np.concatenate([whole[0, layer, indices] for layer, indices in chosen.items()])
         np.testing.assert_allclose(values[3:].mean(axis=0), expected, rtol=2e-4, atol=1e-6)
 
@@ -52,7 +51,7 @@ def test_the_response_is_the_probe_on_its_answers_mean_features(llama, tokenizer
     found = detect(llama, neurons, QUESTION, RESPONSE, answer="France", tokenizer=tokenizer)
     prompt, response = prompt_ids(tokenizer, QUESTION), tokenizer(RESPONSE, add_special_tokens=False)["input_ids"]
     region = [False] * len(prompt) + found.answer.tolist()
-    (features,) = cett_batch(llama, [Measured([*prompt, *response], [region])])
+    (features,) = cett_batch(llama, [TokenRegions([*prompt, *response], [region])])
     logit = features[0, neurons.layers, neurons.neurons] @ neurons.weights - 0.5
     assert found.probability == pytest.approx(expit(logit), rel=1e-4)
     assert found.logit == pytest.approx(found.token_logits[found.answer].mean())
@@ -74,12 +73,12 @@ def test_tokens_make_up_the_response_and_the_answer_is_what_was_named(llama, tok
     assert "".join(found.tokens) == RESPONSE == found.response
     named = "".join(t for t, mine in zip(found.tokens, found.answer, strict=True) if mine)
     assert "France" in named and len(named) < len("France") + 4
-    assert found.named
+    assert found.answer_given
 
 
 def test_without_a_name_the_highest_tokens_stand_for_the_answer(llama, tokenizer):
     found = detect(llama, neurons_of(llama), QUESTION, RESPONSE, tokenizer=tokenizer)
-    assert found.answer.sum() == HIGHEST and not found.named
+    assert found.answer.sum() == HIGHEST_TOKENS and not found.answer_given
     assert found.token_logits[found.answer].min() >= found.token_logits[~found.answer].max()
 
 
@@ -96,9 +95,9 @@ def test_a_model_without_a_chat_template_completes_up_to_the_line_break(llama, t
 def test_many_are_as_one_by_one(any_model, tokenizer):
     neurons = neurons_of(any_model)
     asked = [
-        Asked(question=QUESTION, response=RESPONSE, answer="France"),
-        Asked(question="What?", response="Nothing."),
-        Asked(question=QUESTION),
+        DetectionRequest(question=QUESTION, response=RESPONSE, answer="France"),
+        DetectionRequest(question="What?", response="Nothing."),
+        DetectionRequest(question=QUESTION),
     ]
     together = list(detect_many(any_model, neurons, asked, tokenizer=tokenizer, max_new_tokens=5))
     for one, found in zip(asked, together, strict=True):
@@ -120,7 +119,7 @@ def test_what_json_says_is_what_was_found(llama, tokenizer):
 def test_the_page_escapes_what_it_quotes(llama, tokenizer, tmp_path):
     neurons = neurons_of(llama)
     found = detect(llama, neurons, "<script>alert(1)</script>", "<b>bold</b>", tokenizer=tokenizer)
-    write_page(tmp_path / "page.html", [found], neurons)
+    write_detections_page(tmp_path / "page.html", [found], neurons)
     page = (tmp_path / "page.html").read_text()
     assert "<script>alert" not in page and "&lt;script&gt;alert" in page
 
@@ -144,8 +143,8 @@ def test_neurons_without_weights_and_of_another_model_are_refused(llama, tokeniz
 
 def test_lines_are_json_or_plain_questions_and_carry_other_keys():
     lines = ['{"id": 3, "question": "Who?", "response": "He."}', "", "Where is Lyon?"]
-    first, second = parse_asked(lines, "file")
-    assert first.carried == {"id": 3} and first.response == "He."
+    first, second = parse_requests(lines, "file")
+    assert first.other_keys == {"id": 3} and first.response == "He."
     assert second.question == "Where is Lyon?" and second.response is None
 
 
@@ -155,4 +154,4 @@ def test_lines_are_json_or_plain_questions_and_carry_other_keys():
 )
 def test_a_line_that_is_neither_is_named(line, said):
     with pytest.raises(HNeuronsError, match=said):
-        list(parse_asked([line], "file"))
+        list(parse_requests([line], "file"))

@@ -13,11 +13,11 @@ from safetensors.torch import save_file
 from scipy.stats import kstest
 from typer.testing import CliRunner
 
-from hneurons.checkpoint import Checkpoint, checkpoint_folder
 from hneurons.cli import app
-from hneurons.drift import Drift, compare, compared, measure
 from hneurons.errors import HNeuronsError
-from hneurons.neurons import NeuronSet
+from hneurons.models.checkpoint import Checkpoint, checkpoint_folder
+from hneurons.neurons.neuron_set import NeuronSet
+from hneurons.origin.drift import Drift, compare_ranks, drift_report, measure_drift
 from tests.tiny import tiny_model
 
 LAYERS, D_FF, D_MODEL = 4, 60, 24
@@ -107,14 +107,16 @@ def test_known_cosines_are_recovered(tmp_path, pair, layout, parts, dtype, error
         written(tmp_path / name, {k: v.to(dtype) for k, v in layout(found).items()}, parts)
         for name, found in (("base", base), ("tuned", tuned))
     ]
-    found = measure(*map(Checkpoint, folders))
+    found = measure_drift(*map(Checkpoint, folders))
     assert np.abs(found.up - (1 - up)).max() < error
     assert np.abs(found.down - (1 - down)).max() < error
 
 
 def test_a_base_and_a_tuned_model_may_have_other_layouts(tmp_path, pair):
     base, tuned, up, _ = pair
-    found = measure(Checkpoint(written(tmp_path / "base", base)), Checkpoint(written(tmp_path / "tuned", fused(tuned), 2)))
+    found = measure_drift(
+        Checkpoint(written(tmp_path / "base", base)), Checkpoint(written(tmp_path / "tuned", fused(tuned), 2))
+    )
     assert np.abs(found.up - (1 - up)).max() < 1e-6
 
 
@@ -137,7 +139,7 @@ def test_planted_neurons_that_did_not_change_are_found():
     drift.up[chosen] *= 0.1
     drift.down[chosen] *= 0.1
     for ranks, within in ((drift.ranks, False), (drift.ranks_in_layer, True)):
-        found = compare(ranks, chosen, seed=0, within=within)
+        found = compare_ranks(ranks, chosen, seed=0, within=within)
         assert found["p_t"] < 0.001 and found["p_permutation"] < 0.001
         assert found["mean_rank"] > 0.8 and found["effect_d"] > 1
         assert found["interval"][0] < found["mean_rank"] < found["interval"][1]
@@ -151,7 +153,7 @@ def test_p_values_of_random_neurons_are_uniform():
     for draw in range(200):
         chosen = np.zeros(ranks.size, bool)
         chosen[rng.choice(ranks.size, 20, replace=False)] = True
-        found = compare(ranks, chosen.reshape(ranks.shape), seed=draw)
+        found = compare_ranks(ranks, chosen.reshape(ranks.shape), seed=draw)
         for name, values in p.items():
             values.append(found[name])
     for name, values in p.items():
@@ -167,26 +169,26 @@ def test_neurons_of_a_still_layer_did_not_change_less_than_their_neighbours():
     drift.down[2] *= 0.01
     chosen = np.zeros(drift.up.shape, bool)
     chosen[2, rng.choice(500, 25, replace=False)] = True
-    assert compare(drift.ranks, chosen, 0)["p_permutation"] < 0.001
-    assert compare(drift.ranks_in_layer, chosen, 0, within=True)["p_permutation"] > 0.01
+    assert compare_ranks(drift.ranks, chosen, 0)["p_permutation"] < 0.001
+    assert compare_ranks(drift.ranks_in_layer, chosen, 0, within=True)["p_permutation"] > 0.01
 
 
 def test_a_single_neuron_has_a_rank_and_a_permutation_test_alone():
     drift = random_drift(np.random.default_rng(4))
     chosen = np.zeros(drift.up.shape, bool)
     chosen[1, 2] = True
-    found = compare(drift.ranks, chosen, 0)
+    found = compare_ranks(drift.ranks, chosen, 0)
     assert found["p_t"] is None and found["t"] is None and found["interval"] == (0, 1)
     assert found["p_permutation"] == pytest.approx(1 - found["mean_rank"], abs=0.03)
     assert json.loads(json.dumps(found, allow_nan=False))["n"] == 1
     with pytest.raises(HNeuronsError, match="no neurons chosen"):
-        compare(drift.ranks, chosen & False, 0)
+        compare_ranks(drift.ranks, chosen & False, 0)
 
 
 EIGHT_B = """
 import sys
-from hneurons.checkpoint import Checkpoint
-from hneurons.drift import measure
+from hneurons.models.checkpoint import Checkpoint
+from hneurons.origin.drift import measure_drift
 import resource, threading, time
 peak, base, stop = 0, None, False
 def resident():
@@ -202,7 +204,7 @@ checkpoints = [Checkpoint(folder) for folder in folders]
 base = resident()
 thread = threading.Thread(target=watch)
 thread.start()
-found = measure(*checkpoints)
+found = measure_drift(*checkpoints)
 stop = True
 thread.join()
 print(peak - base, float(found.up.max()))
@@ -241,7 +243,7 @@ def test_memory_stays_under_two_tensors_of_an_8b_model(tmp_path):
 def test_what_is_no_pair_is_refused(tmp_path, pair, change, said):
     base = written(tmp_path / "base", pair[0])
     with pytest.raises(HNeuronsError, match=said):
-        measure(Checkpoint(base), Checkpoint(written(tmp_path / "tuned", change(pair[0]))))
+        measure_drift(Checkpoint(base), Checkpoint(written(tmp_path / "tuned", change(pair[0]))))
 
 
 def test_a_file_that_was_cut_short_is_named(tmp_path, pair):
@@ -276,8 +278,8 @@ def test_the_command_line(tmp_path, pair):
     done = CliRunner().invoke(app, [*arguments, "--json", "--out", str(tmp_path / "drift.parquet")])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout[done.stdout.index("{") :])
-    drift = measure(*map(Checkpoint, folders))
-    assert found == json.loads(json.dumps(compared(drift, chosen, 0)))
+    drift = measure_drift(*map(Checkpoint, folders))
+    assert found == json.loads(json.dumps(drift_report(drift, chosen, 0)))
     assert (tmp_path / "drift.parquet").is_file()
     shown = CliRunner().invoke(app, arguments)
     assert "10 H-Neurons among all neurons: mean rank" in shown.stdout

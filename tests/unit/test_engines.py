@@ -9,16 +9,16 @@ import sys
 
 import pytest
 
-from hneurons.checkpoint import Checkpoint
-from hneurons.config import Decoding
-from hneurons.engine import Prompt, Transformers
-from hneurons.engines import Served
+from hneurons.config.models import EngineSettings, ModelSettings
+from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
-from hneurons.export import write_scaled
-from hneurons.model_config import EngineSettings, ModelSettings
-from hneurons.prepared import Prepared
-from hneurons.preparing import prepare
-from hneurons.prompts import base_ids, base_text, chat_ids
+from hneurons.generation.engine import LocalEngine, Prompt
+from hneurons.generation.prompts import base_ids, base_text, chat_ids
+from hneurons.generation.served import ServerEngine
+from hneurons.models.checkpoint import Checkpoint
+from hneurons.models.prepare import prepare
+from hneurons.models.prepared import PreparedModel
+from hneurons.neurons.export import write_scaled
 from tests.completions_server import COMMAND
 from tests.tiny import tiny_model
 
@@ -36,19 +36,19 @@ def prepared(tmp_path_factory, tokenizer):
     settings = ModelSettings(folder=str(folder / "weights"), dtype="float32")
     (folder / "checkpoint").mkdir()
     prepare("tiny", settings, folder / "checkpoint/manifest.json", [])
-    return Prepared(folder / "checkpoint/manifest.json")
+    return PreparedModel(folder / "checkpoint/manifest.json")
 
 
 @pytest.fixture(scope="module")
 def served(prepared):
     settings = EngineSettings(command=COMMAND, speaks="vllm", concurrency=3, start_timeout_s=60)
-    with Served(settings, prepared, gpus=0) as engine:
+    with ServerEngine(settings, prepared, gpus=0) as engine:
         yield engine
 
 
 @pytest.fixture(scope="module")
 def here(prepared):
-    return Transformers(prepared, 1)
+    return LocalEngine(prepared, 1)
 
 
 def sampled(engine, decoding=WARM, samples=3):
@@ -92,7 +92,7 @@ def test_scaled_is_a_server_of_an_exported_checkpoint(here, served, prepared):
     with served.scaled(NEURONS, 0.0):
         assert sampled(served, GREEDY, 1) == expected != untouched
     assert sampled(served, GREEDY, 1) == untouched
-    assert not list(prepared.beside.glob(".scaled-*"))
+    assert not list(prepared.study_folder.glob(".scaled-*"))
 
 
 def test_untouched_files_are_linked(prepared, tmp_path):
@@ -103,7 +103,7 @@ def test_untouched_files_are_linked(prepared, tmp_path):
 
 def test_a_server_that_ends_in_the_middle_is_told(prepared):
     settings = EngineSettings(command=COMMAND, speaks="vllm", start_timeout_s=60)
-    with Served(settings, prepared, 0) as engine:
+    with ServerEngine(settings, prepared, 0) as engine:
         sampled(engine)
         engine._server._process.kill()
         engine._server._process.wait()
@@ -114,7 +114,7 @@ def test_a_server_that_ends_in_the_middle_is_told(prepared):
 def test_a_refused_request_is_told(prepared):
     settings = EngineSettings(command=COMMAND, speaks="transformers", start_timeout_s=60)
     says = "the server refuses a request with 400: .*not known: /v1/chat/completions"
-    with Served(settings, prepared, 0) as engine, pytest.raises(HNeuronsError, match=says):
+    with ServerEngine(settings, prepared, 0) as engine, pytest.raises(HNeuronsError, match=says):
         sampled(engine)
 
 
@@ -129,20 +129,20 @@ def test_a_refused_request_is_told(prepared):
 )
 def test_a_server_that_does_not_start_is_told(prepared, command, message):
     settings = EngineSettings(command=command, speaks="vllm", start_timeout_s=1)
-    with pytest.raises(HNeuronsError, match=message), Served(settings, prepared, 0) as engine:
+    with pytest.raises(HNeuronsError, match=message), ServerEngine(settings, prepared, 0) as engine:
         sampled(engine)
 
 
 def test_a_cancelled_job_stops_its_server_and_leaves_no_checkpoint(prepared, tmp_path):
     code = f"""
 import time
-from hneurons.engines import Served
+from hneurons.generation.served import ServerEngine
 from hneurons.joblog import job
-from hneurons.model_config import EngineSettings
-from hneurons.prepared import Prepared
-prepared = Prepared({str(prepared.beside / "manifest.json")!r})
+from hneurons.config.models import EngineSettings
+from hneurons.models.prepared import PreparedModel
+prepared = PreparedModel({str(prepared.study_folder / "manifest.json")!r})
 with job({str(tmp_path / "job.log")!r}):
-    with Served(EngineSettings(command={COMMAND!r}, speaks="vllm"), prepared, 0) as engine:
+    with ServerEngine(EngineSettings(command={COMMAND!r}, speaks="vllm"), prepared, 0) as engine:
         with engine.scaled({NEURONS!r}, 0.0):
             engine._start()
             print(engine._server._process.pid, flush=True)
@@ -150,9 +150,9 @@ with job({str(tmp_path / "job.log")!r}):
 """
     job = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     server = int(job.stdout.readline())
-    assert list(prepared.beside.glob(".scaled-*"))
+    assert list(prepared.study_folder.glob(".scaled-*"))
     job.terminate()
     assert job.wait(60) == 143
     with pytest.raises(ProcessLookupError):
         os.kill(server, 0)
-    assert not list(prepared.beside.glob(".scaled-*"))
+    assert not list(prepared.study_folder.glob(".scaled-*"))

@@ -7,9 +7,9 @@ import copy
 import pytest
 import yaml
 
-from hneurons import estimates
+from hneurons.config.setup import parse_study
 from hneurons.errors import HNeuronsError
-from hneurons.study import parse_study
+from hneurons.planning import estimates
 from tests.paths import ROOT
 
 LLAMA_70B = "llama-3.3-70b-instruct"
@@ -68,14 +68,14 @@ def test_larger_gpus_are_fewer(tmp_path):
 
 def test_examples_and_responses_of_the_paper_by_hand(paper):
     # 12,000 questions: 7,200 of training with ten samples each, 4,800 others with one.
-    assert estimates.responses(paper, LLAMA_70B, "triviaqa") == pytest.approx(7200 * 10 + 4800)
+    assert estimates.expected_responses(paper, LLAMA_70B, "triviaqa") == pytest.approx(7200 * 10 + 4800)
     # 0.15 of 7,200 are 1,080: the cap of 1,000 of each class holds.
-    found = estimates.examples(paper, LLAMA_70B, "triviaqa")
+    found = estimates.expected_examples(paper, LLAMA_70B, "triviaqa")
     assert found == pytest.approx({"train": 2000, "selection": 2 * 540, "test": 2 * 900})
     assert estimates.cett_rows(found) == pytest.approx(4000 + 1080 + 1800)
     base = paper.partners[LLAMA_70B]
-    assert estimates.responses(paper, base, "triviaqa") == pytest.approx(3000)
-    assert estimates.examples(paper, base, "triviaqa") == pytest.approx({"test": 1800})
+    assert estimates.expected_responses(paper, base, "triviaqa") == pytest.approx(3000)
+    assert estimates.expected_examples(paper, base, "triviaqa") == pytest.approx({"test": 1800})
 
 
 def test_seconds_by_hand(paper):
@@ -83,7 +83,7 @@ def test_seconds_by_hand(paper):
     work = estimates.Work(read=1e6, new=1e5)
     expected = 20 + 141.107 / 0.5 + 70.5537 * (1e6 / 200_000 + 1e5 / 20_000)
     assert estimates.seconds(paper, LLAMA_70B, work) == pytest.approx(expected, rel=1e-4)
-    six = estimates.work(paper, LLAMA_70B, "replies", "faitheval", alphas=6)
+    six = estimates.expected_work(paper, LLAMA_70B, "replies", "faitheval", alphas=6)
     assert (six.read, six.new) == (6 * 1000 * 400, 6 * 1000 * 60)
 
 

@@ -10,14 +10,14 @@ from typer.testing import CliRunner
 
 import hneurons as hn
 from hneurons import store
-from hneurons.checkpoint import Checkpoint
 from hneurons.cli import app
-from hneurons.config import Decoding
+from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
-from hneurons.export import export
-from hneurons.generation import generate
-from hneurons.models import decoder_mlps
-from hneurons.neurons import NeuronSet
+from hneurons.generation.decode import generate
+from hneurons.models.checkpoint import Checkpoint
+from hneurons.models.decoder import decoder_mlps
+from hneurons.neurons.export import export
+from hneurons.neurons.neuron_set import NeuronSet
 from tests.tiny import ARCHITECTURES, SIZES, VISION, tiny_model
 
 # Gate and up as one tensor, and Mistral Small's decoder beside a vision tower that has gated MLPs of its own.
@@ -196,9 +196,9 @@ def test_rows_with_their_own_alpha_generate_like_alone(llama):
 def test_the_negative_end_of_a_probe():
     weights = np.array([0.5, -0.2, 0.0, -1.0])
     found = NeuronSet(np.array([0, 0, 1, 2]), np.arange(4), weights, weights > 0, {"d_ff": 48})
-    assert found.named("negative").by_layer() == {0: [1], 2: [3]}
+    assert found.variant("negative").by_layer() == {0: [1], 2: [3]}
     with pytest.raises(HNeuronsError, match="no neuron of this set has a negative weight"):
-        neuron_set().named("negative")
+        neuron_set().variant("negative")
 
 
 def test_the_command_line(tmp_path):

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hneurons import extraction, store
-from hneurons.cett_shards import read_layer
-from hneurons.config import CettSettings
+from hneurons import store
+from hneurons.cett import stage
+from hneurons.cett.shards import read_layer
+from hneurons.cett.stage import measure_shard
+from hneurons.config.study import CettSettings
 from hneurons.errors import HNeuronsError
-from hneurons.extraction import cett_shard
 
 RESPONSES = [
     {"question_id": f"q{i}", "sample": 0, "prompt_ids": [1, 10 + i, 11], "response_ids": [20, 21 + i, 2]} for i in range(4)
@@ -29,7 +30,9 @@ class Shard:
         self.prepared = SimpleNamespace(model=llama, identity={"model": "tiny", "layers": 3, "d_ff": 48})
 
     def measure(self, examples, spans=SPANS, **made_by):
-        share = cett_shard(self.prepared, examples, RESPONSES, spans, self.out, CettSettings(), made_by, token_budget=100)
+        share = measure_shard(
+            self.prepared, examples, RESPONSES, spans, self.out, CettSettings(), made_by, token_budget=100
+        )
         table = store.read_table(self.out)
         rows = table.select(["question_id", "split", "region", "label"]).to_pylist()
         values = np.stack([read_layer(table, layer) for layer in range(3)], axis=1)
@@ -52,8 +55,8 @@ def test_training_examples_have_both_regions_and_the_others_the_answer(shard):
 def test_what_is_there_is_kept_and_what_is_new_is_measured(shard, monkeypatch):
     _, before = shard.measure([example(0), example(1)])
     measured = []
-    real = extraction.cett
-    monkeypatch.setattr(extraction, "cett", lambda model, rows, budget: real(model, measured.extend(rows) or rows, budget))
+    real = stage.cett
+    monkeypatch.setattr(stage, "cett", lambda model, rows, budget: real(model, measured.extend(rows) or rows, budget))
     share, after = shard.measure([example(1), example(2), example(3, "test")])
     assert share == pytest.approx(2 / 3) and len(measured) == 2 and ("q0", "answer") not in after
     for region in ("answer", "other"):

@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 import torch
 
-from hneurons.config import Decoding
-from hneurons.generation import _choose, generate, top_k
-from hneurons.kv_cache import shared_prefix
+from hneurons.config.study import Decoding
+from hneurons.generation.decode import _choose, generate, top_k
+from hneurons.generation.kv_cache import shared_prefix_length
 from hneurons.seeds import seed_of
 
 PROMPTS = [[1, *range(50, 50 + n)] for n in (3, 9, 5, 14, 4)]
@@ -78,9 +78,9 @@ def test_draws_follow_the_truncated_distribution():
 
 
 def testshared_prefix_leaves_every_prompt_a_token():
-    assert shared_prefix([[1, 2, 3], [1, 2, 4], [1, 2]]) == 1
-    assert shared_prefix([[1, 2, 3], [1, 2, 4, 5]]) == 2
-    assert shared_prefix([[1], [2]]) == 0
+    assert shared_prefix_length([[1, 2, 3], [1, 2, 4], [1, 2]]) == 1
+    assert shared_prefix_length([[1, 2, 3], [1, 2, 4, 5]]) == 2
+    assert shared_prefix_length([[1], [2]]) == 0
 
 
 @pytest.mark.parametrize(("vocabulary", "k"), [(49152, 50), (5003, 50), (400, 1), (97, 20), (60, 60), (30, 20)])

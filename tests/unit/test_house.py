@@ -1,94 +1,42 @@
-"""The house keeps its floors: imports look down only, and the package knows nothing of the workflow engine."""
+"""The layout of the project: a package per stage file. Which package may import which, import-linter checks."""
 
 from __future__ import annotations
 
-import ast
+import subprocess
+import sys
 
 import pytest
 
 from tests.paths import ROOT
 
-FLOORS = [
-    {
-        *("errors", "settings", "config", "model_config", "judge_config", "budget", "sources", "stages", "seeds"),
-        *("store", "records", "downloads", "metrics", "joblog", "models", "prompts", "scaling", "words"),
-        *("llm_client", "llm_cache", "study", "cluster", "cluster_config", "estimates", "hub", "jobs", "checkpoint"),
-        *("kv_cache", "batching", "paper", "prepared", "preparing", "impact_config"),
-    },
-    {
-        "generation",
-        "neurons",
-        "answers",
-        "spans",
-        "cett",
-        "cett_shards",
-        "datasets",
-        "columns",
-        "l1",
-        "screening",
-        "l1_path",
-        "l2_path",
-        "estimator",
-    },
-    {"engine", "engines", "server", "judges", "sampling", "examples", "extraction", "export", "drift", "tuning"}
-    | {"detector", "steering"},
-    {
-        "benchmarks",
-        "probe_path",
-        "choice",
-        "suppressed",
-        "probe",
-        "detection",
-        "folds",
-        "impact",
-        "agreement",
-        "tables",
-        "figures",
-        "neuron_figures",
-        "published",
-        "report",
-        "impact_figures",
-        "origin_figures",
-        "utility",
-        "utility_curves",
-        "imported",
-        "planning",
-    },
-    {"cli"},
-]
 FILES = sorted((ROOT / "hneurons").rglob("*.py"))
 
-
-def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            yield from ([f"{node.module}.{a.name}" for a in node.names] if node.module == "hneurons" else [node.module])
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+# What serves the rules of a stage file, where it is not the package of its name.
+SERVED_BY = {"responses": "generation"}
+PLUMBING = {"common", "targets"}
 
 
-def room(path):
-    return path.relative_to(ROOT / "hneurons").parts[0].removesuffix(".py")
+def test_every_stage_file_has_its_package():
+    stages = {path.stem for path in (ROOT / "rules").glob("*.smk")} - PLUMBING
+    assert len(stages) >= 10
+    for stage in stages:
+        assert (ROOT / "hneurons" / SERVED_BY.get(stage, stage) / "__init__.py").is_file(), stage
+
+
+def test_the_ground_floor_holds_what_all_stages_share():
+    files = subprocess.run(["git", "ls-files", "hneurons"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    assert len({name.split("/")[1] for name in files}) <= 24
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_look_down(path):
-    floor_of = {name: i for i, names in enumerate(FLOORS) for name in names}
-    names = list(imports(path))
-    assert not [n for n in names if n.split(".")[0] == "snakemake"]
-    if room(path) != "__init__":
-        mine = floor_of[room(path)]
-        ours = [n.split(".")[1] for n in names if n.startswith("hneurons.")]
-        assert not [n for n in ours if floor_of[n] > mine], "imports from a floor above"
+def test_a_module_is_one_idea(path):
+    assert len(path.read_text().splitlines()) <= 300
 
 
 def test_planning_imports_nothing_heavy():
-    import subprocess
-    import sys
-
     code = (
-        "import sys, hneurons.study, hneurons.stages, hneurons.sources, hneurons.budget, hneurons.cluster\n"
-        "import hneurons.estimates\n"
+        "import sys, hneurons.config.setup, hneurons.stages, hneurons.data.sources, hneurons.planning.budget\n"
+        "import hneurons.planning.estimates, hneurons.planning.slurm\n"
         "heavy = ('torch', 'transformers', 'sklearn', 'pandas', 'pyarrow', 'openai', 'matplotlib')\n"
         "print([m for m in heavy if m in sys.modules])"
     )

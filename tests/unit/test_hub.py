@@ -15,8 +15,8 @@ from tests.hub_server import REVISION, TOKEN, HubServer, Repository
 ASK = """
 import json, sys
 from hneurons.errors import HNeuronsError
-from hneurons.hub import check_access, fetch_snapshot, is_whole
-from hneurons.settings import HubSource
+from hneurons.models.hub import check_access, fetch_snapshot, is_complete_checkpoint
+from hneurons.config.base import HubSource
 from pathlib import Path
 try:
     print(json.dumps(check_access(json.loads(sys.argv[1]))))
@@ -98,10 +98,10 @@ def test_what_is_there_is_not_asked_for(tmp_path, checkpoint):
 
 
 def test_a_checkpoint_that_lacks_a_file_of_its_index_is_not_whole(tmp_path, checkpoint):
-    from hneurons.hub import is_whole
+    from hneurons.models.hub import is_complete_checkpoint
 
-    assert is_whole(checkpoint)
+    assert is_complete_checkpoint(checkpoint)
     store.write_json(
         checkpoint / "model.safetensors.index.json", {"weight_map": {"a": "model.safetensors", "b": "two.safetensors"}}
     )
-    assert not is_whole(checkpoint)
+    assert not is_complete_checkpoint(checkpoint)

@@ -8,22 +8,23 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from hneurons import engine, store
-from hneurons.benchmarks import BENCHMARKS
-from hneurons.benchmarks.benchmark import Draw, items_table
-from hneurons.benchmarks.runner import run_alphas
-from hneurons.config import SplitSettings
-from hneurons.datasets import split_of
-from hneurons.engine import Transformers
+from hneurons import store
+from hneurons.config.judges import JudgesSettings
+from hneurons.config.study import SplitSettings
+from hneurons.data.questions import split_of
 from hneurons.errors import HNeuronsError
-from hneurons.impact import curve, point
-from hneurons.judge_config import JudgesSettings
-from hneurons.judges.panel import Panel
-from hneurons.neurons import NeuronSet
+from hneurons.generation import engine
+from hneurons.generation.engine import LocalEngine
+from hneurons.impact.benchmarks import BENCHMARKS
+from hneurons.impact.benchmarks.benchmark import ItemDraw, items_table
+from hneurons.impact.curves import curve_point, make_curve
+from hneurons.impact.runs import run_alphas
+from hneurons.judges.panel import Judges
+from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.records import REPLIES, RUNS
 
 SPLITS = SplitSettings()
-RULES = Panel(JudgesSettings(), "test")
+RULES = Judges(JudgesSettings(), "test")
 # The others are read from published files.
 GENERATED = ["false-premise", "misleading-context", "are-you-sure", "mild-requests"]
 
@@ -51,16 +52,16 @@ def at_rate(rate, n=200):
 
 
 def test_the_rate_is_over_eligible_items():
-    found = point(run([1, 1, 0, 0], eligible=[1, 0, 1, 1]))
+    found = curve_point(run([1, 1, 0, 0], eligible=[1, 0, 1, 1]))
     assert (found["n"], found["items"], found["compliant"]) == (3, 4, 1)
     assert found["rate"] == pytest.approx(100 / 3)
-    assert point(run([1, 0], eligible=[0, 0]))["rate"] is None
+    assert curve_point(run([1, 0], eligible=[0, 0]))["rate"] is None
 
 
 def test_slopes_and_their_difference():
     rising = {a: at_rate(0.4 + 0.1 * (a - 1)) for a in (0.0, 2.0, 3.0)}
     flat = {a: at_rate(0.4) for a in (0.0, 2.0, 3.0)}
-    found = curve(at_rate(0.4), {"hneurons": rising, "random-1": flat, "random-2": flat}, resamples=300)
+    found = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": flat, "random-2": flat}, resamples=300)
     assert found["alphas"] == [0, 1, 2, 3]
     for part in found["slope"].values():
         assert part["hneurons"]["value"] == pytest.approx(10)
@@ -68,14 +69,14 @@ def test_slopes_and_their_difference():
         assert part["difference"]["value"] == pytest.approx(10)
         low, high = part["difference"]["interval"]
         assert 0 < low < 10 < high and not part["difference"]["includes_0"]
-    same = curve(at_rate(0.4), {"hneurons": rising, "random-1": rising}, resamples=300)
+    same = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": rising}, resamples=300)
     assert same["slope"]["all"]["difference"]["includes_0"]
 
 
 def test_suppression_and_amplification_are_told_apart():
     """Flat below 1, rising above."""
     runs = {0.0: at_rate(0.4), 0.5: at_rate(0.4), 2.0: at_rate(0.6), 3.0: at_rate(0.8)}
-    found = curve(at_rate(0.4), {"hneurons": runs}, resamples=300)["slope"]
+    found = make_curve(at_rate(0.4), {"hneurons": runs}, resamples=300)["slope"]
     assert found["suppression"]["hneurons"]["value"] == pytest.approx(0)
     assert found["amplification"]["hneurons"]["value"] == pytest.approx(20)
     assert found["all"]["difference"]["value"] is None, "there is no control to compare with"
@@ -84,12 +85,12 @@ def test_suppression_and_amplification_are_told_apart():
 def test_a_missing_run_is_named_and_not_interpolated():
     rising = {a: at_rate(0.4 + 0.1 * (a - 1)) for a in (0.0, 2.0, 3.0)}
     control = {a: at_rate(0.4) for a in (0.0, 2.0)}
-    found = curve(at_rate(0.4), {"hneurons": rising, "random-1": control}, alphas=[0, 1, 2, 3, 4], resamples=300)
+    found = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": control}, alphas=[0, 1, 2, 3, 4], resamples=300)
     assert found["missing"] == {"hneurons": [4], "random-1": [3, 4]}
     assert [p["alpha"] for p in found["points"]["random-1"]] == [0, 1, 2]
     # Rates at 3 would have moved it, were they compared with what is not there.
     rising[3.0] = at_rate(0.9)
-    moved = curve(at_rate(0.4), {"hneurons": rising, "random-1": control}, resamples=300)
+    moved = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": control}, resamples=300)
     assert moved["slope"]["all"]["difference"]["value"] == pytest.approx(10)
     assert moved["slope"]["all"]["hneurons"]["value"] > 11
 
@@ -98,7 +99,7 @@ def test_mcnemar_counts_the_items_that_are_eligible_at_both():
     eligible = np.arange(200) < 150
     before, after = run(np.arange(200) < 20, eligible), run(np.arange(200) < 60, eligible=np.arange(200) >= 10)
     (scaled, untouched) = sorted(
-        curve(before, {"hneurons": {2.0: after}}, resamples=300)["points"]["hneurons"], key=lambda p: -p["alpha"]
+        make_curve(before, {"hneurons": {2.0: after}}, resamples=300)["points"]["hneurons"], key=lambda p: -p["alpha"]
     )
     assert untouched["mcnemar"] is None
     # Items 10 to 149: 10 complied before, 50 after, none turned back.
@@ -110,20 +111,20 @@ def test_mcnemar_counts_the_items_that_are_eligible_at_both():
 def test_the_rate_over_items_that_were_eligible_untouched():
     """Two of four are right at α = 1; at 2 one of these is wrong at first, and both end wrong."""
     before, after = run([0, 0, 0, 0], [1, 1, 0, 0]), run([1, 1, 1, 0], [1, 0, 1, 0])
-    found = curve(before, {"hneurons": {2.0: after}}, resamples=300)["points"]["hneurons"][1]
+    found = make_curve(before, {"hneurons": {2.0: after}}, resamples=300)["points"]["hneurons"][1]
     assert (found["n"], found["rate"]) == (2, 100)
     assert (found["fixed"]["n"], found["fixed"]["compliant"], found["fixed"]["rate"]) == (2, 2, 100)
 
 
 def test_runs_of_other_items_are_refused():
     with pytest.raises(HNeuronsError, match="different items: 3 is not in all"):
-        curve(run([1, 1, 0, 0]), {"hneurons": {2.0: run([1, 1, 0])}})
+        make_curve(run([1, 1, 0, 0]), {"hneurons": {2.0: run([1, 1, 0])}})
 
 
 def test_items_are_aligned_by_id_not_by_place():
     plain = run([1, 1, 0, 0])
     turned = plain.take([3, 2, 1, 0])
-    found = curve(plain, {"hneurons": {2.0: turned}, "random-1": {2.0: plain}}, resamples=300)
+    found = make_curve(plain, {"hneurons": {2.0: turned}, "random-1": {2.0: plain}}, resamples=300)
     assert found["slope"]["all"]["difference"]["interval"] == pytest.approx((0, 0), abs=1e-9)
 
 
@@ -164,14 +165,14 @@ def test_what_counts_as_compliance(name, facts, replies, outcome):
 
 @pytest.mark.parametrize("name", GENERATED)
 def test_items_are_deterministic_and_distinct(name):
-    items = BENCHMARKS[name].items(Draw(90, 1))
+    items = BENCHMARKS[name].items(ItemDraw(90, 1))
     assert len({i.item_id for i in items}) == len({i.turns for i in items}) == 90
-    assert items == BENCHMARKS[name].items(Draw(90, 1)) != BENCHMARKS[name].items(Draw(90, 2))
+    assert items == BENCHMARKS[name].items(ItemDraw(90, 1)) != BENCHMARKS[name].items(ItemDraw(90, 2))
 
 
 @pytest.mark.parametrize("name", ["false-premise", "misleading-context", "are-you-sure"])
 def test_no_item_asks_for_an_answer_that_the_probe_was_trained_on(name):
-    for item in BENCHMARKS[name].items(Draw(90, 1)):
+    for item in BENCHMARKS[name].items(ItemDraw(90, 1)):
         right = item.facts["true"] if "true" in item.facts else item.facts["options"][item.facts.get("right", -1)]
         if "counterfactual" in item.facts:
             right = item.facts["options"][1 - item.facts["counterfactual"]]
@@ -180,7 +181,7 @@ def test_no_item_asks_for_an_answer_that_the_probe_was_trained_on(name):
 
 def test_more_items_than_there_are_is_refused():
     with pytest.raises(HNeuronsError, match=r"impact.benchmarks.mild-requests.items: 500 asked for"):
-        items_table("mild-requests", BENCHMARKS["mild-requests"], Draw(500, 1))
+        items_table("mild-requests", BENCHMARKS["mild-requests"], ItemDraw(500, 1))
 
 
 class Sweep:
@@ -188,10 +189,10 @@ class Sweep:
 
     def __init__(self, folder, llama, tokenizer):
         self.items = folder / "items.parquet"
-        store.write_table(self.items, items_table("are-you-sure", BENCHMARKS["are-you-sure"], Draw(6, 1)), {})
+        store.write_table(self.items, items_table("are-you-sure", BENCHMARKS["are-you-sure"], ItemDraw(6, 1)), {})
         self.neurons = NeuronSet(np.array([0]), np.array([3]), np.array([1.0]), np.array([True]), {"d_ff": 48})
         self.outputs = {a: folder / f"alpha={a}.parquet" for a in (0.0, 2.0)}
-        self.engine = Transformers(SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"}), 4096)
+        self.engine = LocalEngine(SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"}), 4096)
 
     def run(self, seed=1):
         made_by = {"seed": seed, "prompt_date": "2024-07-26"}

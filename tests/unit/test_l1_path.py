@@ -10,12 +10,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import check_estimator
 
 from hneurons import store
-from hneurons.cett_shards import shard_table
-from hneurons.columns import ArrayColumns, ShardColumns
+from hneurons.cett.columns import ArrayColumns, ShardColumns
+from hneurons.cett.shards import shard_table
 from hneurons.errors import HNeuronsError
-from hneurons.estimator import SparseLogisticRegression, training_problem
-from hneurons.l1_path import Problem, fit_path
-from hneurons.l2_path import fit_l2_path
+from hneurons.probe.estimator import SparseLogisticRegression, training_problem
+from hneurons.probe.l1_path import Problem, fit_l1_path
+from hneurons.probe.l2_path import fit_l2_path
 
 QUIET = {"progress": False}
 
@@ -61,7 +61,7 @@ def grid(X, y, n=5):
 
 def test_free_intercept_is_the_optimum_of_saga(problem):
     X, y = problem
-    fits = fit_path(ArrayColumns(X), [Problem(y, np.ones(len(y)))], Cs := grid(X, y), **QUIET).fits[0]
+    fits = fit_l1_path(ArrayColumns(X), [Problem(y, np.ones(len(y)))], Cs := grid(X, y), **QUIET).fits[0]
     assert [f.C for f in fits] == Cs and all(f.converged and f.gap < 1e-6 for f in fits)
     for fit in fits[:3]:
         saga = LogisticRegression(C=fit.C, l1_ratio=1.0, solver="saga", max_iter=20_000, tol=1e-8)
@@ -75,7 +75,7 @@ def test_free_intercept_is_the_optimum_of_saga(problem):
 
 def test_penalised_intercept_is_the_optimum_of_liblinear(problem):
     X, y = problem
-    fits = fit_path(ArrayColumns(X), [Problem(y, np.ones(len(y)))], grid(X, y), intercept="penalised", **QUIET).fits[0]
+    fits = fit_l1_path(ArrayColumns(X), [Problem(y, np.ones(len(y)))], grid(X, y), intercept="penalised", **QUIET).fits[0]
     for fit in fits:
         liblinear = LogisticRegression(C=fit.C, l1_ratio=1.0, solver="liblinear", max_iter=20_000, tol=1e-9, random_state=0)
         liblinear.fit(X.astype(np.float64), y)
@@ -87,7 +87,7 @@ def test_penalised_intercept_is_the_optimum_of_liblinear(problem):
 
 def test_the_certificate_holds_over_all_columns(problem):
     X, y = problem
-    for fit in fit_path(ArrayColumns(X), [Problem(y, np.ones(len(y)))], grid(X, y), memory_gb=1e-4, **QUIET).fits[0]:
+    for fit in fit_l1_path(ArrayColumns(X), [Problem(y, np.ones(len(y)))], grid(X, y), memory_gb=1e-4, **QUIET).fits[0]:
         w = dense(fit, X.shape[1])
         slopes = fit.C * (y - expit(X.astype(np.float64) @ w + fit.intercept)) @ X.astype(np.float64)
         off = np.where(w != 0, np.abs(slopes - np.sign(w)), np.maximum(0, np.abs(slopes) - 1))
@@ -98,8 +98,8 @@ def test_little_memory_changes_the_passes_and_nothing_else():
     X, y = cett_like(p=6000)
     problem = [Problem(y, np.ones(len(y)))]
     # An eighth of it holds 500 columns.
-    little = fit_path(ArrayColumns(X), problem, Cs := grid(X, y, 10), memory_gb=8 * 500 * X.nbytes / 6000 / 1e9, **QUIET)
-    much = fit_path(ArrayColumns(X), problem, Cs, threads=2, **QUIET)
+    little = fit_l1_path(ArrayColumns(X), problem, Cs := grid(X, y, 10), memory_gb=8 * 500 * X.nbytes / 6000 / 1e9, **QUIET)
+    much = fit_l1_path(ArrayColumns(X), problem, Cs, threads=2, **QUIET)
     assert much.passes == 1 < little.passes <= 3 * len(Cs)
     for a, b in zip(little.fits[0], much.fits[0], strict=True):
         assert list(a.columns) == list(b.columns)
@@ -111,30 +111,30 @@ def test_weights_of_rows_are_rows_that_stand_several_times():
     times = np.random.default_rng(3).integers(0, 4, len(y))
     rows = np.repeat(np.arange(len(y)), times)
     C = grid(X, y)[3]
-    everyone, weighted = fit_path(
+    everyone, weighted = fit_l1_path(
         ArrayColumns(X), [Problem(y, np.ones(len(y))), Problem(y, times.astype(float))], [C], **QUIET
     ).fits
-    repeated = fit_path(ArrayColumns(X[rows]), [Problem(y[rows], np.ones(len(rows)))], [C], **QUIET).fits[0][0]
+    repeated = fit_l1_path(ArrayColumns(X[rows]), [Problem(y[rows], np.ones(len(rows)))], [C], **QUIET).fits[0][0]
     assert weighted[0].objective == pytest.approx(repeated.objective, rel=1e-9)
     assert list(weighted[0].columns) == list(repeated.columns) != list(everyone[0].columns)
 
 
 def test_too_strong_a_penalty_leaves_no_weight_and_says_so():
     X, y = cett_like()
-    fit = fit_path(ArrayColumns(X), [Problem(y, np.ones(len(y)))], [grid(X, y)[0] / 2], **QUIET).fits[0][0]
+    fit = fit_l1_path(ArrayColumns(X), [Problem(y, np.ones(len(y)))], [grid(X, y)[0] / 2], **QUIET).fits[0][0]
     assert len(fit.columns) == 0 and fit.converged and fit.gap == pytest.approx(0, abs=1e-12)
     assert fit.intercept == pytest.approx(np.log(y.mean() / (1 - y.mean())))
 
 
 def test_weights_that_cross_zero_one_after_the_other_are_progress():
     X, y = cett_like()
-    fits = fit_path(ArrayColumns(X), [Problem(y, np.ones(len(y)))], [10, 30, 100, 300, 1000], **QUIET).fits[0]
+    fits = fit_l1_path(ArrayColumns(X), [Problem(y, np.ones(len(y)))], [10, 30, 100, 300, 1000], **QUIET).fits[0]
     assert all(fit.converged and fit.gap < 1e-6 for fit in fits)
 
 
 def test_a_penalty_too_weak_to_converge_is_flagged_with_its_gap():
     X, y = cett_like()
-    strong, weak = fit_path(ArrayColumns(X), [Problem(y, np.ones(len(y)))], [10, 1e6], **QUIET).fits[0]
+    strong, weak = fit_l1_path(ArrayColumns(X), [Problem(y, np.ones(len(y)))], [10, 1e6], **QUIET).fits[0]
     assert strong.converged and strong.gap < 1e-6
     assert not weak.converged and weak.violation > 1e-7 and 0 < weak.gap < 1
 

@@ -13,16 +13,16 @@ import time
 
 import pytest
 
-from hneurons.agreement import agreement, compare
-from hneurons.benchmarks import BENCHMARKS
+from hneurons.config.judges import AgreementSettings, JudgesSettings, LLMSettings
 from hneurons.errors import HNeuronsError
-from hneurons.judge_config import AgreementSettings, JudgesSettings, LLMSettings
-from hneurons.judges.examples_of_harm import EXAMPLES
+from hneurons.impact.agreement import agreement_scores, compare_judges
+from hneurons.impact.benchmarks import BENCHMARKS
+from hneurons.judges.client import LLMClient
+from hneurons.judges.harm_examples import HARM_EXAMPLES
 from hneurons.judges.judge import Choice, Exchange
 from hneurons.judges.llm import LLMJudge
-from hneurons.judges.panel import Panel
+from hneurons.judges.panel import Judges
 from hneurons.judges.states import Answer, Judgement
-from hneurons.llm_client import LLMClient
 from tests.judge_server import JudgeServer, completion
 from tests.paths import ROOT
 
@@ -278,7 +278,7 @@ def panel(server, tmp_path, **tasks):
     judges = JudgesSettings(
         **tasks, llm=settings(server.url), cache=str(tmp_path / "cache.sqlite"), agreement=AgreementSettings()
     )
-    return Panel(judges, "study")
+    return Judges(judges, "study")
 
 
 def test_sycophancy_asks_the_llm_for_what_the_parser_cannot_read_alone(tmp_path):
@@ -305,26 +305,28 @@ def test_falseqa_and_jailbreak_by_the_llm_and_a_failed_judge_is_no_refusal(tmp_p
         found = BENCHMARKS["jailbreak"].judge([{"question": "q"}] * 2, [["z"], ["y"]], judges)
         assert [(o.compliant, o.state) for o in found] == [(True, "parsed"), (False, "error")]
         assert BENCHMARKS["jailbreak"].judged_by(judges) == "llm:judge"
-    assert any(EXAMPLES[0]["response"] in r["messages"][0]["content"] for r in server.requests)
-    assert len(EXAMPLES) == 15
+    assert any(HARM_EXAMPLES[0]["response"] in r["messages"][0]["content"] for r in server.requests)
+    assert len(HARM_EXAMPLES) == 15
 
 
 def test_agreement_leaves_out_what_a_judge_failed_at():
     first = [Judgement(v) for v in ("correct", "correct", "incorrect", "unparsed")]
     second = [Judgement(v) for v in ("correct", "incorrect", "incorrect", "error")]
-    found = agreement(first, second, resamples=200, seed=0)
+    found = agreement_scores(first, second, resamples=200, seed=0)
     # The fourth was not judged. p_o = 2/3; p_e = (2·1 + 1·2) / 9 = 4/9.
     assert found["n"] == 3 and found["judge_errors"] == 1
     assert found["kappa"] == pytest.approx((2 / 3 - 4 / 9) / (1 - 4 / 9))
     assert found["labels"] == ["correct", "incorrect"]
     assert found["confusion"] == [[1, 1], [0, 1]]
-    assert agreement(first[:2], first[:2], resamples=200, seed=0)["kappa"] is None, "one verdict alone shows no agreement"
+    assert agreement_scores(first[:2], first[:2], resamples=200, seed=0)["kappa"] is None, (
+        "one verdict alone shows no agreement"
+    )
 
 
 def test_both_judges_are_put_the_same_sample(tmp_path):
     asked = [Answer(f"Question {i}?", "gold" if i % 2 else "lead", ["gold"]) for i in range(60)]
     with JudgeServer(lambda text, n, system: says("correct" if '"response": "gold"' in text else "incorrect")) as server:
-        found = compare("correctness", asked, panel(server, tmp_path), 40, resamples=200, seed=1)
+        found = compare_judges("correctness", asked, panel(server, tmp_path), 40, resamples=200, seed=1)
         assert sum(server.asked.values()) == 40
     assert (found["n"], found["kappa"], found["first"], found["second"]) == (40, 1.0, "rules", "llm:judge")
 

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from hneurons import store
+from hneurons.config.models import ModelSettings
 from hneurons.errors import HNeuronsError
-from hneurons.model_config import ModelSettings
-from hneurons.models import decoder_mlps, load_model, stop_token_ids
-from hneurons.prepared import Prepared
-from hneurons.preparing import prepare
+from hneurons.models.decoder import decoder_mlps
+from hneurons.models.load import load_model
+from hneurons.models.prepare import prepare
+from hneurons.models.prepared import PreparedModel
+from hneurons.models.tokenizer import stop_token_ids
 from tests.tiny import tiny_model
 
 
@@ -21,7 +23,7 @@ def test_a_folder_is_pinned_and_loaded(tmp_path, llama, tokenizer):
     prepare("tiny", ModelSettings(folder=str(tmp_path / "model"), dtype="float32"), manifest)
     pinned = store.read_json(manifest)
     assert (pinned["layers"], pinned["d_ff"], len(pinned["revision"])) == (3, 48, 16)
-    prepared = Prepared(manifest)
+    prepared = PreparedModel(manifest)
     assert torch.equal(prepared.model.lm_head.weight, llama.lm_head.weight)
     assert stop_token_ids(prepared.model.generation_config, prepared.tokenizer) == [2]
 

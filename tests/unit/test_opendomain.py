@@ -7,7 +7,7 @@ import pytest
 from hneurons.judges.opendomain import judge_open
 from hneurons.judges.premise import judge_premise
 from hneurons.judges.states import Answer
-from hneurons.words import forms
+from hneurons.judges.words import word_forms
 
 CAPITAL = "What is the capital of France?"
 BATTLE = "In which year did the Battle of Dranod take place?"
@@ -100,8 +100,12 @@ def test_a_reply_cut_off_before_its_claim_is_no_wrong_answer():
 
 
 def test_words_are_compared_without_their_dress():
-    assert forms("The Côte d’Ivoire") == ("cote", "divoire") and forms("Brazil's") == ("brazil",)
-    assert forms("U.S.A.") == forms("USA") and forms("twenty") == forms("20") and forms("the") == ("the",)
+    assert word_forms("The Côte d’Ivoire") == ("cote", "divoire") and word_forms("Brazil's") == ("brazil",)
+    assert (
+        word_forms("U.S.A.") == word_forms("USA")
+        and word_forms("twenty") == word_forms("20")
+        and word_forms("the") == ("the",)
+    )
 
 
 @pytest.mark.parametrize(

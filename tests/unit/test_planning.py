@@ -7,10 +7,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from hneurons import estimates, store
+from hneurons import store
 from hneurons.cli import app
-from hneurons.jobs import Job, read_jobs, timing_of, work_of
-from hneurons.planning import plan
+from hneurons.planning import estimates
+from hneurons.planning.jobs import Job, read_jobs, share_file, timing_of
+from hneurons.planning.plan import make_plan
 from tests.unit.test_estimates import setup_of
 
 SAID = """
@@ -39,7 +40,7 @@ GEMMA = "gemma-3-4b-it"
 
 def test_a_dry_run_is_read_job_by_job():
     jobs = read_jobs(SAID)
-    assert [(j.rule, j.stage, j.model, j.of) for j in jobs] == [
+    assert [(j.rule, j.stage, j.model, j.subject) for j in jobs] == [
         ("responses", "responses", GEMMA, "triviaqa"),
         ("detection", "detection", GEMMA, "triviaqa"),
         ("table1", "tables", "(all models)", ""),
@@ -63,7 +64,7 @@ def line(found, stage):
 
 def test_what_is_left_is_counted_in_gpu_hours(paper, tmp_path):
     jobs = [shard(i) for i in range(6)]
-    responses = line(plan(paper, jobs, jobs[2:], tmp_path), "responses")
+    responses = line(make_plan(paper, jobs, jobs[2:], tmp_path), "responses")
     # A sixth of 12,000 questions and of 76,800 responses a shard, by a model of 4.3 billion parameters on an H100.
     hours = (20 + 8.600 / 0.5 + 4.300 * (2000 * 60 / 200_000 + 12_800 * 10 / 20_000)) / 3600
     assert (responses.jobs, responses.jobs_left, responses.gpus_per_job) == (6, 4, 1)
@@ -73,43 +74,43 @@ def test_what_is_left_is_counted_in_gpu_hours(paper, tmp_path):
 
 def test_a_job_on_four_gpus_costs_four_times_its_hours(paper, tmp_path):
     job = Job("cett", {"model": "llama-3.3-70b-instruct", "dataset": "nq-open", "shard": "0000"}, {})
-    found = plan(paper, [job], [job], tmp_path).lines[0]
+    found = make_plan(paper, [job], [job], tmp_path).lines[0]
     assert found.gpu_hours_left == pytest.approx(4 * found.hours_left) and found.gpus_per_job == 4
 
 
 def test_finished_jobs_correct_the_hours_of_the_others(paper, tmp_path):
     jobs = [shard(i) for i in range(6)]
-    expected = line(plan(paper, jobs, jobs[2:], tmp_path), "responses").hours_left
+    expected = line(make_plan(paper, jobs, jobs[2:], tmp_path), "responses").hours_left
     per_job = expected / 4 * 3600
     for job, seconds in zip(jobs[:2], (3 * per_job, 5 * per_job), strict=True):
         path = timing_of(job, tmp_path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:00\t9\n")
-    corrected = line(plan(paper, jobs, jobs[2:], tmp_path), "responses")
+    corrected = line(make_plan(paper, jobs, jobs[2:], tmp_path), "responses")
     assert corrected.measured_jobs == 2 and corrected.hours_left == pytest.approx(4 * expected)
-    other = plan(paper, [*jobs, shard(0, "cett")], [shard(0, "cett")], tmp_path)
+    other = make_plan(paper, [*jobs, shard(0, "cett")], [shard(0, "cett")], tmp_path)
     assert line(other, "cett").measured_jobs == 0, "another stage is not corrected by it"
 
 
 def test_a_job_that_found_its_work_done_corrects_nothing(paper, tmp_path):
     results = tmp_path / "results/paper"
     jobs = [shard(i) for i in range(6)]
-    expected = line(plan(paper, jobs, jobs[2:], results), "responses").hours_left
+    expected = line(make_plan(paper, jobs, jobs[2:], results), "responses").hours_left
     load = estimates.load_seconds(paper, GEMMA)
     rest = expected / 4 * 3600 - load
     # One that did a quarter of its work, as fast as expected, and one that had nothing to do.
     for job, seconds, share in zip(jobs[:2], (load + rest / 4, 3), (0.25, 0), strict=True):
         timing_of(job, results).parent.mkdir(parents=True, exist_ok=True)
         timing_of(job, results).write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:00\t9\n")
-        store.write_json(work_of(job, results), {"share": share})
-    corrected = line(plan(paper, jobs, jobs[2:], results), "responses")
+        store.write_json(share_file(job, results), {"share": share})
+    corrected = line(make_plan(paper, jobs, jobs[2:], results), "responses")
     assert corrected.measured_jobs == 1 and corrected.hours_left == pytest.approx(expected)
 
 
 def test_replies_count_the_alphas_of_their_job(paper, tmp_path):
     wildcards = {"model": GEMMA, "benchmark": "faitheval", "neurons": "hneurons"}
     swept, untouched = Job("replies_0", wildcards, {}), Job("untouched", {**wildcards}, {})
-    hours = {job.rule: plan(paper, [job], [job], tmp_path).totals["hours_left"] for job in (swept, untouched)}
+    hours = {job.rule: make_plan(paper, [job], [job], tmp_path).totals["hours_left"] for job in (swept, untouched)}
     load = estimates.load_seconds(paper, GEMMA) / 3600
     assert hours["replies_0"] - load == pytest.approx(6 * (hours["untouched"] - load))
     assert timing_of(swept, tmp_path).name == "hneurons-0.tsv" and timing_of(untouched, tmp_path).name == "untouched.tsv"
@@ -119,15 +120,17 @@ def test_judge_calls_and_their_price_are_those_of_the_jobs_left(paper, tmp_path)
     jobs = [shard(i, "verdicts") for i in range(4)] + [shard(i, "spans") for i in range(4)]
     # Agreement on what the LLM judges anyway asks nothing.
     jobs.append(Job("agreement", {"model": GEMMA, "task": "correctness"}, {}))
-    whole = line(plan(paper, jobs, jobs, tmp_path), "judging")
+    whole = line(make_plan(paper, jobs, jobs, tmp_path), "judging")
     # 16,500 questions once and, of training, up to 0.7 of 12,000 nine times more; as many spans as questions; 500 questions
     # with the neurons of each of nine C suppressed.
     assert whole.judge_calls_left == 16_500 + 9 * 8400 + 9 * 500 + 16_500
     tokens = 96_600 * 330, 16_500 * 220
     assert whole.dollars_left == pytest.approx((sum(tokens) * 2.5 + (96_600 + 16_500) * 15 * 10) / 1e6)
-    assert line(plan(paper, jobs, jobs[4:], tmp_path), "judging").judge_calls_left == 16_500, "the spans alone are left"
-    assert line(plan(paper, jobs, jobs[2:], tmp_path), "judging").judge_calls_left == 96_600 / 2 + 16_500
-    assert line(plan(paper, jobs, jobs[8:], tmp_path), "judging").dollars_left == 0
+    assert line(make_plan(paper, jobs, jobs[4:], tmp_path), "judging").judge_calls_left == 16_500, (
+        "the spans alone are left"
+    )
+    assert line(make_plan(paper, jobs, jobs[2:], tmp_path), "judging").judge_calls_left == 96_600 / 2 + 16_500
+    assert line(make_plan(paper, jobs, jobs[8:], tmp_path), "judging").dollars_left == 0
 
 
 def test_disk_of_weights_and_cett(paper, tmp_path):
@@ -136,7 +139,7 @@ def test_disk_of_weights_and_cett(paper, tmp_path):
         Job("prepare_model", {"model": name}, {}),
         Job("cett", {"model": name, "dataset": "triviaqa", "shard": "0000"}, {}),
     ]
-    found = {x.stage: x.disk_gb for x in plan(paper, jobs, jobs, tmp_path).lines}
+    found = {x.stage: x.disk_gb for x in make_plan(paper, jobs, jobs, tmp_path).lines}
     assert found["fetch"] == pytest.approx(141.107, abs=0.001)
     # Of TriviaQA 4,000 + 1,080 + 1,800 rows, of NQ-Open 1,200, of BioASQ 900, of NonExist 600; 4.59 MB each.
     assert found["cett"] == pytest.approx((6880 + 1200 + 900 + 600) * 2_293_760 * 2 / 1e9, rel=1e-6)

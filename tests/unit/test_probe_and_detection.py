@@ -8,16 +8,17 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from hneurons import store
-from hneurons.cett_shards import shard_table
-from hneurons.choice import choices, chosen_C
-from hneurons.columns import ShardColumns
-from hneurons.config import ProbeSettings
-from hneurons.detection import baseline_logits, evaluate, example_frame
+from hneurons.cett.columns import ShardColumns
+from hneurons.cett.shards import shard_table
+from hneurons.config.study import ProbeSettings
+from hneurons.detection.folds import score_in_folds
+from hneurons.detection.scores import baseline_logits, example_frame, score_methods
 from hneurons.errors import HNeuronsError
-from hneurons.folds import detect_in_folds
-from hneurons.metrics import auroc, bootstrap_interval, wilson
-from hneurons.probe import classifiers_from_table, classifiers_table, features_of, finish_probe
-from hneurons.probe_path import ProbePath, distinct_sets, fit_probe_path, set_mark
+from hneurons.probe.choice import chosen_C, compare_C
+from hneurons.probe.classifiers import classifiers_from_table, classifiers_table, features_of
+from hneurons.probe.path import ProbePath, distinct_neuron_sets, fit_probe_path, neuron_set_mark
+from hneurons.probe.stage import finish_probe
+from hneurons.stats import auroc, bootstrap_interval, wilson
 
 LAYERS, D_FF = 3, 40
 PLANTED = [(0, 5), (2, 33)]
@@ -51,7 +52,7 @@ def shards(tmp_path_factory):
 
 def probed(shards, settings=SETTINGS, judged=None, made_by=None):
     path = fit_probe_path(shards, settings, seed=0, memory_gb=1.0)
-    return finish_probe(shards, path, choices(path, judged), settings, 0, made_by or {})
+    return finish_probe(shards, path, compare_C(path, judged), settings, 0, made_by or {})
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_a_path_reads_as_it_was_saved(path, tmp_path):
     again = ProbePath.load(tmp_path / "path.parquet")
     assert list(again.classifiers) == sorted(SETTINGS.C) and again.facts == path.facts
     for C, c in path.classifiers.items():
-        assert set_mark(again.classifiers[C]) == set_mark(c) and again.classifiers[C].intercept == c.intercept
+        assert neuron_set_mark(again.classifiers[C]) == neuron_set_mark(c) and again.classifiers[C].intercept == c.intercept
         np.testing.assert_array_equal(again.classifiers[C].weights, c.weights)
         np.testing.assert_array_equal(again.stability[C]["halves"], path.stability[C]["halves"])
 
@@ -93,13 +94,13 @@ def verdicts(correct, n=50):
 
 
 def test_C_is_chosen_by_both_terms(path):
-    by_probe_alone = choices(path, None)
+    by_probe_alone = compare_C(path, None)
     first = chosen_C(by_probe_alone)
-    sets = distinct_sets(path)
+    sets = distinct_neuron_sets(path)
     assert len(sets) == 3 and "suppressed_accuracy" not in by_probe_alone
     # Where suppression takes the answers away, another C is better.
-    judged = {mark: verdicts(5 if mark == set_mark(path.classifiers[first]) else 45) for mark in sets}
-    both = choices(path, {**judged, "": verdicts(40)})
+    judged = {mark: verdicts(5 if mark == neuron_set_mark(path.classifiers[first]) else 45) for mark in sets}
+    both = compare_C(path, {**judged, "": verdicts(40)})
     assert chosen_C(both) != first
     row = both[both["C"] == first].iloc[0]
     assert row["suppressed_accuracy"] == 5 / 49 and row["suppressed_n"] == 49 and row["untouched_accuracy"] == 40 / 49
@@ -141,7 +142,7 @@ def test_no_effect_gives_no_detection(tmp_path):
     X, rows = features_of(paths, c.layers, c.neurons)
     test = [i for i, row in enumerate(rows) if row["split"] == "test"]
     labels, groups = np.array([rows[i]["label"] for i in test]), [rows[i]["question_id"] for i in test]
-    found = evaluate(labels, {"hneurons": c.logits(X[test])}, groups, SETTINGS, 0)[0]
+    found = score_methods(labels, {"hneurons": c.logits(X[test])}, groups, SETTINGS, 0)[0]
     low, high = found["auroc_interval"]
     assert low < 0.5 < high
 
@@ -154,8 +155,8 @@ def test_of_equal_C_the_better_ranking_wins_and_then_the_smaller(path):
         return ProbePath(path.classifiers, facts, path.stability)
 
     # At 0.01 there is no positive weight, so no H-Neurons.
-    assert chosen_C(choices(with_facts(), None)) == 1
-    assert chosen_C(choices(with_facts(C10=0.6, C100=0.6), None)) == 10
+    assert chosen_C(compare_C(with_facts(), None)) == 1
+    assert chosen_C(compare_C(with_facts(C10=0.6, C100=0.6), None)) == 10
 
 
 def test_too_strong_a_penalty_and_missing_examples_are_told(shards, tmp_path):
@@ -195,7 +196,7 @@ def test_methods_are_compared_on_the_same_rows():
     good = labels + rng.normal(0, 0.6, 120)
     logits = {"hneurons": good - 0.5, "hneurons-refit": 2 * good - 1}
     logits |= {f"random-{i}": rng.normal(0, 1, 120) for i in range(1, 6)}
-    found = {row["method"]: row for row in evaluate(labels, logits, [str(i) for i in range(120)], SETTINGS, 0)}
+    found = {row["method"]: row for row in score_methods(labels, logits, [str(i) for i in range(120)], SETTINGS, 0)}
     assert list(found) == ["hneurons", "random", "hneurons-refit"]
     assert found["hneurons-refit"]["lead"] == 0 and found["hneurons-refit"]["lead_includes_0"]
     assert found["random"]["seeds"] == 5 and not found["random"]["lead_includes_0"]
@@ -244,10 +245,10 @@ def test_folds_score_every_training_example_by_fits_that_never_saw_its_answer(sh
         logprob=-1.0,
         population=np.nan,
     )
-    found = {row["method"]: row for row in detect_in_folds(examples, probe.classifiers, shards, SETTINGS, 0, 1.0)}
+    found = {row["method"]: row for row in score_in_folds(examples, probe.classifiers, shards, SETTINGS, 0, 1.0)}
     n = int((examples["split"] == "train").sum())
     assert found["hneurons"]["n_hallucinated"] + found["hneurons"]["n_faithful"] == n
     assert found["hneurons"]["auroc"] > 0.95 > 0.7 > found["random"]["auroc"]
     assert found["length"]["auroc"] == pytest.approx(0.5, abs=0.1)
     with pytest.raises(HNeuronsError, match="1 gold answers in the training split, 5 needed"):
-        detect_in_folds(examples.assign(gold="Peru"), probe.classifiers, shards, SETTINGS, 0, 1.0)
+        score_in_folds(examples.assign(gold="Peru"), probe.classifiers, shards, SETTINGS, 0, 1.0)

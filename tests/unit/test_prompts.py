@@ -9,8 +9,15 @@ import pytest
 
 from hneurons import store
 from hneurons.errors import HNeuronsError
-from hneurons.prepared import load_tokenizer
-from hneurons.prompts import base_ids, chat_ids, end_of_turn, newline_ids, prints_todays_date, template_hash
+from hneurons.generation.prompts import (
+    base_ids,
+    chat_ids,
+    end_of_turn,
+    newline_ids,
+    prints_todays_date,
+    template_hash,
+)
+from hneurons.models.tokenizer import load_tokenizer
 
 # As Llama 3 and Mistral Small write today's date into the system prompt.
 DATED = (

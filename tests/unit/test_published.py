@@ -17,29 +17,30 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from hneurons.benchmarks import BENCHMARKS
-from hneurons.benchmarks.benchmark import Draw, items_table, read_items
-from hneurons.config import SplitSettings
-from hneurons.datasets import PUBLISHED, behaviours, opendomain, questions_table
-from hneurons.datasets.nonexist import is_known
-from hneurons.datasets.opendomain import ANSWER_ONLY
-from hneurons.datasets.reading import read_rows
-from hneurons.downloads import check, checked, fetch
-from hneurons.errors import HNeuronsError
-from hneurons.judge_config import JudgesSettings
-from hneurons.judges.panel import Panel
-from hneurons.sources import (
+from hneurons.config.judges import JudgesSettings
+from hneurons.config.setup import parse_study
+from hneurons.config.study import SplitSettings
+from hneurons.data import behaviours, opendomain
+from hneurons.data.catalogue import PUBLISHED, questions_table
+from hneurons.data.downloads import check_source, checked_hashes, fetch_source
+from hneurons.data.nonexist import is_known
+from hneurons.data.opendomain import ANSWER_ONLY
+from hneurons.data.reading import read_rows
+from hneurons.data.sources import (
     SOURCES,
     Source,
     benchmark_files,
     check_sources,
     dataset_files,
-    missing,
+    dataset_sources,
+    missing_files,
     sources_named,
-    sources_of_dataset,
 )
+from hneurons.errors import HNeuronsError
+from hneurons.impact.benchmarks import BENCHMARKS
+from hneurons.impact.benchmarks.benchmark import ItemDraw, items_table, read_items
+from hneurons.judges.panel import Judges
 from hneurons.store import file_hash, write_table
-from hneurons.study import parse_study
 from tests.paths import FIXTURES, ROOT, shared
 
 OURS = FIXTURES / "published"
@@ -71,7 +72,7 @@ def test_every_file_of_the_mirror_has_its_rows():
     found = paper(mirror, own)
 
     def rows(name):
-        (file,) = checked(sources_of_dataset(found, name), dataset_files(found, name))
+        (file,) = checked_hashes(dataset_sources(found, name), dataset_files(found, name))
         return PUBLISHED[name](Path(file))
 
     assert {name: len(rows(name)) for name in ("triviaqa", "nq-open", "truthfulqa")} == {
@@ -80,7 +81,7 @@ def test_every_file_of_the_mirror_has_its_rows():
         "truthfulqa": 817,
     }
     assert all(q.question.removesuffix(f" {ANSWER_ONLY}").endswith("?") for q in rows("nq-open"))
-    files = {name: checked(sources_named(name), benchmark_files(found, name)) for name in ("falseqa", "jailbreak")}
+    files = {name: checked_hashes(sources_named(name), benchmark_files(found, name)) for name in ("falseqa", "jailbreak")}
     (falseqa,) = files["falseqa"]
     published = read_rows(falseqa, behaviours.FalseQA)
     assert (len(published), sum(r.label == "1" for r in published)) == (1374, 687)
@@ -94,7 +95,7 @@ def test_every_file_of_the_mirror_has_its_rows():
 
 
 def test_what_the_mirror_lacks_is_named_in_one_line_each():
-    lines = missing(paper(shared("datasets")))
+    lines = missing_files(paper(shared("datasets")))
     assert set(lines) == {"triviaqa", "bioasq", "faitheval", "sycophancy"}
     assert all("\n" not in line and "may be named" in line for line in lines.values())
     assert "are_you_sure.jsonl" in lines["sycophancy"]
@@ -102,10 +103,10 @@ def test_what_the_mirror_lacks_is_named_in_one_line_each():
 
 def test_without_a_mirror_everything_is_pinned_but_bioasq():
     """Its repository's commit is not known here, so the study must name one."""
-    assert set(missing(paper())) == {"bioasq"}
+    assert set(missing_files(paper())) == {"bioasq"}
     pinned = {"id": "PaperSearchQA/BioASQ_factoid", "revision": "0" * 40, "path": "data/test.parquet"}
     named = paper(sources={"bioasq": pinned})
-    assert not missing(named)
+    assert not missing_files(named)
     assert dataset_files(named, "bioasq") == ["results/sources/bioasq-000000000000.parquet"]
     assert all(s.sha256 or s.hub_id for s in SOURCES.values())
 
@@ -131,14 +132,14 @@ def test_a_source_that_nothing_would_read_is_refused(changes, says):
 
 
 def test_the_in_domain_set_is_read_from_the_training_part():
-    assert sources_of_dataset(paper(), "triviaqa") == ["triviaqa-train"]
-    assert sources_of_dataset(paper(), "nq-open") == ["nq-open-validation"]
+    assert dataset_sources(paper(), "triviaqa") == ["triviaqa-train"]
+    assert dataset_sources(paper(), "nq-open") == ["nq-open-validation"]
 
 
 def test_a_file_that_is_not_the_pinned_one_is_refused(tmp_path):
     (tmp_path / "are_you_sure.jsonl").write_text("{}\n")
     with pytest.raises(HNeuronsError, match=r"are_you_sure.jsonl has sha256 .*, 16e034c2ec6a.* is pinned"):
-        check("sycophancy", tmp_path / "are_you_sure.jsonl")
+        check_source("sycophancy", tmp_path / "are_you_sure.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -266,24 +267,24 @@ def test_a_larger_draw_begins_with_the_smaller_one_and_follows_the_seed():
     assert all(gold.values()) and not gold["train"] & gold["test"]
 
 
-RULES = Panel(JudgesSettings(), "test")
+RULES = Judges(JudgesSettings(), "test")
 
 
 def test_jailbreak_gives_each_question_one_template_by_the_seed():
     files = tuple(map(Path, benchmark_files(paper(shared("datasets")), "jailbreak")))
-    items = BENCHMARKS["jailbreak"].items(Draw(390, 1, files=files))
+    items = BENCHMARKS["jailbreak"].items(ItemDraw(390, 1, files=files))
     assert len({i.item_id for i in items}) == len({i.facts["question"] for i in items}) == 390
     templates = behaviours.templates(files[1])
     assert all(i.turns[0] == f"{templates[i.facts['template']]}\n\n{i.facts['question']}" for i in items)
-    again = {i.item_id: i for i in BENCHMARKS["jailbreak"].items(Draw(50, 1, files=files))}
+    again = {i.item_id: i for i in BENCHMARKS["jailbreak"].items(ItemDraw(50, 1, files=files))}
     assert all(again[i.item_id] == i for i in items[:50])
-    assert {i.item_id: i.facts["template"] for i in BENCHMARKS["jailbreak"].items(Draw(390, 2, files=files))} != {
+    assert {i.item_id: i.facts["template"] for i in BENCHMARKS["jailbreak"].items(ItemDraw(390, 2, files=files))} != {
         i.item_id: i.facts["template"] for i in items
     }
 
 
 def test_items_keep_their_decoding_and_a_study_may_shorten_it(tmp_path):
-    draw = Draw(18, 1, files=(OURS / "are_you_sure.jsonl",))
+    draw = ItemDraw(18, 1, files=(OURS / "are_you_sure.jsonl",))
     items = BENCHMARKS["sycophancy"].items(draw)
     assert {(i.decoding.temperature, i.decoding.max_new_tokens) for i in items} == {(0, 512), (0.7, 512)}
     assert {i.facts["dataset"] for i in items[:6]} == {i.facts["dataset"] for i in items}, "all six from the first on"
@@ -309,7 +310,7 @@ def test_items_keep_their_decoding_and_a_study_may_shorten_it(tmp_path):
     ],
 )
 def test_sycophancy_counts_flips_of_right_answers(subset, replies, outcome):
-    items = BENCHMARKS["sycophancy"].items(Draw(18, 1, files=(OURS / "are_you_sure.jsonl",)))
+    items = BENCHMARKS["sycophancy"].items(ItemDraw(18, 1, files=(OURS / "are_you_sure.jsonl",)))
     facts = next(
         i.facts for i in items if i.facts["dataset"] == subset and i.facts.get("aliases", ["Danube"])[0] == "Danube"
     )
@@ -327,7 +328,7 @@ def test_sycophancy_counts_flips_of_right_answers(subset, replies, outcome):
     ],
 )
 def test_faitheval_counts_the_counterfactual_option(reply, outcome):
-    items = BENCHMARKS["faitheval"].items(Draw(5, 1, files=(OURS / "faitheval_counterfactual.jsonl",)))
+    items = BENCHMARKS["faitheval"].items(ItemDraw(5, 1, files=(OURS / "faitheval_counterfactual.jsonl",)))
     facts = next(i.facts for i in items if i.item_id == "faitheval-Mill_1")
     (found,) = BENCHMARKS["faitheval"].judge([facts], [[reply]], RULES)
     assert (found.compliant, found.state) == outcome
@@ -354,7 +355,7 @@ def test_a_mirror_may_lie_as_the_hub_lays_it(tmp_path):
     (question,) = opendomain.nq_open(Path(file))
     assert question.aliases == ("Ann",)
     shutil.rmtree(tmp_path / source.hub_id)
-    assert "nq-open" in missing(paper(tmp_path))
+    assert "nq-open" in missing_files(paper(tmp_path))
 
 
 @pytest.fixture
@@ -372,12 +373,12 @@ def test_a_file_is_fetched_whole_and_right_or_not_at_all(tmp_path, web, monkeypa
     (tmp_path / "web/set.csv").write_text("question,answer,label\nWhy?,['No.'],1\n")
     pinned = Source(("set.csv",), url=f"{web}/set.csv", sha256=file_hash(tmp_path / "web/set.csv"))
     monkeypatch.setitem(SOURCES, "falseqa", pinned)
-    fetch("falseqa", None, tmp_path / "got/set.csv")
+    fetch_source("falseqa", None, tmp_path / "got/set.csv")
     assert behaviours.falseqa(tmp_path / "got/set.csv")[0].answers == ["No."]
     (tmp_path / "web/set.csv").write_text("another file")
     with pytest.raises(HNeuronsError, match=r"falseqa: .* has sha256 .* is pinned: cut short, or changed"):
-        fetch("falseqa", None, tmp_path / "other/set.csv")
+        fetch_source("falseqa", None, tmp_path / "other/set.csv")
     monkeypatch.setitem(SOURCES, "falseqa", replace(pinned, url=f"{web}/nowhere.csv"))
     with pytest.raises(HNeuronsError, match=r"falseqa: cannot fetch .*404.*; or use a mirror folder"):
-        fetch("falseqa", None, tmp_path / "other/set.csv")
+        fetch_source("falseqa", None, tmp_path / "other/set.csv")
     assert not list((tmp_path / "other").iterdir())

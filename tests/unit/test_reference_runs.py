@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 from hneurons.cli import app
 from hneurons.errors import HNeuronsError
-from hneurons.examples import label_of
-from hneurons.impact import curves_of
-from hneurons.imported import import_runs
-from hneurons.judges.judge import Exchange, RuleJudge
+from hneurons.impact.curves import read_curves
+from hneurons.impact.imported import import_runs
+from hneurons.judges.examples import consistent_label
+from hneurons.judges.judge import Exchange
+from hneurons.judges.rule_judge import RuleJudge
 from hneurons.judges.states import ACCEPTED, CORRECT, INCORRECT, REFUSED, REJECTED, UNPARSED, Answer
 from tests.paths import json_lines, shared
 
@@ -78,7 +79,7 @@ def test_a_sweep_without_its_untouched_run_has_no_curve(imported, tmp_path):
     shutil.copytree(imported, tmp_path / "some")
     (tmp_path / "some/gemma-3-4b-it/impact/falseqa/untouched/alpha=1.parquet").unlink()
     (tmp_path / "some/gemma-3-4b-it/impact/faitheval/hneurons/alpha=2.parquet").unlink()
-    curves, notes = curves_of(tmp_path / "some", resamples=200)
+    curves, notes = read_curves(tmp_path / "some", resamples=200)
     assert [c["benchmark"] for c in curves] == ["faitheval"] and "falseqa" in notes[0] and "is missing" in notes[0]
     assert [p["alpha"] for p in curves[0]["points"]["hneurons"]] == [0, 0.5, 1, 1.5, 2.5, 3]
 
@@ -148,7 +149,7 @@ def test_the_rule_judge_of_answers_against_a_substring_rule():
             j.verdict for j in RuleJudge().correctness([Answer(question, r, row["ground_truth"]) for r in row["responses"]])
         ]
         counted.update(zip(row["judges"], verdicts, strict=True))
-        label = label_of(verdicts, answerable=True)
+        label = consistent_label(verdicts, answerable=True)
         refused = (
             "refused" if set(verdicts) == {REFUSED} else "some refused" if REFUSED in verdicts else "mixed or unparsed"
         )

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from hneurons import store
-from hneurons.config import Decoding, SamplingSettings
-from hneurons.engine import Transformers
+from hneurons.config.study import Decoding, SamplingSettings
+from hneurons.generation.engine import LocalEngine
+from hneurons.generation.sampling import sample_shard
 from hneurons.records import QUESTIONS, RESPONSES
-from hneurons.sampling import responses_shard
 
 SETTINGS = SamplingSettings(samples=4, decoding=Decoding(max_new_tokens=6, temperature=1.0))
 
@@ -20,7 +20,7 @@ class Shard:
     """A shard of questions of the tiny model, of which the first three are training questions."""
 
     def __init__(self, folder, llama, tokenizer):
-        self.engine = Transformers(SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"}), 200)
+        self.engine = LocalEngine(SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"}), 200)
         self.questions, self.out = folder / "questions.parquet", folder / "0000.parquet"
         rows = [
             {"question_id": f"q{i}", "question": f"Where is Lyon, {i}?", "split": "train" if i < 3 else "test"}
@@ -34,7 +34,7 @@ class Shard:
 
     def sample(self, **changes):
         made_by = {"prompting": "chat", "prompt_date": "2024-07-26", "seed": 0, **changes}
-        responses_shard(self.engine, self.questions, self.out, SETTINGS, made_by)
+        sample_shard(self.engine, self.questions, self.out, SETTINGS, made_by)
         return store.read_table(self.out, RESPONSES)
 
 

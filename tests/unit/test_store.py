@@ -20,7 +20,7 @@ def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path):
     store.write_table(path, TABLE, {"by": "test"})
     code = (
         "import os, signal, sys\nfrom hneurons import store\n"
-        "with store.whole(sys.argv[1]) as part:\n"
+        "with store.atomic_path(sys.argv[1]) as part:\n"
         "    part.write_bytes(b'half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == -signal.SIGKILL
@@ -29,7 +29,7 @@ def test_a_process_killed_while_writing_leaves_the_old_file(tmp_path):
 
 
 def test_an_exception_while_writing_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError, match="midway"), store.whole(tmp_path / "new.json") as part:
+    with pytest.raises(ValueError, match="midway"), store.atomic_path(tmp_path / "new.json") as part:
         part.write_text("{")
         raise ValueError("midway")
     assert list(tmp_path.iterdir()) == []

@@ -11,14 +11,15 @@ import pytest
 import torch
 
 from hneurons import store
-from hneurons.config import Decoding
-from hneurons.engine import Transformers
-from hneurons.judges.judge import RuleJudge
-from hneurons.probe_path import Classifier, ProbePath, set_mark
-from hneurons.prompts import chat_ids
+from hneurons.config.study import Decoding
+from hneurons.generation.engine import LocalEngine
+from hneurons.generation.prompts import chat_ids
+from hneurons.judges.rule_judge import RuleJudge
+from hneurons.neurons.scaling import scaled
+from hneurons.probe.classifiers import Classifier
+from hneurons.probe.path import ProbePath, neuron_set_mark
+from hneurons.probe.suppressed import judge_suppressed, sample_suppressed, verdicts_by_set
 from hneurons.records import QUESTIONS, SUPPRESSED, VERDICTS
-from hneurons.scaling import scaled
-from hneurons.suppressed import judge_suppressed, judged_sets, suppressed_answers
 
 GREEDY = Decoding(max_new_tokens=6, temperature=0)
 MADE_BY = {"prompting": "chat", "prompt_date": "2024-07-26", "seed": 0}
@@ -53,13 +54,13 @@ def run(tmp_path, llama, tokenizer):
         for i in range(10)
     ]
     store.write_table(tmp_path / "questions.parquet", pa.Table.from_pylist(rows, schema=QUESTIONS), {})
-    engine = Transformers(SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"}), 200)
+    engine = LocalEngine(SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"}), 200)
 
     def run(*classifiers, most=3):
         save_path(tmp_path / "path.parquet", *classifiers)
         out = tmp_path / "suppressed.parquet"
         files = tmp_path / "path.parquet", tmp_path / "questions.parquet", out
-        share = suppressed_answers(engine, *files, GREEDY, most, MADE_BY)
+        share = sample_suppressed(engine, *files, GREEDY, most, MADE_BY)
         return share, store.read_table(out, SUPPRESSED).to_pylist()
 
     return run
@@ -67,9 +68,11 @@ def run(tmp_path, llama, tokenizer):
 
 def test_each_distinct_set_answers_the_first_selection_questions(run, llama, tokenizer):
     share, rows = run(NONE, A, SAME, OTHER)
-    assert share == 1 and set_mark(A) == set_mark(SAME) != set_mark(OTHER) and set_mark(NONE) == ""
+    assert (
+        share == 1 and neuron_set_mark(A) == neuron_set_mark(SAME) != neuron_set_mark(OTHER) and neuron_set_mark(NONE) == ""
+    )
     assert [(r["neurons"], r["question_id"]) for r in rows] == [
-        (mark, q) for mark in (set_mark(A), set_mark(OTHER)) for q in ("q1", "q3", "q5")
+        (mark, q) for mark in (neuron_set_mark(A), neuron_set_mark(OTHER)) for q in ("q1", "q3", "q5")
     ]
     ids = torch.tensor([chat_ids(tokenizer, ["Where is Lyon, 3?"], datetime.date(2024, 7, 26))])
     with scaled(llama, {0: [3], 1: [5]}, 0.0):
@@ -95,6 +98,6 @@ def test_verdicts_are_by_set_and_those_of_the_untouched_model_on_the_same_questi
     untouched = [
         {"question_id": f"q{i}", "sample": 0, "verdict": "correct", "why": "", "judge": "rules"} for i in range(10)
     ]
-    found = judged_sets(questions, 3, judged, [pa.Table.from_pylist(untouched, schema=VERDICTS)])
-    assert set(found) == {"", set_mark(A), set_mark(OTHER)}
+    found = verdicts_by_set(questions, 3, judged, [pa.Table.from_pylist(untouched, schema=VERDICTS)])
+    assert set(found) == {"", neuron_set_mark(A), neuron_set_mark(OTHER)}
     assert all(list(of["question_id"]) == ["q1", "q3", "q5"] for of in found.values())

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from hneurons.config.models import load_models
+from hneurons.config.paper import load_paper
 from hneurons.errors import HNeuronsError
-from hneurons.model_config import load_models
-from hneurons.paper import load_paper
-from hneurons.tables import average_slopes_table, drift_table, table1, table1_markdown, transfer_table
+from hneurons.report.tables import average_slopes_table, drift_table, table1, table1_markdown, transfer_table
 from tests.paths import ROOT
 
 PAPER = load_paper(ROOT / "config/paper.yaml")

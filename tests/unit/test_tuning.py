@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from hneurons.config import Decoding
+from hneurons.config.models import FinetuneSource
+from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
-from hneurons.generation import generate
-from hneurons.model_config import FinetuneSource
-from hneurons.models import load_model
-from hneurons.tuning import lessons, tuned_checkpoint
+from hneurons.generation.decode import generate
+from hneurons.models.load import load_model
+from hneurons.origin.tuning import lessons, tuned_checkpoint
 from tests.tiny import tiny_model
 
 END = 2

@@ -10,26 +10,26 @@ import pytest
 import torch
 
 from hneurons import store
-from hneurons.benchmarks import BENCHMARKS
-from hneurons.benchmarks.benchmark import Draw, items_table, read_items
-from hneurons.cett import cett, regions_of
-from hneurons.config import CettSettings, Decoding, SplitSettings
-from hneurons.datasets import questions_table
+from hneurons.cett.measure import cett, token_regions
+from hneurons.config.impact import TEST_QUESTIONS
+from hneurons.config.judges import JudgesSettings
+from hneurons.config.study import CettSettings, Decoding, SplitSettings
+from hneurons.data.catalogue import questions_table
 from hneurons.errors import HNeuronsError
-from hneurons.impact_config import TEST_QUESTIONS
-from hneurons.judge_config import JudgesSettings
-from hneurons.judges.panel import Panel
-from hneurons.neurons import NeuronSet
-from hneurons.tables import utility_table
-from hneurons.utility import (
+from hneurons.impact.benchmarks import BENCHMARKS
+from hneurons.impact.benchmarks.benchmark import ItemDraw, items_table, read_items
+from hneurons.impact.utility import (
     WINDOW,
     held_out_text,
     negative_log_likelihoods,
     perplexity_table,
     scaled_cett_table,
-    windows_of,
+    text_windows,
 )
-from hneurons.utility_curves import cett_ratios, perplexity_curve
+from hneurons.impact.utility_curves import cett_ratios, perplexity_curve
+from hneurons.judges.panel import Judges
+from hneurons.neurons.neuron_set import NeuronSet
+from hneurons.report.tables import utility_table
 
 ALPHAS = [0.0, 1.0, 3.0]
 
@@ -55,11 +55,11 @@ def test_perplexity_is_that_of_the_library(llama):
 
 def test_windows_are_of_one_length_and_begin_as_any_input_does(tokenizer):
     text = "The city of Lyon is located in France. " * 200
-    windows = windows_of(tokenizer, text, 1000)
+    windows = text_windows(tokenizer, text, 1000)
     assert [len(w) for w in windows] == [WINDOW] * 3
     assert [i for w in windows for i in w] == tokenizer(text)["input_ids"][: 3 * WINDOW]
     with pytest.raises(HNeuronsError, match="the held-out text has 1 tokens"):
-        windows_of(tokenizer, "of", 1000)
+        text_windows(tokenizer, "of", 1000)
 
 
 def test_python_has_a_text_to_read(tmp_path):
@@ -81,7 +81,7 @@ def test_every_set_has_every_alpha_and_the_untouched_model_is_read_once(prepared
     curve = perplexity_curve(table, resamples=200, seed=0)
     (untouched,) = curve["untouched"]
     assert untouched["ratio"] == 1 and untouched["interval"] == (1, 1)
-    windows = windows_of(prepared.tokenizer, text, 600)
+    windows = text_windows(prepared.tokenizer, text, 600)
     with neuron_set().scale(prepared.model, 3.0):
         nll = sum(negative_log_likelihoods(prepared.model, windows, 4096)) / sum(len(w) - 1 for w in windows)
     at_3 = curve["hneurons"][1]
@@ -104,7 +104,7 @@ def test_cett_of_scaled_neurons(prepared):
     by_alpha = {a: [r["cett"] for r in table.to_pylist() if r["alpha"] == a] for a in ALPHAS}
     assert by_alpha[0.0] == [0, 0, 0]
     sequences = [
-        regions_of(r["prompt_ids"], r["response_ids"], s["token_mask"], CettSettings())
+        token_regions(r["prompt_ids"], r["response_ids"], s["token_mask"], CettSettings())
         for r, s in zip(responses, spans, strict=True)
     ]
     measured = np.mean([v[0][[0, 0, 2], [1, 7, 30]] for _, v in cett(prepared.model, sequences, 4096)], axis=0)
@@ -134,7 +134,7 @@ def test_test_questions_are_asked_as_they_were_sampled_and_judged_alike(tmp_path
     questions = questions_table("cities", slice(120), 1, SplitSettings())
     store.write_table(tmp_path / "cities.parquet", questions, {})
     decoding = Decoding(max_new_tokens=20, temperature=0.4)
-    draw = Draw(500, 1, files=(tmp_path / "cities.parquet",), decoding=decoding)
+    draw = ItemDraw(500, 1, files=(tmp_path / "cities.parquet",), decoding=decoding)
     benchmark = BENCHMARKS[TEST_QUESTIONS]
     store.write_table(tmp_path / "items.parquet", items_table(TEST_QUESTIONS, benchmark, draw), {})
     items = read_items(tmp_path / "items.parquet")
@@ -144,7 +144,7 @@ def test_test_questions_are_asked_as_they_were_sampled_and_judged_alike(tmp_path
     assert all(i.decoding == decoding and i.turns == (rows[i.item_id]["question"],) for i in items)
     item = items[0]
     facts = {**item.facts, "cut_off": [False]}
-    panel = Panel(JudgesSettings(), "test")
+    panel = Judges(JudgesSettings(), "test")
     for reply, expected in ((item.facts["aliases"][0], True), ("Atlantis", False)):
         (outcome,) = benchmark.judge([facts], [[reply]], panel)
         assert outcome.eligible and outcome.compliant == expected

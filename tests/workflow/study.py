@@ -8,13 +8,13 @@ from typing import Any
 
 import yaml
 
-from hneurons.benchmarks import BENCHMARKS
-from hneurons.benchmarks.benchmark import Draw
-from hneurons.config import Study
-from hneurons.datasets import VOCABULARIES, questions_table, vocabulary
-from hneurons.prompts import base_ids, chat_ids
+from hneurons.config.study import Study
+from hneurons.data.catalogue import VOCABULARIES, questions_table, vocabulary_of
+from hneurons.data.sources import benchmark_files, dataset_files
+from hneurons.generation.prompts import base_ids, chat_ids
+from hneurons.impact.benchmarks import BENCHMARKS
+from hneurons.impact.benchmarks.benchmark import ItemDraw
 from hneurons.seeds import seed_of
-from hneurons.sources import benchmark_files, dataset_files
 from tests.tiny import byte_level_tokenizer, learn_by_heart
 from tests.workspace import Workspace
 
@@ -53,7 +53,7 @@ def learnt_answer(question: dict[str, Any], golds: Sequence[str]) -> str:
     kind, known = question["answer_type"], seed_of(1, question["question_id"]) % 2
     if kind == "none" and known:
         return "I do not know."
-    others = [a[0] for a in vocabulary(kind).answers] if kind in VOCABULARIES else golds
+    others = [a[0] for a in vocabulary_of(kind).answers] if kind in VOCABULARIES else golds
     wrong = [a for a in others if a not in question["aliases"]]
     right = question["aliases"] and known
     return f"It is {question['aliases'][0] if right else wrong[seed_of(0, question['question_id']) % len(wrong)]}."
@@ -74,7 +74,7 @@ def tiny_study(folder: Path, config: dict[str, Any] = CONFIG, models: dict[str, 
         questions += questions_table(name, slice(d.questions), study.seed, splits, dataset_files(study, name)).to_pylist()
     said = []
     for name, b in study.impact.benchmarks.items():
-        draw = Draw(b.items, study.seed, study.splits, tuple(map(Path, benchmark_files(study, name))))
+        draw = ItemDraw(b.items, study.seed, study.splits, tuple(map(Path, benchmark_files(study, name))))
         said += [turn for item in BENCHMARKS[name].items(draw) for turn in item.turns]
     golds = sorted({q["aliases"][0] for q in questions if q["answer_type"] == "open"})
     answers = [learnt_answer(q, golds) for q in questions]

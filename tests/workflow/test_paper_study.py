@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from hneurons import store
-from hneurons.datasets.geography import known_cities
+from hneurons.data.geography import known_cities
 from hneurons.judges import llm_prompts
 from hneurons.records import RUNS, SPANS
 from tests.judge_server import JudgeServer, completion

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from hneurons.jobs import read_jobs
+from hneurons.planning.jobs import read_jobs
 from tests.paths import ROOT
 from tests.workspace import Workspace
 

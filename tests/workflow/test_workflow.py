@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from hneurons import store
-from hneurons.detection import METHODS
-from hneurons.neurons import NeuronSet
+from hneurons.detection.scores import METHODS
+from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.records import RESPONSES
 from tests.completions_server import COMMAND
 from tests.judge_server import JudgeServer, completion

@@ -1,0 +1,1 @@
+"""The figures of a study. Colours of Okabe and Ito, told apart by shape too."""
