@@ -1,4 +1,4 @@
-"""H-Neurons, from questions to Table 1, Figure 3 and Figure 4, for every model, data set, benchmark and α of a study."""
+"""H-Neurons: from questions to Table 1, Figure 3 and Figure 4, for all models, data sets, benchmarks and α of a study."""
 
 import os
 import re
@@ -13,7 +13,12 @@ from hneurons.planning.slurm import (
     stay_offline,
     wait_for_earlier_jobs,
 )
-from hneurons.config.impact import TEST_QUESTIONS, format_alpha
+from hneurons.config.impact import (
+    TEST_QUESTIONS,
+    UNTOUCHED,
+    UNTOUCHED_ALPHA,
+    format_alpha,
+)
 from hneurons.errors import HNeuronsError
 from hneurons.config.judges import TASKS
 from hneurons.config.base import SLUG
@@ -30,12 +35,13 @@ from hneurons.data.sources import (
     dataset_sources,
     text_files,
 )
+from hneurons import stages
 from hneurons.stages import VERSIONS
 from hneurons.config.setup import parse_study
 
 min_version("9.27")
 
-# `smoke` is a study of its own, whatever else the checkout is used for; its jobs must read the same file.
+# `smoke` is a separate study with its own configuration; its jobs must read the same file.
 SMOKE = "config/smoke.yaml"
 if not workflow.overwrite_configfiles:
     if workflow.is_main_process and "smoke" in sys.argv[1:]:
@@ -87,7 +93,6 @@ pathvars:
 
 
 include: "rules/common.smk"
-include: "rules/targets.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/responses.smk"
@@ -98,6 +103,7 @@ include: "rules/impact.smk"
 include: "rules/judges.smk"
 include: "rules/origin.smk"
 include: "rules/report.smk"
+include: "rules/targets.smk"
 
 
 report: "report/workflow.rst"
@@ -110,23 +116,19 @@ localrules:
 
 
 rule all:
+    """The full study: every file of every stage that it includes."""
     default_target: True
     input:
-        FRONT,
-        TABLES,
-        # Named one by one, so that a file that was deleted is made again.
-        SHARD_FILES,
-        MODEL_FILES,
-        RUN_FILES,
+        TARGETS,
 
 
 rule fetch:
-    """Everything that comes from outside, onto the shared disk: afterwards no job needs the internet, judges aside."""
+    """Download everything to the shared disk; afterwards only LLM judges need the internet."""
     input:
         FETCHED,
 
 
 rule smoke:
-    """One small model through every stage: is this cluster set up right?"""
+    """Run one small model through every stage, to check the setup of a cluster."""
     input:
         rules.all.input,

@@ -1,6 +1,6 @@
 """Find, measure and steer the neurons behind hallucination in language models.
 
-Names are loaded on first use, so that `import hneurons` costs nothing where a workflow is only being planned.
+Names are loaded on first use, so that `import hneurons` stays fast where a workflow is only planned.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
-"""The one exception whose message is meant for the user: what is wrong, where, what to do, in one line."""
+"""The exception whose message is meant for the user."""
 
 
 class HNeuronsError(Exception):
-    """Bad input or settings, told in one line. Everything else that is raised is a bug."""
+    """Bad input or settings. The message says in one line what is wrong, where, and what to do.
+
+    Any other exception is a bug.
+    """

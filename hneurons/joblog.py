@@ -1,22 +1,25 @@
-"""What a workflow job says: to the terminal and to its log file, and bad input in one line instead of a traceback."""
-
-from __future__ import annotations
+"""Output of a workflow job, to the terminal and its log file; errors of the user in one line instead of a traceback."""
 
 import io
+import logging
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
+
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hneurons import store
 from hneurons.errors import HNeuronsError
 
 
 class _Tee(io.TextIOBase):
+    """A stream that writes to several streams."""
+
     def __init__(self, *streams: TextIO) -> None:
         self._streams = streams
 
@@ -35,18 +38,31 @@ class _Tee(io.TextIOBase):
 
 @contextmanager
 def job(log: str | Path, threads: int = 1) -> Iterator[dict[str, float]]:
-    """Run a job: stderr, progress bars included, goes to the terminal and the log.
+    """Run a job whose stderr, progress bars and log messages go both to the terminal and to a log file.
 
-    threads: CPU threads for torch. Yields a place for what the job says of itself, kept beside the log as JSON: `share`, of
-    its work, that was not there already. An HNeuronsError ends the process with status 1 and its one line; any other
-    exception leaves its traceback in the log and goes on.
+    An HNeuronsError ends the process with status 1 and one line on stderr. The traceback of any other exception is written
+    to the log, and the exception is raised again.
+
+    Args:
+        log: the log file.
+        threads: CPU threads of torch.
+
+    Yields:
+        A dictionary of facts about the job, to be filled by it and then written next to the log as JSON: `share` is the
+        share of its work that was left to do.
     """
     Path(log).parent.mkdir(parents=True, exist_ok=True)
-    stderr = sys.stderr
-    # Cancelled or out of time: what a job has started is stopped, and what lies about is removed.
+    logger = logging.getLogger("hneurons")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    # When the job is cancelled or out of time, exit through the context managers that stop servers and remove files.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with open(log, "w", encoding="utf-8") as file:
-        sys.stderr = _Tee(stderr, file)
+    with (
+        open(log, "w", encoding="utf-8") as file,
+        redirect_stderr(cast(TextIO, _Tee(sys.stderr, file))),
+        # One handler, which writes messages to sys.stderr above any progress bar.
+        logging_redirect_tqdm([logger]),
+    ):
         try:
             _limit_threads(threads)
             record: dict[str, float] = {}
@@ -54,17 +70,17 @@ def job(log: str | Path, threads: int = 1) -> Iterator[dict[str, float]]:
             if record:
                 store.write_json(Path(log).with_suffix(".json"), record)
         except HNeuronsError as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            logger.error("error: %s", error)
             raise SystemExit(1) from None
         except Exception:
             traceback.print_exc(file=file)
             raise
         finally:
-            sys.stderr = stderr
+            logger.setLevel(level)
 
 
 def _limit_threads(threads: int) -> None:
-    # torch may be imported later, or was before it could read this.
+    # torch reads the variable when it is imported, which may have happened already.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)

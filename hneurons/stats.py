@@ -1,9 +1,8 @@
-"""Rates, AUROC, slopes and their intervals. 95 % throughout."""
-
-from __future__ import annotations
+"""Rates, AUROC, slopes, and their 95 % intervals."""
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,21 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 CONFIDENCE = 0.95
+# Half the width of a 95 % normal interval, in standard errors.
+CONFIDENCE_Z = 1.96
+Interval = tuple[float, float]
 
 
 def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve, ties counted half (Mann-Whitney); NaN where only one class is there."""
+    """Compute the area under the ROC curve, with ties counted half (Mann-Whitney).
+
+    Args:
+        labels: [rows], 1 is positive.
+        scores: [rows], larger is more positive.
+
+    Returns:
+        The area; NaN if the labels have only one class.
+    """
     positive = labels == 1
     n_pos, n_neg = int(positive.sum()), int((~positive).sum())
     if n_pos == 0 or n_neg == 0:
@@ -25,40 +35,78 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     return float((ranks[positive].sum() - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg))
 
 
-def wilson(successes: int, total: int) -> tuple[float, float]:
-    """Wilson interval of a proportion; (0, 1) where there is nothing to count."""
+def wilson(successes: int, total: int) -> Interval:
+    """Compute the Wilson interval of a proportion; (0, 1) if the total is 0."""
     if total == 0:
         return 0.0, 1.0
     low, high = proportion_confint(successes, total, alpha=1 - CONFIDENCE, method="wilson")
     return float(low), float(high)
 
 
-def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> dict[str, Any]:
-    """How far predicted probabilities of label 1 can be believed: in bins of equal count, what was predicted and what came.
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Examples of similar predicted probability.
 
-    Also the Brier score, and the mean difference in the bins weighted by their counts (expected calibration error).
+    Attributes:
+        n: number of examples.
+        predicted: mean predicted probability of label 1.
+        observed: share with label 1.
+        interval: Wilson interval of that share.
+    """
+
+    n: int
+    predicted: float
+    observed: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Agreement of predicted probabilities of label 1 with observed shares.
+
+    Attributes:
+        n: number of examples.
+        brier: Brier score.
+        error: expected calibration error: mean absolute difference of the bins, weighted by their counts.
+        bins: bins of equal count, by ascending probability.
+    """
+
+    n: int
+    brier: float
+    error: float
+    bins: list[ReliabilityBin]
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> Reliability:
+    """Compare predicted probabilities of label 1 with observed shares, in bins of equal count.
+
+    Args:
+        labels: [rows], 0 or 1.
+        probabilities: [rows], of label 1.
+        bins: number of bins; at most the number of rows.
     """
     order = np.array_split(np.argsort(probabilities, kind="stable"), min(bins, len(labels)))
-    rows: list[dict[str, Any]] = [
-        {
-            "n": len(part),
-            "predicted": float(probabilities[part].mean()),
-            "observed": float(labels[part].mean()),
-            "interval": wilson(int(labels[part].sum()), len(part)),
-        }
-        for part in order
+    rows = [
+        ReliabilityBin(len(y), float(p.mean()), float(y.mean()), wilson(int(y.sum()), len(y)))
+        for y, p in ((labels[part], probabilities[part]) for part in order)
     ]
-    error = sum(row["n"] * abs(row["predicted"] - row["observed"]) for row in rows) / len(labels)
-    return {"n": len(labels), "brier": float(brier_score_loss(labels, probabilities)), "error": error, "bins": rows}
+    error = sum(row.n * abs(row.predicted - row.observed) for row in rows) / len(labels)
+    return Reliability(len(labels), float(brier_score_loss(labels, probabilities)), error, rows)
 
 
 def format_interval(value: float, low: float, high: float, *, digits: int = 2, sign: str = "") -> str:
-    """A value and its interval, to read: 0.64 [0.51, 0.83]. sign: "+" writes it for positive numbers too."""
+    """Format a value with its interval, such as 0.64 [0.51, 0.83].
+
+    Args:
+        value, low, high: the numbers.
+        digits: digits after the decimal point.
+        sign: "+" to write the sign of positive numbers too.
+    """
     return f"{value:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
 
 
 def slope(x: np.ndarray, y: np.ndarray) -> float:
-    """Least-squares slope of y against x."""
+    """Compute the least-squares slope of y against x."""
     centred = x - x.mean()
     return float(centred @ (y - y.mean()) / (centred @ centred))
 
@@ -70,18 +118,19 @@ def bootstrap_interval(
     resamples: int,
     seed: int,
     groups: Sequence[str] | None = None,
-) -> tuple[float, float]:
-    """Percentile interval of a statistic over rows drawn with replacement, the same rows of every column.
+) -> Interval:
+    """Compute a bootstrap percentile interval of a statistic over rows.
 
-    columns: arrays of equal length along axis 0. groups: one name per row; rows of a group are drawn together (they share a
-    gold answer, or a request), so that rows which are alike do not count as independent. A resample in which the statistic
-    is not defined is left out.
+    Args:
+        statistic: function of the columns, restricted to the drawn rows. Resamples in which it is NaN are left out.
+        columns: arrays of equal length along axis 0, from which the same rows are drawn.
+        resamples: number of resamples.
+        seed: seed of the draws.
+        groups: a name per row; rows of a group (with the same gold answer, or the same request) are drawn together, because
+            similar rows are not independent.
     """
-
-    def one(*drawn: np.ndarray) -> np.ndarray:
-        return np.array([statistic(*drawn)])
-
-    ((low, high, _),) = bootstrap_intervals(one, columns, resamples=resamples, seed=seed, groups=groups)
+    options: dict[str, Any] = {"resamples": resamples, "seed": seed, "groups": groups}
+    ((low, high, _),) = bootstrap_intervals(lambda *drawn: np.array([statistic(*drawn)]), columns, **options)
     return low, high
 
 
@@ -93,7 +142,15 @@ def bootstrap_intervals(
     seed: int,
     groups: Sequence[str] | None = None,
 ) -> list[tuple[float, float, float]]:
-    """As bootstrap_interval, for several statistics of the same resamples: low, high and standard error of each."""
+    """Compute intervals as bootstrap_interval does, for several statistics on the same resamples.
+
+    Args:
+        statistics: function of the columns that returns the statistics [k].
+        columns, resamples, seed, groups: as in bootstrap_interval.
+
+    Returns:
+        Low, high and standard error of each statistic.
+    """
     names = np.arange(len(columns[0])) if groups is None else np.unique(np.array(groups), return_inverse=True)[1]
     members = [np.flatnonzero(names == name) for name in range(names.max() + 1)]
 
@@ -103,20 +160,37 @@ def bootstrap_intervals(
 
     options: Any = {"vectorized": False, "method": "percentile", "rng": np.random.default_rng(seed)}
     with warnings.catch_warnings():
-        # A statistic that is not defined, or the same in every resample, is no fault here.
+        # A statistic that is undefined, or equal in all resamples, is not an error here.
         warnings.simplefilter("ignore", DegenerateDataWarning)
-        found = bootstrap((np.arange(len(members)),), of_groups, n_resamples=resamples, **options).bootstrap_distribution
+        values = bootstrap((np.arange(len(members)),), of_groups, n_resamples=resamples, **options).bootstrap_distribution
     tail = 100 * (1 - CONFIDENCE) / 2
     intervals = []
-    for values in found:
-        known = values[~np.isnan(values)]
-        low, high = np.percentile(known, [tail, 100 - tail]) if len(known) else (np.nan, np.nan)
-        intervals.append((float(low), float(high), float(known.std(ddof=1)) if len(known) > 1 else np.nan))
+    for drawn in values:
+        defined = drawn[~np.isnan(drawn)]
+        low, high = np.percentile(defined, [tail, 100 - tail]) if len(defined) else (np.nan, np.nan)
+        intervals.append((float(low), float(high), float(defined.std(ddof=1)) if len(defined) > 1 else np.nan))
     return intervals
 
 
-def mcnemar_test(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
-    """McNemar's exact test of two outcomes of the same items (bool): how many changed to and fro, and p."""
+@dataclass(frozen=True)
+class McNemar:
+    """McNemar's exact test of two outcomes of the same items.
+
+    Attributes:
+        n: number of items.
+        lost: items that are true in the first outcome only.
+        gained: items that are true in the second outcome only.
+        p: two-sided p-value.
+    """
+
+    n: int
+    lost: int
+    gained: int
+    p: float
+
+
+def mcnemar_test(first: np.ndarray, second: np.ndarray) -> McNemar:
+    """Apply McNemar's exact test to two boolean outcomes [items] of the same items."""
     table = [[int((a & b).sum()) for b in (second, ~second)] for a in (first, ~first)]
     p = float(mcnemar(table, exact=True).pvalue)
-    return {"n": len(first), "lost": table[0][1], "gained": table[1][0], "p": min(1.0, p)}
+    return McNemar(len(first), table[0][1], table[1][0], min(1.0, p))

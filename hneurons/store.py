@@ -1,27 +1,30 @@
-"""Files that are either whole or absent: atomic writes, checked reads, and a journal for work in progress."""
-
-from __future__ import annotations
+"""Atomic writes, checked reads, and journals of unfinished work."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
 from hneurons.errors import HNeuronsError
+from hneurons.records import upgraded, upgraded_row
+
+_Result = TypeVar("_Result")
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its name when the block ends well and is removed when it does not."""
+    """Yield a temporary path in the same folder, renamed to `path` if the block succeeds and removed if it fails."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The ending stays: writers such as savefig choose the format by it.
+    # The suffix is kept because writers such as savefig choose the format by it.
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
@@ -33,108 +36,262 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file atomically."""
     with atomic_path(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | Path, data: Any) -> None:
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
+    """Read a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def write_result(path: str | Path, result: Any) -> None:
+    """Write a dataclass as JSON."""
+    write_json(path, asdict(result))
+
+
+def read_result(path: str | Path, kind: type[_Result]) -> _Result:
+    """Read a dataclass that write_result wrote, ignoring unknown keys.
+
+    Raises:
+        HNeuronsError: naming the first field that is missing or has the wrong type.
+    """
+    return parse_result(read_json(path), kind, str(path))
+
+
+def parse_result(data: Any, kind: type[_Result], name: str) -> _Result:
+    """Make a dataclass from parsed JSON. Raises HNeuronsError as read_result does, calling the data `name`."""
+    try:
+        return TypeAdapter(kind).validate_python(data)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(map(str, problem["loc"]))
+        raise HNeuronsError(f"{name}: field {field!r}: {problem['msg']}; delete the file to regenerate it") from None
+
+
+def read_json_lines(path: str | Path) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the value of each non-blank line of a file.
+
+    A bare NaN, which is not JSON but which pandas writes, becomes null.
+
+    Raises:
+        HNeuronsError: naming the line that is not valid JSON, or the file if it cannot be read.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            yield from parse_json_lines(file, str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise HNeuronsError(f"{path}: cannot be read: {' '.join(str(error).split())[:200]}") from None
+
+
+def parse_json_lines(lines: Iterable[str], name: str, plain: str | None = None) -> Iterator[tuple[int, Any]]:
+    """Parse lines as read_json_lines does.
+
+    Args:
+        lines: the lines.
+        name: name of their source, for errors.
+        plain: if given, a line that does not begin with "{" becomes the value of this key.
+
+    Raises:
+        HNeuronsError: naming the line that is not valid JSON.
+    """
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if text and plain is not None and not text.startswith("{"):
+            yield number, {plain: text}
+        elif text:
+            try:
+                yield number, json.loads(text, parse_constant=lambda _: None)
+            except json.JSONDecodeError as error:
+                raise HNeuronsError(f"{name}, line {number}: no valid JSON: {error}") from None
+
+
 def write_table(path: str | Path, table: pa.Table, made_by: Mapping[str, Any], **options: Any) -> None:
-    """A Parquet file whose metadata key `made_by` says, as JSON, what made it. Options go to pyarrow's writer."""
+    """Write a Parquet file atomically.
+
+    Args:
+        path: the file.
+        table: its rows.
+        made_by: what made the file, stored as JSON under the metadata key `made_by`.
+        options: further arguments of pyarrow's writer.
+    """
     metadata = {**(table.schema.metadata or {}), b"made_by": json.dumps(made_by, sort_keys=True, default=str).encode()}
     with atomic_path(path) as part:
         pq.write_table(table.replace_schema_metadata(metadata), part, **options)
 
 
 def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
-    """A Parquet file, checked against a schema.
+    """Read a Parquet file and check it against a schema.
 
-    Raises HNeuronsError naming the file and the first column that is missing or of another type.
+    Raises:
+        HNeuronsError: naming the file and the first column that is missing or has the wrong type.
     """
     try:
-        table = pq.read_table(path)
+        table = upgraded(pq.read_table(path))
     except pa.ArrowInvalid as error:
-        raise HNeuronsError(f"{path}: no Parquet file ({error})") from None
+        raise HNeuronsError(f"{path}: not a Parquet file ({error})") from None
     for field in schema or ():
         if field.name not in table.schema.names:
-            raise HNeuronsError(f"{path}: column {field.name!r} is missing; delete the file to have it made again")
-        found = table.schema.field(field.name).type
-        if found != field.type:
-            raise HNeuronsError(f"{path}: column {field.name!r} is {found}, expected {field.type}; delete the file")
+            raise HNeuronsError(f"{path}: column {field.name!r} is missing; delete the file to regenerate it")
+        actual = table.schema.field(field.name).type
+        if actual != field.type:
+            raise HNeuronsError(f"{path}: column {field.name!r} is {actual}, expected {field.type}; delete the file")
     return table
 
 
 def concat_tables(tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows of tables of one schema, one after the other."""
+    """Concatenate tables of one schema, without their metadata."""
     return pa.concat_tables([table.replace_schema_metadata() for table in tables])
 
 
-def made_by(path: str | Path) -> dict[str, Any]:
-    """What made a Parquet file: the metadata that write_table put there."""
-    metadata = pq.read_schema(path).metadata or {}
+def made_by(source: str | Path | pa.Table) -> dict[str, Any]:
+    """Read the metadata that write_table stored, of a file or of a table read from it.
+
+    Raises:
+        HNeuronsError: if it is missing.
+    """
+    metadata = (source.schema if isinstance(source, pa.Table) else pq.read_schema(source)).metadata or {}
     if b"made_by" not in metadata:
-        raise HNeuronsError(f"{path}: no 'made_by' metadata; the file was not written by hneurons")
+        raise HNeuronsError(f"{source}: no 'made_by' metadata; the file was not written by hneurons")
     result: dict[str, Any] = json.loads(metadata[b"made_by"])
     return result
 
 
-def is_up_to_date(path: str | Path, mark: str, **more: Any) -> bool:
-    """Whether a file is there and its `made_by` has this mark, and `more` facts; it is then made as new as its inputs.
+def is_up_to_date(path: str | Path, mark: str, **facts: Any) -> bool:
+    """Return whether a file exists and its `made_by` has this mark and these facts.
 
-    Otherwise the workflow would ask for it again.
+    If so, its modification time is renewed, so that the workflow does not consider it older than its inputs.
     """
     if not Path(path).exists():
         return False
-    made = made_by(path)
-    if any(made.get(name) != value for name, value in {"mark": mark, **more}.items()):
+    metadata = made_by(path)
+    if any(metadata.get(name) != value for name, value in {"mark": mark, **facts}.items()):
         return False
     Path(path).touch()
     return True
 
 
 def fingerprint(data: Any) -> str:
-    """A short hash of anything JSON can hold: equal settings give equal fingerprints."""
+    """Return a short hash of data that JSON can represent."""
     return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 class Journal:
-    """Finished rows of unfinished work, one JSON line each, so that a killed job redoes only what is missing.
+    """Finished parts of unfinished work, one line of JSON each, so that a killed job repeats only what is missing.
 
-    The first line is the fingerprint of what is being made: a journal of other settings is discarded, and so is a last
-    line that was cut short.
+    The first line is the mark, a fingerprint of the work and its settings: a journal with another mark is discarded, and
+    so is an incomplete last line.
+
+    Attributes:
+        entries: the finished parts, in the order in which they were added.
     """
 
     def __init__(self, path: str | Path, mark: str) -> None:
         self.path = Path(path)
-        self.rows: list[dict[str, Any]] = []
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = self.path.read_bytes().split(b"\n")[:-1] if self.path.exists() else []
         kept = lines if lines and lines[0] == mark.encode() else [mark.encode()]
-        self.rows = [json.loads(line) for line in kept[1:]]
+        self.entries: list[Any] = [json.loads(line) for line in kept[1:]]
         with atomic_path(self.path) as part:
             part.write_bytes(b"".join(line + b"\n" for line in kept))
         self._file = open(self.path, "ab")  # noqa: SIM115 - open until remove()
 
-    def add(self, rows: list[dict[str, Any]]) -> None:
-        """Keep rows: on disk when this returns."""
-        self.rows.extend(rows)
-        self._file.write(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows))
+    def add(self, *entries: Any) -> None:
+        """Add parts; they are on disk when this returns."""
+        self.entries += entries
+        self._file.write(b"".join(json.dumps(entry, ensure_ascii=False).encode() + b"\n" for entry in entries))
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def remove(self) -> None:
-        """The work is whole elsewhere: drop the journal."""
+        """Delete the journal, when the work is complete and stored elsewhere."""
         self._file.close()
         self.path.unlink(missing_ok=True)
+
+
+Key = tuple[Any, ...]
+
+
+class ResumableTable:
+    """A table that is made key by key, so that a job can resume where an earlier one stopped.
+
+    Rows of these keys with the same mark are taken from the existing file, or from the journal of a job that was killed.
+
+    Args:
+        path: the Parquet file.
+        schema: its columns.
+        key: the columns that make up a row's key; several rows may share a key.
+        keys: all keys of the complete file, in its order.
+        made_by: what made the file; its `mark` is the fingerprint of everything that rows depend on.
+
+    Attributes:
+        left: the keys that had no rows when the job began.
+    """
+
+    def __init__(
+        self, path: str | Path, schema: pa.Schema, key: Sequence[str], keys: Sequence[Key], made_by: Mapping[str, Any]
+    ) -> None:
+        self._path, self._schema, self._key, self._keys = Path(path), schema, key, keys
+        self._made_by = {**made_by, "rows": fingerprint(list(keys))}
+        self._rows: dict[Key, list[dict[str, Any]]] = {}
+        self._journal: Journal | None = None
+        self.left: list[Key] = []
+        journal = Path(f"{path}.journal")
+        if is_up_to_date(path, made_by["mark"], rows=self._made_by["rows"]):
+            journal.unlink(missing_ok=True)
+            return
+        self._journal = Journal(journal, made_by["mark"])
+        for entry in self._journal.entries:
+            # In journals of version 0.1 a line is one row, or a question with its responses.
+            self._keep(entry if isinstance(entry, list) else entry.get("responses", [entry]))
+        self.add(*(rows for rows in self._rows_of_file() if self._key_of(rows[0]) not in self._rows))
+        self.left = [key for key in keys if key not in self._rows]
+
+    def add(self, *groups: list[dict[str, Any]]) -> None:
+        """Add groups of rows, each with all rows of one key; they are on disk when this returns."""
+        assert self._journal is not None, "nothing is left to make"
+        self._journal.add(*groups)
+        for rows in groups:
+            self._keep(rows)
+
+    def write(self) -> None:
+        """Write the file, unless it is already up to date. The journal is kept until `close`."""
+        if self._journal is not None:
+            rows = [row for key in self._keys for row in self._rows[key]]
+            write_table(self._path, pa.Table.from_pylist(rows, schema=self._schema), self._made_by)
+
+    def close(self) -> None:
+        """Delete the journal, once the file is written."""
+        if self._journal is not None:
+            self._journal.remove()
+
+    @property
+    def share(self) -> float:
+        """Share of the keys that had no rows when the job began."""
+        return len(self.left) / len(self._keys) if self._keys else 0.0
+
+    def _key_of(self, row: Mapping[str, Any]) -> Key:
+        return tuple(row[name] for name in self._key)
+
+    def _keep(self, rows: list[dict[str, Any]]) -> None:
+        self._rows[self._key_of(rows[0])] = [upgraded_row(row) for row in rows]
+
+    def _rows_of_file(self) -> Iterable[list[dict[str, Any]]]:
+        if not self._path.exists() or made_by(self._path).get("mark") != self._made_by["mark"]:
+            return []
+        by_key: dict[Key, list[dict[str, Any]]] = {}
+        for row in read_table(self._path, self._schema).to_pylist():
+            by_key.setdefault(self._key_of(row), []).append(row)
+        return by_key.values()

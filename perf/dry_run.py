@@ -1,4 +1,4 @@
-"""How long planning the paper's sweep takes: a dry run of everything, of one merged target, and of the smallest one."""
+"""Time to plan the paper's sweep: dry runs of all targets, of one merged target, and of one model's probe."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ REPEATS = 5
 
 
 def seconds(target: list[str] | None) -> float:
+    """Time one dry run of a target; None only parses the workflow."""
     mode = ["--list-rules"] if target is None else ["--dry-run", *target]
     command = [sys.executable, "-m", "snakemake", "--config", f"sources={json.dumps({'bioasq': BIOASQ})}", *mode]
     begun = time.perf_counter()
@@ -30,12 +31,13 @@ def seconds(target: list[str] | None) -> float:
 
 
 def main() -> None:
-    found: dict[str, list[float]] = {name: [] for name in TARGETS}
-    # In turns, so that a slow minute of the machine meets all of them.
+    """Time all targets and report the medians."""
+    times: dict[str, list[float]] = {name: [] for name in TARGETS}
+    # The targets alternate, so that a slow phase of the machine affects all of them.
     for _ in tqdm(range(REPEATS), desc="dry runs"):
         for name, target in TARGETS.items():
-            found[name].append(seconds(target))
-    rows = {name: {"median_s": statistics.median(s), "of": sorted(s)} for name, s in found.items()}
+            times[name].append(seconds(target))
+    rows = {name: {"median_s": statistics.median(s), "of": sorted(s)} for name, s in times.items()}
     report("dry_run", [(name, f"{row['median_s']:6.1f} s") for name, row in rows.items()], {"targets": rows})
 
 

@@ -1,9 +1,9 @@
-"""The probe's path against scikit-learn's single C and against the bare reading of its shards: time, memory, passes.
+"""The probe's path compared with scikit-learn at a single C and with merely reading the shards: time, memory, passes.
 
-Columns are resampled from the demo's CETT shards (`make demo` first), so that they are correlated as real ones are. Each
-measurement is a process of its own; memory is the peak of its anonymous memory.
+Columns are resampled from the demo's CETT shards (run `make demo` first), so that their correlations are realistic. Each
+measurement runs in a separate process; its memory is the peak of anonymous memory.
 
-    python perf/probe.py [--largest]      # --largest: the shapes of Llama-3.3-70B too, 18.3 GB on disk
+    python perf/probe.py [--largest]      # --largest adds the shapes of Llama-3.3-70B, 18.3 GB on disk
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ROWS_PER_SHARD = 500
 
 
 def write_shards(folder: Path, rows: int, layers: int, d_ff: int) -> None:
-    """Rows and columns of the demo's training rows, drawn with replacement, each value with noise of its own."""
+    """Write rows and columns drawn with replacement from the demo's training rows, each value with independent noise."""
     source = ShardColumns(sorted(SOURCE.glob("*.parquet")))
     train = [i for i, row in enumerate(source.rows) if row["split"] == "train"]
     values = source.take(np.arange(source.p))[train].astype(np.float32)
@@ -52,26 +52,30 @@ def write_shards(folder: Path, rows: int, layers: int, d_ff: int) -> None:
     factors = np.exp(0.25 * rng.normal(size=256)).astype(np.float32)
     columns = rng.integers(0, source.p, (layers, d_ff))
     for shard, first in enumerate(tqdm(range(0, rows, ROWS_PER_SHARD), desc=f"writing {rows} x {layers * d_ff}")):
-        some = drawn[first : first + ROWS_PER_SHARD]
-        features = np.empty((len(some), layers, d_ff), dtype=np.float16)
+        chosen = drawn[first : first + ROWS_PER_SHARD]
+        features = np.empty((len(chosen), layers, d_ff), dtype=np.float16)
         for layer in range(layers):
-            noise = factors[rng.integers(0, 256, (len(some), d_ff), dtype=np.uint8)]
-            features[:, layer] = values[np.ix_(some, columns[layer])] * noise
-        who = [{**source.rows[train[i]], "question_id": f"q{first + k}"} for k, i in enumerate(some)]
-        table = shard_table(who, list(features), layers, d_ff)
+            noise = factors[rng.integers(0, 256, (len(chosen), d_ff), dtype=np.uint8)]
+            features[:, layer] = values[np.ix_(chosen, columns[layer])] * noise
+        keys = [{**source.rows[train[i]], "question_id": f"q{first + k}"} for k, i in enumerate(chosen)]
+        table = shard_table(keys, list(features), layers, d_ff)
         store.write_table(folder / f"{shard:04d}.parquet", table, {"layers": layers}, **SHARD_OPTIONS)
 
 
 def grid(columns: ShardColumns, y: np.ndarray) -> list[float]:
-    """Ten C: geometric, from the first that leaves a weight to a thousand times that, 1.0 among them."""
-    pull = (y - y.mean()).astype(np.float32)
-    steepest = max(float(np.abs(pull @ block.astype(np.float32)).max()) for _, block in columns.blocks())
+    """Return ten values of C in geometric sequence, from the smallest with a non-zero weight up to a thousand times it.
+
+    The value closest to 1.0 is replaced by 1.0.
+    """
+    residual = (y - y.mean()).astype(np.float32)
+    steepest = max(float(np.abs(residual @ block.astype(np.float32)).max()) for _, block in columns.blocks())
     Cs = np.geomspace(1.0001 / steepest, 1000 / steepest, 10)
     Cs[np.abs(np.log(Cs)).argmin()] = 1.0
     return [float(C) for C in Cs]
 
 
-def ours(shards: list[Path], Cs: list[float]) -> dict[str, Any]:
+def fit_path(shards: list[Path], Cs: list[float]) -> dict[str, Any]:
+    """Fit the path over all C, and read the shards once for comparison."""
     columns = ShardColumns(shards)
     problem = training_problem(columns, "3-vs-1")
     begun = time.perf_counter()
@@ -98,7 +102,7 @@ def ours(shards: list[Path], Cs: list[float]) -> dict[str, Any]:
 
 
 def liblinear(shards: list[Path], C: float) -> dict[str, Any]:
-    """What everyone uses: one C, with its penalised intercept, on the matrix in memory."""
+    """Fit scikit-learn's usual solver: one C, with a penalised intercept, on the matrix in memory."""
     from sklearn.linear_model import LogisticRegression
 
     columns = ShardColumns(shards)
@@ -108,38 +112,40 @@ def liblinear(shards: list[Path], C: float) -> dict[str, Any]:
         begun = time.perf_counter()
         fit = LogisticRegression(C=C, l1_ratio=1.0, solver="liblinear", max_iter=1000, random_state=0).fit(X, problem.y)
         seconds = time.perf_counter() - begun
-    found = fit.coef_[0], float(fit.intercept_[0]), C, "penalised"
-    value = objective(problem.y, problem.weight, fit.decision_function(X), *found)
+    solution = fit.coef_[0], float(fit.intercept_[0]), C, "penalised"
+    value = objective(problem.y, problem.weight, fit.decision_function(X), *solution)
     return {"seconds": seconds, "peak_gb": peak.gb, "objective": value}
 
 
-def ours_penalised(shards: list[Path], C: float) -> dict[str, Any]:
-    """The same problem as liblinear's."""
+def penalised(shards: list[Path], C: float) -> dict[str, Any]:
+    """Fit the same problem as liblinear with hneurons."""
     columns = ShardColumns(shards)
     begun = time.perf_counter()
-    fit = fit_l1_path(columns, [training_problem(columns, "3-vs-1")], [C], intercept="penalised", threads=THREADS).fits[0][
-        0
-    ]
+    paths = fit_l1_path(columns, [training_problem(columns, "3-vs-1")], [C], intercept="penalised", threads=THREADS)
+    fit = paths.fits[0][0]
     return {"seconds": time.perf_counter() - begun, "objective": fit.objective, "gap": fit.gap}
 
 
 def measured(kind: str, folder: Path, *arguments: str) -> dict[str, Any]:
+    """Run a measurement in a separate process."""
     return own_process(__file__, "--measure", kind, str(folder), *arguments)
 
 
 def measure(kind: str, folder: str, *arguments: str) -> None:
+    """Run a measurement in this process, and print it as JSON."""
     shards = sorted(Path(folder).glob("*.parquet"))
     if kind == "grid":
         columns = ShardColumns(shards)
-        found: Any = {"C": grid(columns, training_problem(columns, "3-vs-1").y)}
+        result: Any = {"C": grid(columns, training_problem(columns, "3-vs-1").y)}
     elif kind == "path":
-        found = ours(shards, json.loads(arguments[0]))
+        result = fit_path(shards, json.loads(arguments[0]))
     else:
-        found = {"liblinear": liblinear, "penalised": ours_penalised}[kind](shards, float(arguments[0]))
-    print(json.dumps(found))
+        result = {"liblinear": liblinear, "penalised": penalised}[kind](shards, float(arguments[0]))
+    print(json.dumps(result))
 
 
 def picture(rows: dict[str, dict[str, Any]], path: Path) -> None:
+    """Plot time and memory against the number of columns."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -160,29 +166,30 @@ def picture(rows: dict[str, dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
+    """Measure all shapes, and plot and report the results."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--largest", action="store_true")
     largest = parser.parse_args().largest
     if not SOURCE.is_dir():
-        sys.exit(f"error: {SOURCE} is not there: its columns are resampled, so run `make demo` first")
-    found: dict[str, dict[str, Any]] = {}
+        sys.exit(f"error: {SOURCE} does not exist; its columns are resampled, so run `make demo` first")
+    results: dict[str, dict[str, Any]] = {}
     reference: dict[str, Any] = {}
     for name, (rows, layers, d_ff) in {**SHAPES, **(LARGEST if largest else {})}.items():
         folder = OUT / "shards"
         shutil.rmtree(folder, ignore_errors=True)
         write_shards(folder, rows, layers, d_ff)
         Cs = measured("grid", folder)["C"]
-        found[name] = {"rows": rows, "columns": layers * d_ff, "C": Cs, **measured("path", folder, json.dumps(Cs))}
-        print(f"{name}: {json.dumps({k: v for k, v in found[name].items() if k not in ('C', 'objective')})}", flush=True)
+        results[name] = {"rows": rows, "columns": layers * d_ff, "C": Cs, **measured("path", folder, json.dumps(Cs))}
+        print(f"{name}: {json.dumps({k: v for k, v in results[name].items() if k not in ('C', 'objective')})}", flush=True)
         if (rows, layers, d_ff) == REFERENCE:
             reference = {kind: measured(kind, folder, "1.0") for kind in ("liblinear", "penalised")}
             print(f"one C = 1.0, penalised intercept: {json.dumps(reference)}", flush=True)
         shutil.rmtree(folder)
-    gemma, single = found["Gemma-3-4B, 4,000 rows"], reference["liblinear"]["seconds"]
+    gemma, single = results["Gemma-3-4B, 4,000 rows"], reference["liblinear"]["seconds"]
     ratio = gemma["seconds"] / (single * gemma["columns"] / (REFERENCE[1] * REFERENCE[2]))
     print(f"ten C at 4,000 x 348,160 take {ratio:.3f} of liblinear's single C scaled by columns")
-    store.write_json(OUT / "probe.json", {"machine": machine(), "shapes": found, "one_C": reference, "ratio": ratio})
-    picture(found, OUT / "probe.png")
+    store.write_json(OUT / "probe.json", {"machine": machine(), "shapes": results, "one_C": reference, "ratio": ratio})
+    picture(results, OUT / "probe.png")
 
 
 if __name__ == "__main__":

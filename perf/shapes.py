@@ -1,4 +1,4 @@
-"""Models to measure on: the demo's, or random weights in the shape of a large one."""
+"""Models to measure: the demo's, or random weights in the shape of a large model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ SHAPES = {"llama-3.1-8b": (LlamaConfig, LLAMA_8B), "gemma-3-4b": (Gemma3TextConf
 
 
 def random_model(shape: str, layers: int | None = None) -> Any:
-    """Random bf16 weights in the shape of a model, on the GPU if there is one; layers: fewer than it has."""
+    """Make random bfloat16 weights in the shape of a model, on the GPU if one exists.
+
+    Args:
+        shape: a key of SHAPES.
+        layers: number of layers; None takes the model's.
+    """
     kind, sizes = SHAPES[shape]
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
@@ -42,19 +47,20 @@ def random_model(shape: str, layers: int | None = None) -> Any:
 
 
 def demo_model() -> PreparedModel:
+    """Return the demo's model, which must be prepared."""
     if not MODEL.is_file():
-        sys.exit(f"error: {MODEL} is not there; run `make perf`, which prepares it")
+        sys.exit(f"error: {MODEL} does not exist; run `make perf`, which prepares it")
     return PreparedModel(MODEL)
 
 
 def questions(prepared: PreparedModel, count: int) -> list[list[int]]:
-    """The demo's questions as its model reads them."""
+    """Return token ids of the demo's questions, with the chat template."""
     date = datetime.date(2024, 7, 26)
     cities = [city.name for city in known_cities()[:count]]
     return [chat_ids(prepared.tokenizer, [f"In which country is the city of {city}?"], date) for city in cities]
 
 
 def templated(count: int) -> list[list[int]]:
-    """Random questions after the same 35 tokens, as many as the system prompt and template of Llama 3 have."""
+    """Return random questions after the same 35 tokens, the length of Llama 3's system prompt and template."""
     rng = np.random.default_rng(0)
     return [[*range(3, 38), *rng.integers(3, 30_000, n).tolist()] for n in rng.integers(15, 45, count)]

@@ -1,4 +1,4 @@
-"""What the measurements share: ways of doing one thing in turns, the machine, the demo's model, peak memory, a table."""
+"""Shared by the measurements: alternating timing, facts of the machine, the demo's model, peak memory, and reports."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ THREADS = os.cpu_count() or 1
 
 
 def machine() -> dict[str, Any]:
+    """Describe the machine and, once loaded, torch and transformers."""
     facts: dict[str, Any] = {"cores": os.cpu_count(), "python": platform.python_version(), "machine": platform.platform()}
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
         if line.startswith("model name"):
@@ -34,11 +35,18 @@ def machine() -> dict[str, Any]:
 
 
 def in_turns(ways: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every way, so many times each, in turns: a slow minute of the machine meets all of them. One more turn
-    before them is not counted."""
+    """Time several methods, alternating between them so that a slow phase of the machine affects all of them.
+
+    Args:
+        ways: functions by name.
+        repeats: number of measurements of each, after one warm-up that is not counted.
+
+    Returns:
+        Seconds of each measurement, by name.
+    """
     import torch
 
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(repeats + 1):
         for name, way in ways.items():
             begun = time.perf_counter()
@@ -46,18 +54,22 @@ def in_turns(ways: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, l
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if turn:
-                found[name].append(time.perf_counter() - begun)
-    return found
+                times[name].append(time.perf_counter() - begun)
+    return times
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> dict[str, float]:
-    """Median over the turns of above / below, and the smallest and largest."""
+    """Return median, smallest and largest of above / below, over the repeats."""
     each = [a / b for a, b in zip(above, below, strict=True)]
     return {"median": statistics.median(each), "least": min(each), "most": max(each)}
 
 
 class Peak:
-    """The peak of memory within the block, in GB: of the GPU if there is one, else this process's anonymous memory."""
+    """Peak memory within a block: of the GPU if one exists, else anonymous memory of this process.
+
+    Attributes:
+        gb: the peak, in GB.
+    """
 
     def __enter__(self) -> Peak:
         self.gb, self._done = 0.0, threading.Event()
@@ -81,6 +93,7 @@ class Peak:
 
 
 def anonymous_gb() -> float:
+    """Return the memory in use, in GB: of the GPU if one exists, else anonymous memory of this process."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return float(torch.cuda.memory_allocated() / 1e9)
@@ -89,19 +102,20 @@ def anonymous_gb() -> float:
 
 
 def own_process(script: str, *arguments: str) -> dict[str, Any]:
-    """What a script prints as JSON, run with these arguments in a process of its own."""
+    """Run a script with arguments in a separate process, and return the JSON that it prints."""
     command = [sys.executable, script, *arguments]
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    return found
+    result: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return result
 
 
-def report(name: str, lines: Sequence[tuple[str, str]], found: Mapping[str, Any]) -> None:
-    """Print the table and keep everything in results/perf/{name}.json."""
-    width = max(len(what) for what, _ in lines)
-    for what, value in lines:
-        print(f"{what:<{width}}  {value}")
-    store.write_json(OUT / f"{name}.json", {"machine": machine(), **found})
+def report(name: str, lines: Sequence[tuple[str, str]], results: Mapping[str, Any]) -> None:
+    """Print a table of labels and values, and write all results to results/perf/{name}.json."""
+    width = max(len(label) for label, _ in lines)
+    for label, value in lines:
+        print(f"{label:<{width}}  {value}")
+    store.write_json(OUT / f"{name}.json", {"machine": machine(), **results})
 
 
-def of(found: Mapping[str, float]) -> str:
-    return f"{found['median']:.2f} [{found['least']:.2f}, {found['most']:.2f}]"
+def format_ratio(result: Mapping[str, float]) -> str:
+    """Format a result of `ratio`."""
+    return f"{result['median']:.2f} [{result['least']:.2f}, {result['most']:.2f}]"

@@ -1,24 +1,23 @@
-"""CETT features of the examples, shard by shard."""
+"""CETT features of the examples, one file per shard."""
 
 
 rule cett:
+    """Measure the CETT features of a shard's examples (GPU)."""
     input:
         examples="<study>/{model}/examples/{dataset}.parquet",
         responses="<study>/{model}/responses/{dataset}/{shard}.parquet",
         spans="<study>/{model}/spans/{dataset}/{shard}.parquet",
         model="<study>/{model}/checkpoint/manifest.json",
     output:
-        # What is there of the same responses is kept: a job measures the examples that came new.
+        # Rows of unchanged responses are kept, so a job measures new examples only.
         update("<study>/{model}/cett/{dataset}/{shard}.parquet"),
     log:
         "<logs>/{model}/cett/{dataset}/{shard}.log",
     benchmark:
         "<timings>/{model}/cett/{dataset}/{shard}.tsv"
-    conda:
-        ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
-        **needs("cett"),
+        **needs(estimates.cett_work),
     params:
         **settings("cett"),
         stage=VERSIONS["cett"],

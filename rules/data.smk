@@ -1,4 +1,4 @@
-"""Published files, questions and benchmark items: made once, for all models."""
+"""Published files, questions and benchmark items, which all models share."""
 
 
 localrules:
@@ -8,23 +8,48 @@ localrules:
     items,
 
 
+def source_at(wildcards):
+    """Source of a published file, as a param: a repository at a commit, or null for a plain file."""
+    hub = pinned_hub_file(STUDY, wildcards.source)
+    return hub.model_dump(mode="json") if hub else None
+
+
+def rows_of(wildcards):
+    """First and last row of a shard's questions; the last shard may be shorter."""
+    rows = STUDY.shard_rows(wildcards.shard)
+    return [rows.start, min(rows.stop, STUDY.dataset(wildcards.dataset).questions)]
+
+
+def item_files(wildcards):
+    """Input of a benchmark's items: published files, or the questions of the in-domain set."""
+    if wildcards.benchmark == TEST_QUESTIONS:
+        return [f"<study>/questions/{IN_DOMAIN}.parquet"]
+    return benchmark_files(STUDY, wildcards.benchmark)
+
+
+def decoding_of_items(wildcards):
+    """Decoding of the test questions, as in sampling; null for benchmarks, whose items set their own decoding."""
+    if wildcards.benchmark == TEST_QUESTIONS:
+        return settings("sampling")["sampling"]["decoding"]
+    return None
+
+
 rule fetch_source:
+    """Download one published file, pinned by commit or checksum."""
     output:
         "results/sources/{source}-{mark}.{ending}",
     log:
         "logs/sources/{source}-{mark}.{ending}.log",
     benchmark:
         "results/sources/{source}-{mark}.{ending}.tsv"
-    conda:
-        ENVIRONMENT
     params:
-        hub=source_named,
+        hub=source_at,
     script:
         "../workflow_scripts/fetch_source.py"
 
 
-# Shard by shard, so that more questions make new shards and leave the others as they are.
 rule questions:
+    """Write a shard of a data set's questions; additional questions leave full shards unchanged."""
     input:
         published=lambda wildcards: dataset_files(STUDY, wildcards.dataset),
     output:
@@ -33,18 +58,17 @@ rule questions:
         "<logs>/questions/{dataset}/{shard}.log",
     benchmark:
         "<timings>/questions/{dataset}/{shard}.tsv"
-    conda:
-        ENVIRONMENT
     resources:
-        **modest(4000, 10),  # the word lists that NonExist names are checked against
+        **modest(4000, 10),  # word lists for checking NonExist names
     params:
-        asked=asked,
+        asked=identity_of_questions,
         rows=rows_of,
     script:
         "../workflow_scripts/questions.py"
 
 
 rule question_set:
+    """Collect all questions of a data set in one file."""
     input:
         lambda wildcards: shards(
             "<study>/questions/{dataset}/{shard}.parquet", wildcards.dataset
@@ -55,8 +79,6 @@ rule question_set:
         "<logs>/questions/{dataset}.log",
     benchmark:
         "<timings>/questions/{dataset}.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(2000, 10),
     params:
@@ -66,16 +88,15 @@ rule question_set:
 
 
 rule items:
+    """Draw the items of a benchmark, by the seed."""
     input:
-        published=items_from,
+        published=item_files,
     output:
         "<study>/benchmarks/{benchmark}.parquet",
     log:
         "<logs>/items/{benchmark}.log",
     benchmark:
         "<timings>/items/{benchmark}.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(2000, 10),
     params:

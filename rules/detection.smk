@@ -1,19 +1,27 @@
-"""Table 1: the probe against its baselines on every data set."""
+"""Table 1: the probe compared with its baselines on every data set."""
 
 
 localrules:
     table1,
 
 
+def faithful_side(wildcards):
+    """In-domain CETT shards, if a nonexist set takes its faithful examples from there."""
+    if STUDY.datasets[wildcards.dataset].faithful == "correct_answers":
+        return shards("<study>/{model}/cett/{dataset}/{shard}.parquet", IN_DOMAIN)
+    return []
+
+
 rule detection:
+    """Score the test answers of a data set with the probe and its baselines."""
     input:
         cett=lambda wildcards: shards(
             "<study>/{model}/cett/{dataset}/{shard}.parquet", wildcards.dataset
         ),
-        faithful=faithful_side("<study>/{model}/cett/{dataset}/{shard}.parquet"),
+        faithful=faithful_side,
         counts="<study>/{model}/examples/{dataset}.json",
         classifiers="<study>/{model}/probe/classifiers.parquet",
-        # What the baselines see, of the scored set and of the in-domain set that they are trained on.
+        # Inputs of the baselines, for the scored set and for the in-domain set that they are trained on.
         questions=lambda wildcards: expand(
             "<study>/questions/{d}.parquet", d=sorted({wildcards.dataset, IN_DOMAIN})
         ),
@@ -42,22 +50,19 @@ rule detection:
         "<timings>/{model}/detection/{dataset}.tsv"
     group:
         "scores-{model}"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(4000, 60),
     params:
         **settings("seed", "probe"),
         stage=VERSIONS["detection"],
-        dataset=lambda wildcards: STUDY.datasets[wildcards.dataset].model_dump(
-            mode="json"
-        ),
+        dataset=settings_of_dataset,
         in_domain=IN_DOMAIN,
     script:
         "../workflow_scripts/detection.py"
 
 
 rule folds:
+    """Score the training answers with the probe and its baselines, in folds by gold answer."""
     input:
         cett=shards("<study>/{model}/cett/{dataset}/{shard}.parquet", IN_DOMAIN),
         classifiers="<study>/{model}/probe/classifiers.parquet",
@@ -74,8 +79,6 @@ rule folds:
         "<logs>/{model}/folds.log",
     benchmark:
         "<timings>/{model}/folds.tsv"
-    conda:
-        ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
         **probing(240),
@@ -88,6 +91,7 @@ rule folds:
 
 
 rule table1:
+    """Write Table 1: the probe compared with its baselines on every data set."""
     input:
         detections=expand(
             "<study>/{model}/detection/{dataset}.json",
@@ -103,7 +107,6 @@ rule table1:
             caption="../report/table1.rst",
             category="Table 1: detection",
         ),
-        markdown="<study>/tables/table1.md",
         png=report(
             "<study>/figures/table1.png",
             caption="../report/table1.rst",
@@ -114,8 +117,6 @@ rule table1:
         "<logs>/table1.log",
     benchmark:
         "<timings>/table1.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(2000, 10),
     params:

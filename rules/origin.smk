@@ -1,4 +1,4 @@
-"""Figure 4: the probe, unchanged, on the answers of a model's partner, and the drift of its weights (METHOD.md §3)."""
+"""Figure 4: the unchanged probe on the answers of a model's partner, and the drift of the weights."""
 
 
 localrules:
@@ -6,9 +6,21 @@ localrules:
     figure4,
 
 
+def of_partner(wildcards, pattern):
+    """Files of a model's partner, for all shards of the data set."""
+    files = expand(
+        pattern,
+        model=SETUP.partners[wildcards.model],
+        dataset=wildcards.dataset,
+        shard=STUDY.shards(wildcards.dataset),
+    )
+    return sorted(set(files))
+
+
 rule transfer:
+    """Score the answers of a model's partner with the unchanged probe."""
     input:
-        # Of the partner: what is scored.
+        # The partner's answers, which are scored.
         cett=lambda wildcards: of_partner(
             wildcards, "<study>/{model}/cett/{dataset}/{shard}.parquet"
         ),
@@ -25,7 +37,7 @@ rule transfer:
             wildcards, "<study>/{model}/examples/{dataset}.json"
         ),
         questions="<study>/questions/{dataset}.parquet",
-        # Of the model itself: its probe, and what its baselines are trained on.
+        # The model's own probe, and the training data of its baselines.
         classifiers="<study>/{model}/probe/classifiers.parquet",
         trained_questions=f"<study>/questions/{IN_DOMAIN}.parquet",
         trained_examples=f"<study>/{{model}}/examples/{IN_DOMAIN}.parquet",
@@ -43,8 +55,6 @@ rule transfer:
         "<timings>/{model}/origin/transfer/{dataset}.tsv"
     group:
         "transfer-{model}"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(4000, 60),
     params:
@@ -58,11 +68,12 @@ rule transfer:
 
 
 rule transfer_table:
+    """Write the transfer of all models as a table."""
     input:
-        found=[
+        transfers=[
             f"<study>/{model}/origin/transfer/{dataset}.json"
             for model, partner in SETUP.partners.items()
-            for dataset in SETS_OF[partner]
+            for dataset in DATASETS_OF[partner]
         ],
         paper=PAPER,
     output:
@@ -71,8 +82,6 @@ rule transfer_table:
         "<logs>/transfer_table.log",
     benchmark:
         "<timings>/transfer_table.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(2000, 10),
     params:
@@ -82,6 +91,7 @@ rule transfer_table:
 
 
 rule drift:
+    """Measure how far tuning moved each neuron's weights, from the checkpoints on disk."""
     input:
         partner=lambda wildcards: f"<study>/{SETUP.partners[wildcards.model]}/checkpoint/manifest.json",
         model="<study>/{model}/checkpoint/manifest.json",
@@ -93,11 +103,9 @@ rule drift:
         "<logs>/{model}/origin/drift.log",
     benchmark:
         "<timings>/{model}/origin/drift.tsv"
-    conda:
-        ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
-        **modest(4000, 120),  # blocks of two tensors, whatever the model
+        **modest(4000, 120),  # blocks of two tensors, for a model of any size
     params:
         **settings("seed"),
         stage=VERSIONS["drift"],
@@ -108,6 +116,7 @@ rule drift:
 
 
 rule figure4:
+    """Draw Figure 4: transfer and drift."""
     input:
         transfer="<study>/tables/transfer.csv",
         drift=expand("<study>/{model}/origin/drift.json", model=SETUP.partners),
@@ -128,8 +137,6 @@ rule figure4:
         "<logs>/figure4.log",
     benchmark:
         "<timings>/figure4.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(2000, 10),
     params:

@@ -1,4 +1,4 @@
-"""The probe along its C path, the choice of C, and the random neurons fitted beside it."""
+"""The probe at every C, the choice of C, and the random neurons fitted as its baseline."""
 
 
 localrules:
@@ -10,6 +10,7 @@ FITTED = ("C", "penalty", "labels", "intercept")
 
 
 rule probe_path:
+    """Fit the probe at every C of the grid, on all neurons, with resamples for stability."""
     input:
         cett=shards("<study>/{model}/cett/{dataset}/{shard}.parquet", IN_DOMAIN),
     output:
@@ -18,21 +19,20 @@ rule probe_path:
         "<logs>/{model}/probe_path.log",
     benchmark:
         "<timings>/{model}/probe_path.tsv"
-    conda:
-        ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
         **probing(480),
     params:
         **settings("seed"),
-        **of_probe(*FITTED, "resamples"),
+        **probe_settings(*FITTED, "resamples"),
         stage=VERSIONS["probe"],
     script:
         "../workflow_scripts/probe_path.py"
 
 
-# One job for all C: the model is loaded once, and neurons that several C share are suppressed once.
+# One job for all C: the model is loaded once, and a set of neurons that several C share is suppressed once.
 rule suppressed:
+    """Answer held-out questions with the H-Neurons of each C at α = 0 (GPU)."""
     input:
         path="<study>/{model}/probe/path.parquet",
         questions=f"<study>/questions/{IN_DOMAIN}.parquet",
@@ -43,11 +43,9 @@ rule suppressed:
         "<logs>/{model}/suppressed.log",
     benchmark:
         "<timings>/{model}/suppressed.tsv"
-    conda:
-        ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
-        **needs("suppressed"),
+        **needs(estimates.suppressed_work),
     params:
         **settings("seed", "prompt_date"),
         decoding=settings("sampling")["sampling"]["decoding"],
@@ -59,6 +57,7 @@ rule suppressed:
 
 
 rule judge_suppressed:
+    """Judge the answers of the suppressed model."""
     input:
         answers="<study>/{model}/probe/suppressed.parquet",
         questions=f"<study>/questions/{IN_DOMAIN}.parquet",
@@ -68,8 +67,6 @@ rule judge_suppressed:
         "<logs>/{model}/judge_suppressed.log",
     benchmark:
         "<timings>/{model}/judge_suppressed.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(4000, 240),  # an LLM judge at its rate limit
     params:
@@ -81,17 +78,20 @@ rule judge_suppressed:
 
 
 rule probe:
+    """Choose C, select its neurons with positive weights as H-Neurons, and fit random neurons as baselines."""
     input:
         cett=shards("<study>/{model}/cett/{dataset}/{shard}.parquet", IN_DOMAIN),
         path="<study>/{model}/probe/path.parquet",
         model="<study>/{model}/checkpoint/manifest.json",
         questions=f"<study>/questions/{IN_DOMAIN}.parquet",
         suppressed=(
-            "<study>/{model}/probe/suppressed-verdicts.parquet" if SUPPRESSED else []
+            "<study>/{model}/probe/suppressed-verdicts.parquet"
+            if "suppressed" not in LEFT_OUT
+            else []
         ),
         untouched=(
             shards("<study>/{model}/verdicts/{dataset}/{shard}.parquet", IN_DOMAIN)
-            if SUPPRESSED
+            if "suppressed" not in LEFT_OUT
             else []
         ),
     output:
@@ -103,20 +103,19 @@ rule probe:
         "<logs>/{model}/probe.log",
     benchmark:
         "<timings>/{model}/probe.tsv"
-    conda:
-        ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
         **probing(240),
     params:
         **settings("seed"),
-        **of_probe(*FITTED, "suppressed_questions", "random_seeds"),
+        **probe_settings(*FITTED, "suppressed_questions", "random_seeds"),
         stage=VERSIONS["probe"],
     script:
         "../workflow_scripts/probe.py"
 
 
 rule choice:
+    """Write the choice of C as a table and a figure."""
     input:
         choices=expand("<study>/{model}/probe/choice.csv", model=STUDY.models),
     output:
@@ -135,8 +134,6 @@ rule choice:
         "<logs>/choice.log",
     benchmark:
         "<timings>/choice.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(2000, 10),
     params:

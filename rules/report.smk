@@ -1,4 +1,4 @@
-"""What others see: each model's neurons as a set to publish, where they sit, and the study's front page."""
+"""Outputs to share: each model's neurons as a published set, a figure of them, and the study's front page."""
 
 
 localrules:
@@ -8,6 +8,7 @@ localrules:
 
 
 rule publish:
+    """Write the neurons with their results and card as a folder to publish."""
     input:
         neurons="<study>/{model}/probe/neurons.parquet",
         manifest="<study>/{model}/checkpoint/manifest.json",
@@ -28,8 +29,6 @@ rule publish:
         "<logs>/{model}/publish.log",
     benchmark:
         "<timings>/{model}/publish.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(2000, 10),
     params:
@@ -40,6 +39,7 @@ rule publish:
 
 
 rule neurons_figure:
+    """Draw the layers of the H-Neurons, their stability, and the calibration of the probe."""
     input:
         expand("<study>/{model}/published/neurons.parquet", model=STUDY.models),
     output:
@@ -53,8 +53,6 @@ rule neurons_figure:
         "<logs>/neurons_figure.log",
     benchmark:
         "<timings>/neurons_figure.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(2000, 10),
     params:
@@ -63,10 +61,22 @@ rule neurons_figure:
         "../workflow_scripts/neurons_figure.py"
 
 
+def results_of_study(ending):
+    """Files with this ending from all rules that make tables and figures, for the front page."""
+    made = [
+        name
+        for name in stages.STAGES["figures"].rules
+        if WITH_PROBE and name not in ("front", *LEFT_OUT)
+    ]
+    files = [str(path) for name in made for path in getattr(rules, name).output]
+    return [path for path in files if path.endswith(ending)]
+
+
 rule front:
+    """Write the study's front page: questions and answers, with control and interval."""
     input:
-        tables=[path for path in TABLES if path.endswith(".csv")],
-        figures=[path for path in TABLES if path.endswith(".svg")],
+        tables=results_of_study(".csv"),
+        figures=results_of_study(".svg"),
         published=expand(
             "<study>/{model}/published/neurons.parquet", model=STUDY.models
         ),
@@ -85,18 +95,16 @@ rule front:
             caption="../report/front.rst",
             category="Front page",
         ),
-        # The same within the workflow's report, which opens with it.
+        # The same page for the workflow's report, which opens with it.
         frame="<study>/front.iframe.html",
     log:
         "<logs>/front.log",
     benchmark:
         "<timings>/front.tsv"
-    conda:
-        ENVIRONMENT
     resources:
         **modest(2000, 10),
     params:
-        # Where and how a study runs changes no page of it.
+        # Settings of where and how a study runs do not affect the page.
         study=STUDY.model_dump(
             mode="json", exclude={"runtime", "estimates", "cluster_file", "mirror"}
         ),

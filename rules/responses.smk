@@ -1,7 +1,8 @@
-"""Samples of every question: on GPUs, without the internet."""
+"""Responses to every question, sampled on GPUs without internet access."""
 
 
 rule responses:
+    """Sample the responses to a shard of questions (GPU)."""
     input:
         questions="<study>/questions/{dataset}/{shard}.parquet",
         model="<study>/{model}/checkpoint/manifest.json",
@@ -11,15 +12,13 @@ rule responses:
         "<logs>/{model}/responses/{dataset}/{shard}.log",
     benchmark:
         "<timings>/{model}/responses/{dataset}/{shard}.tsv"
-    conda:
-        ENVIRONMENT
     threads: STUDY.runtime.threads
     resources:
-        **needs("responses"),
+        **needs(estimates.sampling_work),
     params:
         **settings("seed", "sampling", "prompt_date"),
         stage=generated("responses"),
-        asked=asked,
+        asked=identity_of_questions,
         prompting=prompting,
     script:
         "../workflow_scripts/responses.py"

@@ -69,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
                 "index": i,
                 "text": self.tokenizer.decode(r.token_ids, skip_special_tokens=True),
                 "token_ids": r.token_ids,
-                "finish_reason": r.finish_reason,
+                "finish_reason": "length" if r.truncated else "stop",
                 "logprobs": {"token_logprobs": r.logprobs},
             }
             for i, r in enumerate(found)

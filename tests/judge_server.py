@@ -28,7 +28,7 @@ class JudgeServer:
 
     def __init__(self, behave: Callable[..., dict[str, Any] | str]) -> None:
         self.behave = behave
-        self.first_prompt: Counter[str] = Counter()
+        self.asked: Counter[str] = Counter()
         self.requests: list[dict[str, Any]] = []
         self._lock = threading.Lock()
         server = self

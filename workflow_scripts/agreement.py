@@ -5,7 +5,7 @@ from hneurons.judges.panel import Judges
 
 with job(snakemake.log[0]):
     params, task = snakemake.params, snakemake.wildcards.task
-    asked = read_agreement_inputs(task, snakemake.input)
-    panel = Judges.from_config(snakemake.config)
-    found = compare_judges(task, asked, panel, params.sample, resamples=params.bootstrap, seed=params.seed)
-    store.write_json(snakemake.output[0], {"model": snakemake.wildcards.model, **found})
+    inputs, judges = read_agreement_inputs(task, snakemake.input), Judges.from_config(snakemake.config)
+    options = {"resamples": params.bootstrap, "seed": params.seed}
+    agreement = compare_judges(snakemake.wildcards.model, task, inputs, judges, params.sample, **options)
+    store.write_result(snakemake.output[0], agreement)

@@ -5,27 +5,23 @@ from hneurons.joblog import job
 from hneurons.probe.classifiers import read_classifiers
 
 with job(snakemake.log[0]):
-    given, params, dataset = snakemake.input, snakemake.params, snakemake.wildcards.dataset
+    inputs, params, dataset = snakemake.input, snakemake.params, snakemake.wildcards.dataset
     scored, trained = (
-        read_example_frame(name, given.questions, given.examples, given.responses, given.spans)
+        read_example_frame(name, inputs.questions, inputs.examples, inputs.responses, inputs.spans)
         for name in (dataset, params.in_domain)
     )
-    found = score_dataset(
+    counts = store.read_json(inputs.counts)
+    scores = score_dataset(
         scored,
         trained,
-        params.in_domain,
         params.dataset["faithful"] if params.dataset["role"] == "nonexist" else "",
-        read_classifiers(given.classifiers),
-        [*given.cett, *given.faithful],
+        read_classifiers(inputs.classifiers),
+        [*inputs.cett, *inputs.faithful],
         ProbeSettings(**params.probe),
         params.seed,
+        in_domain=params.in_domain,
+        model=snakemake.wildcards.model,
+        dataset=dataset,
+        **{key: counts[key] for key in ("judge", "extractor", "verdicts")},
     )
-    counts = store.read_json(given.counts)
-    head = {
-        "model": snakemake.wildcards.model,
-        "dataset": dataset,
-        "judge": counts["judge"],
-        "extractor": counts["extractor"],
-        "verdicts": counts["verdicts"],
-    }
-    store.write_json(snakemake.output[0], {**head, **found})
+    store.write_result(snakemake.output[0], scores)

@@ -1,16 +1,9 @@
 from hneurons import store
-from hneurons.impact.curves import make_curve, read_runs
+from hneurons.impact.run_files import read_curve
 from hneurons.joblog import job
-from hneurons.records import RUNS
 
 with job(snakemake.log[0]):
-    given, params = snakemake.input, snakemake.params
-    untouched = store.read_table(given.untouched, RUNS)
-    scaled = read_runs(given.scaled)
-    found = make_curve(untouched, scaled, alphas=params.alphas, resamples=params.bootstrap, seed=params.seed)
-    head = {
-        "model": snakemake.wildcards.model,
-        "benchmark": snakemake.wildcards.benchmark,
-        "judge": store.made_by(given.untouched)["judge"],
-    }
-    store.write_json(snakemake.output[0], {**head, **found})
+    inputs, params, wildcards = snakemake.input, snakemake.params, snakemake.wildcards
+    options = {"alphas": params.alphas, "resamples": params.bootstrap, "seed": params.seed}
+    curve = read_curve(wildcards.model, wildcards.benchmark, [inputs.untouched, *inputs.scaled], **options)
+    store.write_result(snakemake.output[0], curve)

@@ -5,13 +5,13 @@ from hneurons.models.prepared import PreparedModel
 from hneurons.neurons.neuron_set import NeuronSet
 
 with job(snakemake.log[0], snakemake.threads):
-    given, params = snakemake.input, snakemake.params
+    inputs, params = snakemake.input, snakemake.params
     table, made_by = perplexity_table(
-        PreparedModel(given.model, snakemake.resources.gpu),
-        NeuronSet.load(given.neurons),
+        PreparedModel(inputs.model, snakemake.resources.gpu),
+        NeuronSet.load(inputs.neurons),
         params.sets,
         params.alphas,
-        held_out_text(params.text, next(iter(given.text), None)),
+        held_out_text(params.text, next(iter(inputs.text), None)),
         params.tokens,
         token_budget=snakemake.resources.token_budget,
     )

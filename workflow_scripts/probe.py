@@ -11,19 +11,19 @@ from hneurons.probe.suppressed import verdicts_by_set
 from hneurons.records import QUESTIONS, SUPPRESSED_VERDICTS, VERDICTS
 
 with job(snakemake.log[0], snakemake.threads):
-    given, params, out = snakemake.input, snakemake.params, snakemake.output
-    prepared, settings, path = PreparedModel(given.model), ProbeSettings(**params.probe), ProbePath.load(given.path)
+    inputs, params, out = snakemake.input, snakemake.params, snakemake.output
+    prepared, settings, path = PreparedModel(inputs.model), ProbeSettings(**params.probe), ProbePath.load(inputs.path)
     judged = None
-    if given.suppressed:
+    if inputs.suppressed:
         judged = verdicts_by_set(
-            store.read_table(given.questions, QUESTIONS).to_pylist(),
+            store.read_table(inputs.questions, QUESTIONS).to_pylist(),
             settings.suppressed_questions,
-            store.read_table(given.suppressed, SUPPRESSED_VERDICTS),
-            [store.read_table(shard, VERDICTS) for shard in given.untouched],
+            store.read_table(inputs.suppressed, SUPPRESSED_VERDICTS),
+            [store.read_table(shard, VERDICTS) for shard in inputs.untouched],
         )
     made_by = {**prepared.identity, **dict(params.items()), "chat_template": template_hash(prepared.tokenizer)}
     choice = compare_C(path, judged)
-    probe = finish_probe(given.cett, path, choice, settings, params.seed, made_by)
+    probe = finish_probe(inputs.cett, path, choice, settings, params.seed, made_by)
     probe.neurons.save(out.neurons)
     table, scalars = classifiers_table(probe.classifiers)
     store.write_table(out.classifiers, table, {**made_by, "classifiers": scalars})

@@ -6,8 +6,8 @@ from hneurons.joblog import job
 
 with job(snakemake.log[0]):
     params = snakemake.params
-    asked = params.asked
-    files = checked_hashes(asked["sources"], snakemake.input)
-    splits = SplitSettings(**asked["splits"]) if asked["splits"] else None
-    table = questions_table(snakemake.wildcards.dataset, slice(*params.rows), asked["seed"], splits, list(files))
+    identity = params.asked
+    files = checked_hashes(identity["sources"], snakemake.input)
+    splits = SplitSettings(**identity["splits"]) if identity["splits"] else None
+    table = questions_table(snakemake.wildcards.dataset, slice(*params.rows), identity["seed"], splits, list(files))
     store.write_table(snakemake.output[0], table, {**dict(params.items()), "files": files})

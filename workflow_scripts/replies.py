@@ -4,17 +4,17 @@ from hneurons.joblog import job
 from hneurons.neurons.neuron_set import NeuronSet
 
 with job(snakemake.log[0], snakemake.threads) as record:
-    given, params, needed = snakemake.input, snakemake.params, snakemake.resources
+    inputs, params, needed = snakemake.input, snakemake.params, snakemake.resources
     name = snakemake.wildcards.get("neurons", "untouched")
-    path = given.get("neurons")
+    path = inputs.get("neurons")
     with engine_for_study(
-        snakemake.config, snakemake.wildcards.model, given.model, needed.gpu, needed.token_budget
+        snakemake.config, snakemake.wildcards.model, inputs.model, needed.gpu, needed.token_budget
     ) as engine:
         record["share"] = run_alphas(
             engine,
             snakemake.wildcards.benchmark,
             NeuronSet.load(path).variant(name) if path else None,
             dict(zip(params.alphas, snakemake.output, strict=True)),
-            given.item_file,
+            inputs.item_file,
             made_by={"neurons": name, **{k: params[k] for k in ("seed", "prompt_date", "stage")}},
         )

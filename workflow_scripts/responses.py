@@ -4,10 +4,10 @@ from hneurons.generation.served import engine_for_study
 from hneurons.joblog import job
 
 with job(snakemake.log[0], snakemake.threads) as record:
-    given, params, needed = snakemake.input, snakemake.params, snakemake.resources
+    inputs, params, needed = snakemake.input, snakemake.params, snakemake.resources
     with engine_for_study(
-        snakemake.config, snakemake.wildcards.model, given.model, needed.gpu, needed.token_budget
+        snakemake.config, snakemake.wildcards.model, inputs.model, needed.gpu, needed.token_budget
     ) as engine:
         record["share"] = sample_shard(
-            engine, given.questions, snakemake.output[0], SamplingSettings(**params.sampling), dict(params.items())
+            engine, inputs.questions, snakemake.output[0], SamplingSettings(**params.sampling), dict(params.items())
         )

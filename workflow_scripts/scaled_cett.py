@@ -7,17 +7,17 @@ from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.records import EXAMPLES, RESPONSES, SPANS
 
 with job(snakemake.log[0], snakemake.threads):
-    given, params = snakemake.input, snakemake.params
-    prepared = PreparedModel(given.model, snakemake.resources.gpu)
+    inputs, params = snakemake.input, snakemake.params
+    prepared = PreparedModel(inputs.model, snakemake.resources.gpu)
     table = scaled_cett_table(
         prepared,
-        NeuronSet.load(given.neurons),
+        NeuronSet.load(inputs.neurons),
         params.alphas,
-        store.read_table(given.examples, EXAMPLES).to_pylist(),
-        [row for path in given.responses for row in store.read_table(path, RESPONSES).to_pylist()],
-        [row for path in given.spans for row in store.read_table(path, SPANS).to_pylist()],
+        store.read_table(inputs.examples, EXAMPLES).to_pylist(),
+        [row for path in inputs.responses for row in store.read_table(path, RESPONSES).to_pylist()],
+        [row for path in inputs.spans for row in store.read_table(path, SPANS).to_pylist()],
         CettSettings(**params.cett),
-        most=params.most,
+        max_responses=params.most,
         seed=params.seed,
         token_budget=snakemake.resources.token_budget,
     )

@@ -1,7 +1,7 @@
 from hneurons import store
 from hneurons.joblog import job
-from hneurons.judges.examples import span_table
 from hneurons.judges.panel import Judges
+from hneurons.judges.spans import span_table
 from hneurons.models.tokenizer import tokenizer_from_manifest
 from hneurons.records import QUESTIONS, RESPONSES, VERDICTS
 

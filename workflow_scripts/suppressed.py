@@ -4,14 +4,14 @@ from hneurons.joblog import job
 from hneurons.probe.suppressed import sample_suppressed
 
 with job(snakemake.log[0], snakemake.threads) as record:
-    given, params, needed = snakemake.input, snakemake.params, snakemake.resources
+    inputs, params, needed = snakemake.input, snakemake.params, snakemake.resources
     with engine_for_study(
-        snakemake.config, snakemake.wildcards.model, given.model, needed.gpu, needed.token_budget
+        snakemake.config, snakemake.wildcards.model, inputs.model, needed.gpu, needed.token_budget
     ) as engine:
         record["share"] = sample_suppressed(
             engine,
-            given.path,
-            given.questions,
+            inputs.path,
+            inputs.questions,
             snakemake.output[0],
             Decoding(**params.decoding),
             params.asked,

@@ -5,32 +5,29 @@ from hneurons.joblog import job
 from hneurons.probe.classifiers import read_classifiers
 
 with job(snakemake.log[0]):
-    given, params, dataset = snakemake.input, snakemake.params, snakemake.wildcards.dataset
-    scored = read_example_frame(dataset, [given.questions], given.examples, given.responses, given.spans)
+    inputs, params, dataset = snakemake.input, snakemake.params, snakemake.wildcards.dataset
+    scored = read_example_frame(dataset, [inputs.questions], inputs.examples, inputs.responses, inputs.spans)
     trained = read_example_frame(
         params.in_domain,
-        [given.trained_questions],
-        [given.trained_examples],
-        given.trained_responses,
-        given.trained_spans,
+        [inputs.trained_questions],
+        [inputs.trained_examples],
+        inputs.trained_responses,
+        inputs.trained_spans,
     )
-    found = score_dataset(
+    counts = store.read_json(inputs.counts[0])
+    scores = score_dataset(
         scored,
         trained,
-        params.in_domain,
         "",
-        read_classifiers(given.classifiers),
-        given.cett,
+        read_classifiers(inputs.classifiers),
+        inputs.cett,
         ProbeSettings(**params.probe),
         params.seed,
+        in_domain=params.in_domain,
+        model=snakemake.wildcards.model,
+        partner=params.partner,
+        direction=params.direction,
+        dataset=dataset,
+        **{key: counts[key] for key in ("judge", "extractor", "verdicts")},
     )
-    counts = store.read_json(given.counts[0])
-    head = {
-        "model": snakemake.wildcards.model,
-        "partner": params.partner,
-        "direction": params.direction,
-        "dataset": dataset,
-        "judge": counts["judge"],
-        "verdicts": counts["verdicts"],
-    }
-    store.write_json(snakemake.output[0], {**head, **found})
+    store.write_result(snakemake.output[0], scores)

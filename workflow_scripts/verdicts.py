@@ -1,7 +1,7 @@
 from hneurons import store
 from hneurons.joblog import job
-from hneurons.judges.examples import verdict_table
 from hneurons.judges.panel import Judges
+from hneurons.judges.verdicts import verdict_table
 from hneurons.records import QUESTIONS, RESPONSES
 
 with job(snakemake.log[0]):

@@ -1,9 +1,7 @@
-"""CETT: how much each MLP neuron contributes to its layer's output, averaged over a response's tokens (eqs. 2 and 3).
+"""CETT: the contribution of each MLP neuron to its layer's output, averaged over regions of a response (eqs. 2 and 3).
 
 The average is taken inside the forward hook, so memory does not grow with layers × tokens.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +23,12 @@ from hneurons.models.decoder import decoder_mlps, text_decoder
 
 @dataclass(frozen=True)
 class TokenRegions:
-    """One response to measure: all token ids, and for each region a mask over them [tokens] bool, not empty."""
+    """One response to measure.
+
+    Attributes:
+        ids: token ids of prompt and response.
+        regions: for each region a mask [tokens] bool over them, with at least one token.
+    """
 
     ids: list[int]
     regions: list[list[bool]]
@@ -34,13 +37,19 @@ class TokenRegions:
 def token_regions(
     prompt_ids: Sequence[int], response_ids: Sequence[int], answer_mask: Sequence[bool], settings: CettSettings
 ) -> TokenRegions:
-    """The answer and the other tokens of prompt + response, in this order (eq. 3).
+    """Split prompt + response into the answer tokens and the other tokens, in this order (eq. 3).
 
-    answer_mask: one per response token. Raises HNeuronsError if a region would be empty: no features silently stand in.
+    Args:
+        prompt_ids: token ids of the prompt.
+        response_ids: token ids of the response.
+        answer_mask: [response tokens], true for answer tokens.
+        settings: which of the remaining tokens count as other.
+
+    Raises:
+        HNeuronsError: a region would be empty; its features are never filled in silently.
     """
-    prompt = len(prompt_ids)
-    answer = [False] * prompt + [bool(m) for m in answer_mask]
-    first = {"all": 0, "no_bos": 1, "response": prompt}[settings.other_tokens]
+    answer = [False] * len(prompt_ids) + [bool(m) for m in answer_mask]
+    first = {"all": 0, "no_bos": 1, "response": len(prompt_ids)}[settings.other_tokens]
     other = [i >= first and not m for i, m in enumerate(answer)]
     for name, mask in (("answer", answer), ("other", other)):
         if not any(mask):
@@ -48,26 +57,26 @@ def token_regions(
     return TokenRegions([*prompt_ids, *response_ids], [answer, other])
 
 
-# Tokens whose activations are turned to float32 at a time, and rows of weights: what is taken does not grow with either.
+# Tokens whose activations are converted to float32 at a time; rows of weights are converted a quarter of this at a time.
 _CHUNK = 1024
 
 
 @torch.inference_mode()
 def column_norms(model: PreTrainedModel) -> list[torch.Tensor]:
-    """‖W_down[:, j]‖₂ of every layer, each [d_ff] float32, where the layer lies."""
+    """‖W_down[:, j]‖₂ of every layer (eq. 2), each [d_ff] float32 on the layer's device."""
     mlps: list[Any] = decoder_mlps(model)
     return [sum(rows.float().square().sum(0) for rows in mlp.down_proj.weight.split(_CHUNK // 4)).sqrt() for mlp in mlps]
 
 
 def _norm(h: torch.Tensor) -> torch.Tensor:
-    """‖h‖₂ of a layer's output at each token, float32, never zero."""
+    """‖h‖₂ of a layer's output at each token, float32, clamped above zero."""
     norm: torch.Tensor = torch.linalg.vector_norm(h, dim=-1, dtype=torch.float32)
     return norm.clamp_min(torch.finfo(torch.float32).tiny)
 
 
 @contextmanager
 def _hooked(model: PreTrainedModel, layers: Iterable[int], measure: Callable[..., None]) -> Iterator[None]:
-    """Within the block, measure(layer, module, inputs, output) is called after each of these layers' down_proj."""
+    """Call measure(layer, module, inputs, output) after down_proj of each of these layers, within the block."""
     mlps: list[Any] = decoder_mlps(model)
     handles = [mlps[layer].down_proj.register_forward_hook(partial(measure, layer)) for layer in layers]
     try:
@@ -79,27 +88,34 @@ def _hooked(model: PreTrainedModel, layers: Iterable[int], measure: Callable[...
 
 @contextmanager
 def _measuring(
-    model: PreTrainedModel, norms: Sequence[torch.Tensor], weights: torch.Tensor, found: list[torch.Tensor | None]
-) -> Iterator[None]:
-    """Fill found[layer] with CETT summed by weights [rows, regions, width], as [rows, regions, d_ff] float32."""
+    model: PreTrainedModel, norms: Sequence[torch.Tensor], weights: torch.Tensor
+) -> Iterator[dict[int, torch.Tensor]]:
+    """Sum CETT over tokens by weights [rows, regions, width]; by layer, [rows, regions, d_ff] float32, after the block."""
+    sums: dict[int, torch.Tensor] = {}
     rows_at_once = max(1, _CHUNK // weights.shape[-1])
 
     def measure(layer: int, _module: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
         parts = []
         chunks = (t.split(rows_at_once) for t in (args[0], output, weights.to(output.device)))
-        for z, h, chosen in zip(*chunks, strict=True):
-            # z [rows, width, d_ff], h [rows, width, d_model]
-            per_token = zip((chosen / _norm(h)[:, None, :]).split(_CHUNK, -1), z.split(_CHUNK, 1), strict=True)
-            parts.append(reduce(torch.add, (torch.bmm(weight, some.float().abs()) for weight, some in per_token)))
-        found[layer] = (torch.cat(parts) * norms[layer]).cpu()
+        for z, h, weight in zip(*chunks, strict=True):
+            # z [rows, width, d_ff], h [rows, width, d_model], weight [rows, regions, width]
+            scaled = zip((weight / _norm(h)[:, None, :]).split(_CHUNK, -1), z.split(_CHUNK, 1), strict=True)
+            parts.append(reduce(torch.add, (torch.bmm(factors, part.float().abs()) for factors, part in scaled)))
+        sums[layer] = (torch.cat(parts) * norms[layer]).cpu()
 
     with _hooked(model, range(len(norms)), measure):
-        yield
+        yield sums
 
 
 @dataclass(frozen=True)
 class SharedPrefix:
-    """What all sequences begin with, read once. sums: CETT summed over its tokens, [regions, layers, d_ff] float32."""
+    """The first tokens that all sequences share, read once.
+
+    Attributes:
+        length: number of tokens.
+        cache: their keys and values.
+        sums: CETT summed over the tokens of each region, [regions, layers, d_ff] float32.
+    """
 
     length: int
     cache: DynamicCache
@@ -110,8 +126,16 @@ class SharedPrefix:
 def read_prefix(
     model: PreTrainedModel, sequences: Sequence[TokenRegions], norms: Sequence[torch.Tensor]
 ) -> SharedPrefix | None:
-    """The first tokens that all sequences share, in the same regions. None where there are none, or where layers with
-    sliding windows do not see them from everywhere."""
+    """Read the first tokens that all sequences share, in the same regions.
+
+    Args:
+        model: the model.
+        sequences: responses with the same number of regions.
+        norms: what column_norms returns.
+
+    Returns:
+        None if the sequences share no tokens, or if later tokens cannot attend to them all (sliding windows).
+    """
     if len(sequences) < 2 or not attends_to_all(new_cache(model)):
         return None
     length = shared_prefix_length([list(zip(s.ids, *s.regions, strict=True)) for s in sequences])
@@ -119,11 +143,10 @@ def read_prefix(
         return None
     cache = new_cache(model)
     weights = torch.tensor([[region[:length] for region in sequences[0].regions]], device=model.device).float()
-    found: list[torch.Tensor | None] = [None] * len(norms)
     ids = torch.tensor([sequences[0].ids[:length]], device=model.device)
-    with _measuring(model, norms, weights, found):
+    with _measuring(model, norms, weights) as sums:
         text_decoder(model)(input_ids=ids, past_key_values=cache, use_cache=True)
-    return SharedPrefix(length, as_prefix(model, cache), torch.stack([f[0] for f in found if f is not None], dim=1))
+    return SharedPrefix(length, as_prefix(model, cache), torch.stack([sums[i][0] for i in range(len(norms))], dim=1))
 
 
 @torch.inference_mode()
@@ -134,55 +157,73 @@ def cett_batch(
     prefix: SharedPrefix | None = None,
     padding: str = "left",
 ) -> np.ndarray:
-    """CETT of a batch of sequences with equally many regions, [rows, regions, layers, d_ff] float32.
+    """Measure CETT of a batch of sequences (eqs. 2 and 3).
 
-    norms: of the columns, where they are known. prefix: what the sequences begin with, where it was read before. padding:
-    the side that short rows are padded on; the result does not depend on it.
+    Args:
+        model: the model.
+        sequences: responses with the same number of regions.
+        norms: what column_norms returns; None computes them.
+        prefix: the shared first tokens, if they were read before.
+        padding: the side on which short rows are padded, "left" or "right"; the result does not depend on it.
+
+    Returns:
+        [rows, regions, layers, d_ff] float32.
     """
+    # 1. Pad what follows the prefix
     norms = column_norms(model) if norms is None else norms
-    known = prefix.length if prefix else 0
-    ids, mask = left_pad([s.ids[known:] for s in sequences], pad_id=0)
+    skip = prefix.length if prefix else 0
+    ids, mask = left_pad([s.ids[skip:] for s in sequences], pad_id=0)
     width = ids.shape[1]
+    # 2. Averaging weights: 1 / tokens of the region
     counts = torch.tensor([[sum(region) for region in s.regions] for s in sequences]).float()
     weights = torch.zeros(len(sequences), len(sequences[0].regions), width)
     for row, s in enumerate(sequences):
-        for region, chosen in enumerate(s.regions):
-            weights[row, region, width - len(s.ids) + known :] = torch.tensor(chosen[known:]).float() / counts[row, region]
+        for region, tokens in enumerate(s.regions):
+            weights[row, region, width - len(s.ids) + skip :] = torch.tensor(tokens[skip:]).float() / counts[row, region]
     if padding == "right":
-        shifts = [-(width - len(s.ids) + known) for s in sequences]
+        shifts = [-(width - len(s.ids) + skip) for s in sequences]
         ids, mask, weights = (
             torch.stack([row.roll(shift, -1) for row, shift in zip(t, shifts, strict=True)]) for t in (ids, mask, weights)
         )
-    mask = torch.cat([mask.new_ones(len(mask), known), mask], dim=-1)
-    found: list[torch.Tensor | None] = [None] * len(norms)
+    # 3. Forward pass, with the hooks summing
+    mask = torch.cat([mask.new_ones(len(mask), skip), mask], dim=-1)
     ids, mask, weights = (t.to(model.device) for t in (ids, mask, weights))
-    with _measuring(model, norms, weights, found):
+    with _measuring(model, norms, weights) as sums:
         text_decoder(model)(
             input_ids=ids,
             attention_mask=mask,
-            position_ids=position_ids(mask)[:, known:],
+            position_ids=position_ids(mask)[:, skip:],
             past_key_values=prefix.cache if prefix else None,
             use_cache=prefix is not None,
         )
-    values = torch.stack([f for f in found if f is not None], dim=2)
+    # 4. The prefix's share of the averages
+    values = torch.stack([sums[i] for i in range(len(norms))], dim=2)
     return (values + prefix.sums / counts[:, :, None, None] if prefix else values).numpy()
 
 
 def cett(
     model: PreTrainedModel, sequences: Sequence[TokenRegions], budget: int | TokenBudget = 8192
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """CETT of every sequence: yields (index, [regions, layers, d_ff] float32), batch by batch, longest first.
+    """Measure CETT of every sequence (eqs. 2 and 3), batch by batch, longest first.
 
-    What all sequences begin with (the template, the system prompt) is read once.
+    The tokens that all sequences begin with (the template, the system prompt) are read once.
+
+    Args:
+        model: the model.
+        sequences: responses with the same number of regions.
+        budget: tokens per batch, padding included.
+
+    Yields:
+        The index of a sequence and its CETT, [regions, layers, d_ff] float32.
     """
     norms = column_norms(model)
     prefix = read_prefix(model, sequences, norms)
-    known = prefix.length if prefix else 0
+    skip = prefix.length if prefix else 0
 
     def run(batch: list[int]) -> np.ndarray:
         return cett_batch(model, [sequences[i] for i in batch], norms, prefix)
 
-    for batch, values in in_batches([len(s.ids) - known for s in sequences], budget, run):
+    for batch, values in in_batches([len(s.ids) - skip for s in sequences], budget, run):
         yield from zip(batch, values, strict=True)
 
 
@@ -190,20 +231,26 @@ def cett(
 def token_cett(
     model: PreTrainedModel, sequences: Sequence[Sequence[int]], neurons: Mapping[int, Sequence[int]]
 ) -> list[np.ndarray]:
-    """CETT (eq. 2) of some neurons at every token, one [tokens, neurons] float32 per sequence of token ids.
+    """Measure CETT of selected neurons at every token (eq. 2).
 
-    neurons: indices by layer; columns come in this order. Averaged over a region's tokens this is what `cett` gives.
+    Args:
+        model: the model.
+        sequences: token ids of each.
+        neurons: indices by layer; columns follow this order.
+
+    Returns:
+        Per sequence [tokens, neurons] float32. Averaged over a region's tokens this equals what `cett` yields.
     """
     ids, mask = left_pad(sequences, pad_id=0)
-    found: dict[int, torch.Tensor] = {}
+    by_layer: dict[int, torch.Tensor] = {}
 
     def measure(layer: int, module: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
         columns = torch.as_tensor(list(neurons[layer]), device=args[0].device)
         norms = module.weight[:, columns].float().norm(dim=0)
-        found[layer] = (args[0][..., columns].float().abs() * norms / _norm(output)[..., None]).cpu()
+        by_layer[layer] = (args[0][..., columns].float().abs() * norms / _norm(output)[..., None]).cpu()
 
     ids, mask = ids.to(model.device), mask.to(model.device)
     with _hooked(model, neurons, measure):
         text_decoder(model)(input_ids=ids, attention_mask=mask, position_ids=position_ids(mask), use_cache=False)
-    values = torch.cat([found[layer] for layer in neurons], dim=-1).numpy()
+    values = torch.cat([by_layer[layer] for layer in neurons], dim=-1).numpy()
     return [row[len(row) - len(s) :] for row, s in zip(values, sequences, strict=True)]

@@ -1,7 +1,5 @@
 """CETT shards: one row per example and region, d_ff float16 values per layer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,24 +11,31 @@ from hneurons.records import CETT_ROW
 
 
 def layer_names(layers: int) -> list[str]:
-    """Column names of a CETT shard, one per layer."""
+    """Names of the value columns of a CETT shard, one per layer."""
     return [f"layer_{i:03d}" for i in range(layers)]
 
 
-# How a shard is written. Smallest and largest values of columns this wide would be four rows more in every file.
+# Parquet options of a shard. Statistics (minimum and maximum) of cells this wide would add four rows to every file.
 SHARD_OPTIONS: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
 
 
 def shard_schema(layers: int, d_ff: int) -> pa.Schema:
-    """Columns of a CETT shard: who the row is, then d_ff float16 values per layer as fixed-size binary."""
+    """Schema of a CETT shard: the columns of CETT_ROW, then per layer d_ff float16 values as fixed-size binary."""
     fields = [pa.field(name, pa.binary(2 * d_ff)) for name in layer_names(layers)]
     return pa.schema([*CETT_ROW, *fields], metadata={b"d_ff": str(d_ff).encode(), b"dtype": b"float16"})
 
 
 def shard_table(rows: Sequence[dict[str, Any]], features: Sequence[np.ndarray], layers: int, d_ff: int) -> pa.Table:
-    """A CETT shard of rows and their features, each [layers, d_ff].
+    """Build the table of a CETT shard.
 
-    Raises HNeuronsError naming the example whose features are not finite.
+    Args:
+        rows: with the columns of CETT_ROW.
+        features: CETT of each row, [layers, d_ff].
+        layers: number of layers.
+        d_ff: neurons per layer.
+
+    Raises:
+        HNeuronsError: features are not finite in float16; the message names the example.
     """
     schema = shard_schema(layers, d_ff)
     largest = np.finfo(np.float16).max
@@ -40,19 +45,18 @@ def shard_table(rows: Sequence[dict[str, Any]], features: Sequence[np.ndarray], 
                 f"{row['question_id']}: CETT is not finite in float16, or not a number; load the model in float32"
             )
     columns = [pa.array([row[name] for row in rows], CETT_ROW.field(name).type) for name in CETT_ROW.names]
-    for layer in range(layers):
-        cells = [f[layer].astype("<f2").tobytes() for f in features]
-        columns.append(pa.array(cells, pa.binary(2 * d_ff)))
+    cells = ([values[layer].astype("<f2").tobytes() for values in features] for layer in range(layers))
+    columns += [pa.array(layer_cells, pa.binary(2 * d_ff)) for layer_cells in cells]
     return pa.table(columns, schema=schema)
 
 
 def as_matrix(column: pa.Array) -> np.ndarray:
-    """A layer's cells, fixed-size binary, as [rows, d_ff] float16; a view where pyarrow allows it."""
+    """View a layer's fixed-size binary cells as [rows, d_ff] float16, without a copy where pyarrow allows it."""
     d_ff = column.type.byte_width // 2
     raw = np.frombuffer(column.buffers()[1], dtype="<f2", count=len(column) * d_ff, offset=column.offset * 2 * d_ff)
     return raw.reshape(len(column), d_ff)
 
 
 def read_layer(table: pa.Table, layer: int) -> np.ndarray:
-    """One layer of a CETT shard, [rows, d_ff] float16."""
+    """Values [rows, d_ff] float16 of one layer of a CETT shard."""
     return as_matrix(table.column(layer_names(layer + 1)[layer]).combine_chunks())

@@ -1,7 +1,5 @@
 """Stage "cett": the CETT features of a shard's examples."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from hneurons.records import CETT_ROW, Rows
 
 REGIONS = ("answer", "other")
 
+# Question id and sample.
 ExampleKey = tuple[str, int]
 
 
@@ -33,41 +32,54 @@ def measure_shard(
     *,
     token_budget: int,
 ) -> float:
-    """One row per example and region: both regions of training examples, the answer alone of the scored ones.
+    """Measure a shard: one row per example and region, both regions of training examples, the answer alone of others.
 
-    examples: those of all shards; the ones with a response in this shard are measured. The token ids are the sampler's
-    own. A row that the file has already, of the same model, tokens and settings, is kept. Returns the share of the examples
-    that was measured. Raises HNeuronsError naming an example without a span: no row is skipped silently.
+    A row that the file already has for the same model, tokens and settings is kept.
+
+    Args:
+        prepared: the model.
+        examples: of all shards; those with a response in this shard are measured.
+        responses: the shard's responses, with the token ids that the sampler produced.
+        spans: the shard's answer spans.
+        out: the file to write.
+        settings: which tokens are the other tokens.
+        made_by: further facts that the features depend on, for the metadata.
+        token_budget: tokens per batch.
+
+    Returns:
+        The share of the examples that was measured by this call.
+
+    Raises:
+        HNeuronsError: an example has no span (its row is never skipped silently), or its CETT is not finite in float16.
     """
+    # 1. Sequences of this shard, and marks that identify model, tokens and settings of each
     sequences = regions_by_example(examples, responses, spans, settings)
     facts = {**prepared.identity, **made_by}
-    mine = [e for e in examples if _key(e) in sequences]
-    regions_of_key = {_key(e): REGIONS if e["split"] == "train" else REGIONS[:1] for e in mine}
-    marks = {key: store.fingerprint([facts, s.ids, s.regions, regions_of_key[key]]) for key, s in sequences.items()}
-    made = {**facts, "rows": {"/".join(map(str, key)): mark for key, mark in marks.items()}}
+    in_shard = [e for e in examples if _key(e) in sequences]
+    regions = {_key(e): REGIONS if e["split"] == "train" else REGIONS[:1] for e in in_shard}
+    marks = {key: store.fingerprint([facts, s.ids, s.regions, regions[key]]) for key, s in sequences.items()}
+    metadata = {**facts, "rows": {"/".join(map(str, key)): mark for key, mark in marks.items()}}
     # Labels and splits may change where no token does.
-    mark = store.fingerprint([made, [[*_key(e), e["split"], e["label"]] for e in mine]])
+    mark = store.fingerprint([metadata, [[*_key(e), e["split"], e["label"]] for e in in_shard]])
     if store.is_up_to_date(out, mark):
         return 0.0
-    features = _kept(out, marks)
-    left = [key for key in sequences if key not in features]
-    if left:
-        progress = tqdm(total=len(sequences), initial=len(features), desc="CETT", unit="response")
-        for index, values in cett(prepared.model, [sequences[key] for key in left], token_budget):
-            # What is above float16 becomes infinite here, and is refused with its example below.
+    # 2. Features: those of the file where the mark is the same, measured otherwise
+    features = _reusable_features(out, marks)
+    missing = [key for key in sequences if key not in features]
+    if missing:
+        measured = cett(prepared.model, [sequences[key] for key in missing], token_budget)
+        for index, values in tqdm(measured, total=len(sequences), initial=len(features), desc="CETT", unit="response"):
+            key = missing[index]
+            # Values above the range of float16 become infinite here; shard_table reports them with their example.
             with np.errstate(over="ignore"):
-                kept = {r: values[i].astype(np.float16) for i, r in enumerate(regions_of_key[left[index]])}
-            features[left[index]] = kept
-            progress.update()
-        progress.close()
-    rows, cells = [], []
-    for example in mine:
-        for region in regions_of_key[_key(example)]:
-            rows.append({**{k: example[k] for k in ("question_id", "sample", "split", "label")}, "region": region})
-            cells.append(features[_key(example)][region])
+                features[key] = {region: values[i].astype(np.float16) for i, region in enumerate(regions[key])}
+    # 3. The file
+    placed = [(example, region) for example in in_shard for region in regions[_key(example)]]
+    rows = [{**{k: e[k] for k in ("question_id", "sample", "split", "label")}, "region": region} for e, region in placed]
+    cells = [features[_key(example)][region] for example, region in placed]
     table = shard_table(rows, cells, prepared.identity["layers"], prepared.identity["d_ff"])
-    store.write_table(out, table, {**made, "mark": mark}, **SHARD_OPTIONS)
-    return len(left) / len(sequences) if sequences else 0.0
+    store.write_table(out, table, {**metadata, "mark": mark}, **SHARD_OPTIONS)
+    return len(missing) / len(sequences) if sequences else 0.0
 
 
 def _key(row: Mapping[str, Any]) -> ExampleKey:
@@ -77,30 +89,40 @@ def _key(row: Mapping[str, Any]) -> ExampleKey:
 def regions_by_example(
     examples: Rows, responses: Rows, spans: Rows, settings: CettSettings
 ) -> dict[ExampleKey, TokenRegions]:
-    """What is measured of each example that has a response here. Raises HNeuronsError for one without an answer span."""
+    """Token regions of each example that has one of the responses.
+
+    Args:
+        examples: with `question_id` and `sample`.
+        responses: with `prompt_ids` and `response_ids`.
+        spans: with the `token_mask` of the answer.
+        settings: which tokens are the other tokens.
+
+    Returns:
+        Regions by (question id, sample), in the order of the examples.
+
+    Raises:
+        HNeuronsError: an example has no answer span, or a region is empty.
+    """
     span_of = {_key(s): s for s in spans}
     response_of = {_key(r): r for r in responses}
-    found = {}
-    for example in examples:
-        key = _key(example)
-        if key not in response_of:
-            continue
+    regions = {}
+    for key in [_key(e) for e in examples if _key(e) in response_of]:
         if key not in span_of:
             raise HNeuronsError(f"{key[0]}, sample {key[1]}: an example without an answer span")
         response = response_of[key]
-        found[key] = token_regions(response["prompt_ids"], response["response_ids"], span_of[key]["token_mask"], settings)
-    return found
+        regions[key] = token_regions(response["prompt_ids"], response["response_ids"], span_of[key]["token_mask"], settings)
+    return regions
 
 
-def _kept(path: str | Path, marks: Mapping[ExampleKey, str]) -> dict[ExampleKey, dict[str, np.ndarray]]:
-    """Features [layers, d_ff] by region of the examples that a file has, measured as their marks say."""
+def _reusable_features(path: str | Path, marks: Mapping[ExampleKey, str]) -> dict[ExampleKey, dict[str, np.ndarray]]:
+    """Features [layers, d_ff] by region of the examples that the file stores with the same mark."""
     if not Path(path).exists():
         return {}
-    had = store.made_by(path).get("rows", {})
+    stored_marks = store.made_by(path).get("rows", {})
     table = store.read_table(path, CETT_ROW)
     layers = [read_layer(table, layer) for layer in range(len(table.schema) - len(CETT_ROW))]
-    found: dict[ExampleKey, dict[str, np.ndarray]] = {}
+    features: dict[ExampleKey, dict[str, np.ndarray]] = {}
     for i, row in enumerate(table.select(CETT_ROW.names).to_pylist()):
-        if (key := _key(row)) in marks and had.get("/".join(map(str, key))) == marks[key]:
-            found.setdefault(key, {})[row["region"]] = np.stack([values[i] for values in layers])
-    return found
+        if (key := _key(row)) in marks and stored_marks.get("/".join(map(str, key))) == marks[key]:
+            features.setdefault(key, {})[row["region"]] = np.stack([values[i] for values in layers])
+    return features

@@ -1,7 +1,6 @@
-"""The command line. Exit codes: 0 done, 1 what was asked for cannot be done (one line says why), 2 wrong usage."""
+"""The command line. Exit codes: 0 success, 1 failure (one line on stderr says why), 2 wrong usage."""
 
-from __future__ import annotations
-
+import logging
 from importlib.metadata import version as installed
 from typing import Annotated
 
@@ -14,22 +13,24 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    epilog="Exit codes: 0 done; 1 it cannot be done, one line on stderr says why; 2 wrong usage. "
+    epilog="Exit codes: 0 success; 1 failure, one line on stderr says why; 2 wrong usage. "
     "`hneurons --install-completion` sets up completion for your shell.",
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"hneurons {installed('hneurons')}")
         raise typer.Exit
 
 
 @app.callback()
 def main(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it and stop")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print it")] = False,
 ) -> None:
     """Find, measure and steer the neurons behind hallucination in language models."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("hneurons").setLevel(logging.INFO)
 
 
 app.command("detect")(detect.detect_command)

@@ -1,4 +1,4 @@
-"""`python -m hneurons.cli`, where the program itself is not on the path."""
+"""`python -m hneurons.cli`, for use where the `hneurons` program is not on the path."""
 
 from hneurons.cli import app
 

@@ -1,4 +1,4 @@
-"""What commands share: errors in one line, a model with its neurons, JSON."""
+"""What the commands share: common options, one-line errors, loading a model with its neurons, JSON output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
 from hneurons.errors import HNeuronsError
 
@@ -24,27 +23,28 @@ NEURONS_HELP = "neurons.parquet, a folder that holds it, or a hub id (owner/name
 
 ModelOption = Annotated[str, typer.Option(help=MODEL_HELP)]
 NeuronsOption = Annotated[str, typer.Option(help=NEURONS_HELP)]
-ForceOption = Annotated[bool, typer.Option("--force", help="also for another model of the same shape, such as a fine-tune")]
-JsonOption = Annotated[bool, typer.Option("--json", help="for machines: everything, unrounded")]
-WhichOption = Annotated[str, typer.Option(help="hneurons, negative, or a control: random-1, random-2, …")]
+ForceOption = Annotated[bool, typer.Option("--force", help="accept another model of the same shape, such as a fine-tune")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print everything as JSON, unrounded")]
+WhichOption = Annotated[str, typer.Option("--which", help="hneurons, negative, or a control: random-1, random-2, …")]
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """What is wrong in one line on stderr, and exit code 1. A file or model that cannot be read is no traceback either."""
+    """Turn errors of the package, and files that cannot be read, into one line on stderr and exit code 1."""
     try:
         yield
-    except (HNeuronsError, yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+    except (HNeuronsError, OSError, UnicodeDecodeError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(1) from None
 
 
 def echo_json(data: Any) -> None:
+    """Print data as indented JSON."""
     typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
 def pinned_revision(model: str, neurons: NeuronSet) -> str | None:
-    """A hub id means the commit that the neurons were found at; anything else says itself what it is."""
+    """Return the commit to load a hub id at: the one that the neurons were found at. None for a local model."""
     from hneurons.models.hub import is_hub_id
 
     revision = str(neurons.made_by.get("revision", ""))
@@ -53,13 +53,19 @@ def pinned_revision(model: str, neurons: NeuronSet) -> str | None:
 
 
 def load_both(model: str, neurons: str) -> tuple[PreTrainedModel, NeuronSet]:
-    """A model and the neurons that were found on it."""
+    """Load a model, and the neurons that were found on it.
+
+    Args:
+        model: folder or hub id; a hub id is loaded at the neurons' revision.
+        neurons: file, folder or hub id.
+    """
     from hneurons.neurons.neuron_set import NeuronSet
 
-    chosen = NeuronSet.load(neurons)
+    # A file that cannot be read is reported before the slow imports.
+    neuron_set = NeuronSet.load(neurons)
     from transformers.utils import logging
 
     from hneurons.models.load import load_model
 
     logging.disable_progress_bar()
-    return load_model(model, revision=pinned_revision(model, chosen)), chosen
+    return load_model(model, revision=pinned_revision(model, neuron_set)), neuron_set

@@ -1,4 +1,4 @@
-"""`hneurons detect`: is this answer made up?"""
+"""`hneurons detect`: is this answer hallucinated?"""
 
 from __future__ import annotations
 
@@ -19,35 +19,34 @@ from hneurons.errors import HNeuronsError
 
 if TYPE_CHECKING:
     from hneurons.detection.detector import Detection, DetectionRequest
+    from hneurons.stats import Reliability
 
-# So many are asked, scored and printed before the next ones are read.
-_AT_ONCE = 32
-# Okabe and Ito's vermilion and blue: made up, faithful.
+# Requests that are scored and printed before the next ones are read.
+_BATCH_SIZE = 32
+# Okabe and Ito's vermilion for hallucinated, blue for faithful.
 _COLOURS = ((213, 94, 0), (0, 114, 178))
+_FILE_HELP = 'lines to judge, "-" is stdin: {"question": …, "response": …, "answer": …} or a plain question'
 
 
 def detect_command(
     model: ModelOption,
     neurons: NeuronsOption,
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            help='lines to judge, "-" is stdin: {"question": …, "response": …, "answer": …} or a plain question'
-        ),
-    ] = None,
-    question: Annotated[str | None, typer.Option(help="what was asked")] = None,
-    response: Annotated[str | None, typer.Option(help="what was answered; left out, the model answers")] = None,
+    file: Annotated[Path | None, typer.Argument(help=_FILE_HELP)] = None,
+    question: Annotated[str | None, typer.Option(help="the question")] = None,
+    response: Annotated[str | None, typer.Option(help="the response to it; if left out, the model answers")] = None,
     answer: Annotated[str | None, typer.Option(help="the part of the response that carries its claim")] = None,
-    html: Annotated[Path | None, typer.Option(help="write a page with every token and the neurons behind it")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="of the model's own answers")] = 64,
-    most: Annotated[int, typer.Option(min=1, help="neurons to name, for the answer and for each token")] = 5,
+    html: Annotated[Path | None, typer.Option(help="also write a page that shows the neurons behind every token")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="limit of the model's own answers")] = 64,
+    max_neurons: Annotated[
+        int, typer.Option("--most", min=1, help="neurons to list for the answer and for each token")
+    ] = 5,
     force: ForceOption = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, one per question, everything unrounded")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON line per question, unrounded")] = False,
 ) -> None:
-    """How likely is an answer made up? For the whole, for each token, and for the neurons behind them.
+    """How likely is an answer hallucinated? For the response, each token, and the neurons behind them.
 
-    Reads one question, a file of many, or stdin. The probe was trained on the words that carry a claim: name them with
-    --answer where you can.
+    Reads one question, a file of many, or stdin. The probe was trained on the words that carry a claim:
+    name them with --answer where you can.
 
     Example: `hneurons detect --model results/demo/smollm2-135m-instruct/checkpoint --neurons
     results/demo/smollm2-135m-instruct/published --question "In which country is the city of Lyon?"`
@@ -61,59 +60,59 @@ def detect_command(
         from hneurons.models.tokenizer import tokenizer_beside
 
         if question is not None:
-            asked: Iterator[DetectionRequest] = iter(
-                [make_request({"question": question, "response": response, "answer": answer})]
-            )
+            keys = {"question": question, "response": response, "answer": answer}
+            requests: Iterator[DetectionRequest] = iter([make_request(keys)])
         else:
             stdin = str(file) == "-"
             lines = sys.stdin if stdin else stack.enter_context(open(Path(str(file)), encoding="utf-8"))
-            asked = parse_requests(lines, "stdin" if stdin else str(file))
-        first = list(islice(asked, _AT_ONCE))
-        if not first:
-            raise HNeuronsError(f"{file}: no questions in it")
-        loaded, chosen = load_both(model, neurons)
-        console, kept = Console(), []
+            requests = parse_requests(lines, "stdin" if stdin else str(file))
+        batch = list(islice(requests, _BATCH_SIZE))
+        if not batch:
+            raise HNeuronsError(f"{file}: contains no questions")
+        loaded, neuron_set = load_both(model, neurons)
+        console, on_page = Console(), []
         options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "strict": not force}
-        # Read once, however many there are.
+        # The tokenizer is read once for all batches.
         options["tokenizer"] = tokenizer_beside(loaded)
-        while first:
-            found = detect_many(loaded, chosen, first, **options)
-            for one, detection in zip(first, found, strict=True):
+        while batch:
+            for request, detection in zip(batch, detect_many(loaded, neuron_set, batch, **options), strict=True):
                 if as_json:
-                    typer.echo(json.dumps({**one.other_keys, **detection.as_dict(most)}, ensure_ascii=False))
+                    typer.echo(json.dumps({**request.other_keys, **detection.as_dict(max_neurons)}, ensure_ascii=False))
                 else:
-                    _print(console, detection, chosen.calibration, most)
-                kept += [detection] if html else []
-            first = list(islice(asked, _AT_ONCE))
+                    _print(console, detection, neuron_set.calibration, max_neurons)
+                on_page += [detection] if html else []
+            batch = list(islice(requests, _BATCH_SIZE))
         if html is not None:
             from hneurons.report.detections import write_detections_page
 
-            write_detections_page(html, kept, chosen, most)
+            write_detections_page(html, on_page, neuron_set, max_neurons)
             typer.echo(f"written: {html}", err=True)
 
 
 def _shade(probability: float) -> str:
-    """The background of a token: the further from one half, the stronger."""
+    """The style of a token: the background is the stronger, the further its probability is from 0.5."""
     colour = _COLOURS[0] if probability >= 0.5 else _COLOURS[1]
     return "white on rgb({},{},{})".format(*(round(c * abs(2 * probability - 1)) for c in colour))
 
 
-def _print(console: Console, found: Detection, calibration: Mapping[str, Mapping[str, Any]], most: int) -> None:
-    console.print(Text(found.question, style="bold"))
+def _print(console: Console, detection: Detection, calibration: Mapping[str, Reliability], max_neurons: int) -> None:
+    from hneurons.stats import format_interval
+
+    console.print(Text(detection.question, style="bold"))
     words = Text()
-    for text, p, mine in zip(found.tokens, found.token_probabilities, found.answer, strict=True):
-        words.append(text, style=_shade(float(p)) + (" underline" if mine else ""))
+    for text, p, in_answer in zip(detection.tokens, detection.token_probabilities, detection.answer, strict=True):
+        words.append(text, style=_shade(float(p)) + (" underline" if in_answer else ""))
     console.print(words)
-    read = "the answer" if found.answer_given else "its highest tokens; name the claim with --answer for a better one"
-    console.print(f"p(made up) = {found.probability:.2f} (underlined: {read})", markup=False, highlight=False)
-    for name, known in islice(calibration.items(), 1):
-        near = min(known["bins"], key=lambda b: abs(b["predicted"] - found.probability))
-        low, high = near["interval"]
-        console.print(
-            f"of {near['n']} named answers of {name} with about that, {near['predicted']:.2f}, "
-            f"{near['observed']:.2f} [{low:.2f}, {high:.2f}] were made up",
-            markup=False,
-            highlight=False,
+    hint = "the highest tokens; name the claim with --answer for a better estimate"
+    underlined = "the answer" if detection.answer_given else hint
+    lines = [f"p(hallucinated) = {detection.probability:.2f} (underlined: {underlined})"]
+    for name, curve in islice(calibration.items(), 1):
+        nearest = min(curve.bins, key=lambda row: abs(row.predicted - detection.probability))
+        lines.append(
+            f"calibration on {name}: of {nearest.n} answers with named claims and about this probability "
+            f"({nearest.predicted:.2f}), a share of {format_interval(nearest.observed, *nearest.interval)} was hallucinated"
         )
-    named = [f"{n['layer']}:{n['neuron']} {n['contribution']:+.2f}" for n in found.strongest(most=most)]
-    console.print(f"strongest neurons (layer:neuron, log-odds): {', '.join(named)}\n", markup=False, highlight=False)
+    neurons = [f"{n['layer']}:{n['neuron']} {n['contribution']:+.2f}" for n in detection.strongest(count=max_neurons)]
+    lines.append(f"strongest neurons (layer:neuron, log-odds): {', '.join(neurons)}\n")
+    for line in lines:
+        console.print(line, markup=False, highlight=False)

@@ -1,6 +1,4 @@
-"""`hneurons import-runs` and `hneurons figure3`: runs of others, and curves from whatever runs are there."""
-
-from __future__ import annotations
+"""`hneurons import-runs` and `hneurons figure3`: runs that were made elsewhere, and curves from the runs that exist."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,14 +11,14 @@ from hneurons.errors import HNeuronsError
 
 
 def import_command(
-    files: Annotated[list[Path], typer.Argument(help="JSON lines: id, alpha, compliance (null: not readable), response")],
+    files: Annotated[list[Path], typer.Argument(help="JSON lines: id, alpha, compliance (null: unreadable), response")],
     model: Annotated[str, typer.Option(help="name of the model")],
-    benchmark: Annotated[str, typer.Option(help="faitheval, falseqa, …: what was asked")],
-    judge: Annotated[str, typer.Option(help="who judged, as figures are to say")],
-    study: Annotated[str, typer.Option(help="they are kept under results/{study}/")] = "imported",
-    neurons: Annotated[str, typer.Option(help="what was scaled: hneurons, or a control as random-1")] = "hneurons",
+    benchmark: Annotated[str, typer.Option(help="name of the benchmark: faitheval, falseqa, …")],
+    judge: Annotated[str, typer.Option(help="name of the judge, for the figures")],
+    study: Annotated[str, typer.Option(help="store them under results/{study}/")] = "imported",
+    neurons: Annotated[str, typer.Option(help="what was scaled: hneurons, or a control such as random-1")] = "hneurons",
 ) -> None:
-    """Take others' runs as if they were ours, for `hneurons figure3`.
+    """Import runs that were made elsewhere, for `hneurons figure3`.
 
     Example: `hneurons import-runs alpha_*.jsonl --model gemma-3-4b-it --benchmark faitheval --judge "option parser"`
     """
@@ -33,22 +31,22 @@ def import_command(
 
 def figure3_command(
     results: Annotated[Path, typer.Argument(help="a study's folder: results/{study}")],
-    out: Annotated[Path | None, typer.Option(help="where to write; the study's own folder if left out")] = None,
-    resamples: Annotated[int, typer.Option(min=100, help="of the bootstrap over items")] = 2000,
+    out: Annotated[Path | None, typer.Option(help="folder to write to; by default the study's folder")] = None,
+    resamples: Annotated[int, typer.Option(min=100, help="resamples of the bootstrap over items")] = 2000,
 ) -> None:
-    """Figure 3 and its tables from whatever runs are there; those that are missing are named, not interpolated.
+    """Draw Figure 3 and its tables from the runs that exist. Missing runs are listed, not interpolated.
 
     Example: `hneurons figure3 results/imported`
     """
     from hneurons import store
     from hneurons.impact.benchmarks import TITLES
-    from hneurons.impact.curves import read_curves
+    from hneurons.impact.run_files import read_curves
     from hneurons.report.figures.impact import figure3
     from hneurons.report.tables import figure3_table, slopes_table
 
     with one_line_errors():
         curves, notes = read_curves(results, resamples=resamples)
-        curves = [curve for curve in curves if curve["benchmark"] in TITLES and curve["benchmark"] != TEST_QUESTIONS]
+        curves = [curve for curve in curves if curve.benchmark in TITLES and curve.benchmark != TEST_QUESTIONS]
         for note in notes:
             typer.echo(note, err=True)
         if not curves:

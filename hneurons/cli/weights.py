@@ -1,82 +1,70 @@
-"""`hneurons export` and `hneurons drift`: weights on disk, no model is built."""
+"""`hneurons export` and `hneurons drift`: both read weights from disk, without building a model."""
 
-from __future__ import annotations
-
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hneurons.cli.common import (
-    MODEL_HELP,
-    ForceOption,
-    JsonOption,
-    ModelOption,
-    NeuronsOption,
-    WhichOption,
-    echo_json,
-    one_line_errors,
-    pinned_revision,
-)
+from hneurons.cli import common
 
 
 def export_command(
-    out: Annotated[Path, typer.Argument(help="the folder to write; must not be there yet")],
-    model: ModelOption,
-    neurons: NeuronsOption,
-    alpha: Annotated[float, typer.Option(help="what the neurons are multiplied by; 1 changes nothing")],
-    which: WhichOption = "hneurons",
-    force: ForceOption = False,
-    as_json: JsonOption = False,
+    out: Annotated[Path, typer.Argument(help="folder to write; it must not exist")],
+    model: common.ModelOption,
+    neurons: common.NeuronsOption,
+    alpha: Annotated[float, typer.Option(help="factor of the neurons; 1 changes nothing")],
+    set_name: common.WhichOption = "hneurons",
+    force: common.ForceOption = False,
+    as_json: common.JsonOption = False,
 ) -> None:
-    """Write an ordinary checkpoint with the neurons' columns of W_down scaled by alpha: any engine loads it.
+    """Write a checkpoint with the neurons' columns of W_down scaled by alpha. Any engine can load it.
 
     Example: `hneurons export steered --model results/demo/smollm2-135m-instruct/checkpoint --neurons
     results/demo/smollm2-135m-instruct/published --alpha 0`
     """
-    with one_line_errors():
+    with common.one_line_errors():
         from hneurons.neurons.export import export
         from hneurons.neurons.neuron_set import NeuronSet
 
-        chosen = NeuronSet.load(neurons).variant(which)
-        export(model, chosen, alpha, out, revision=pinned_revision(model, chosen), strict=not force)
+        scaled = NeuronSet.load(neurons).variant(set_name)
+        export(model, scaled, alpha, out, revision=common.pinned_revision(model, scaled), strict=not force)
     if as_json:
-        scaled = {str(layer): found for layer, found in chosen.by_layer().items()}
-        echo_json({"folder": str(out), "alpha": alpha, "which": which, "neurons_by_layer": scaled})
+        common.echo_json({"folder": str(out), "alpha": alpha, "which": set_name, "neurons_by_layer": scaled.by_layer()})
     else:
         typer.echo(str(out))
 
 
 def drift_command(
-    base: Annotated[str, typer.Argument(help=f"before tuning: {MODEL_HELP}")],
-    tuned: Annotated[str, typer.Argument(help="after tuning, likewise")],
-    neurons: NeuronsOption,
-    out: Annotated[Path | None, typer.Option(help="write every neuron's drift and rank here, as Parquet")] = None,
-    seed: Annotated[int, typer.Option(help="of the permutation tests")] = 0,
-    as_json: JsonOption = False,
+    base: Annotated[str, typer.Argument(help=f"before tuning: {common.MODEL_HELP}")],
+    tuned: Annotated[str, typer.Argument(help="after tuning: as above")],
+    neurons: common.NeuronsOption,
+    out: Annotated[Path | None, typer.Option(help="Parquet file to write with every neuron's drift and rank")] = None,
+    seed: Annotated[int, typer.Option(help="seed of the permutation tests")] = 0,
+    as_json: common.JsonOption = False,
 ) -> None:
-    """Did tuning change the H-Neurons' weights less than other neurons'? Reads files alone: no model is built.
+    """Test whether tuning changed the H-Neurons' weights less than other neurons'. Reads files only, builds no model.
 
     Example: `hneurons drift google/gemma-3-4b-pt google/gemma-3-4b-it --neurons neurons.parquet`
     """
-    with one_line_errors():
+    with common.one_line_errors():
         from hneurons import store
         from hneurons.models.checkpoint import Checkpoint, checkpoint_folder
         from hneurons.neurons.neuron_set import NeuronSet
         from hneurons.origin.drift import drift_report, measure_drift, neuron_drift_table
 
-        chosen = NeuronSet.load(neurons)
+        neuron_set = NeuronSet.load(neurons)
         drift = measure_drift(Checkpoint(checkpoint_folder(base)), Checkpoint(checkpoint_folder(tuned)))
-        found = drift_report(drift, chosen, seed)
+        report = drift_report(drift, neuron_set, seed)
         if out is not None:
-            store.write_table(out, neuron_drift_table(drift, chosen), {"base": base, "tuned": tuned})
+            store.write_table(out, neuron_drift_table(drift, neuron_set), {"base": base, "tuned": tuned})
     if as_json:
-        echo_json(found)
+        common.echo_json(asdict(report))
         return
-    for name, test in (("all neurons", found["all"]), ("neurons of the same layer", found["within_layers"])):
-        (low, high), p_t = test["interval"], "none" if test["p_t"] is None else f"{test['p_t']:.2g}"
+    for name, test in (("all neurons", report.all), ("neurons of the same layer", report.within_layers)):
+        (low, high), p_t = test.interval, "none" if test.p_t is None else f"{test.p_t:.2g}"
         typer.echo(
-            f"{test['n']} H-Neurons among {name}: mean rank {test['mean_rank']:.3f} [{low:.3f}, {high:.3f}] "
-            f"(0 changed most, 1 least), effect d = {test['effect_d']:+.2f}, one-sided p = {p_t} (t), "
-            f"{test['p_permutation']:.2g} (permutation)"
+            f"{test.n} H-Neurons among {name}: mean rank {test.mean_rank:.3f} [{low:.3f}, {high:.3f}] "
+            f"(0 changed most, 1 least), effect d = {test.effect_d:+.2f}, one-sided p = {p_t} (t), "
+            f"{test.p_permutation:.2g} (permutation)"
         )

@@ -1,19 +1,24 @@
-"""What all configuration shares: names, strict types, and errors that say in one line what is wrong and where."""
+"""Base of all configuration: names, strict types, and one-line errors that say which key is wrong and why."""
 
-from __future__ import annotations
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
-from typing import Annotated, Any
-
+import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from hneurons.errors import HNeuronsError
 
 SLUG = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
 Slug = Annotated[str, StringConstraints(pattern=f"^{SLUG}$", max_length=64)]
 
 
 class Settings(BaseModel):
-    """Base of all settings: an unknown key is an error, values cannot change once read."""
+    """Base of all settings. Unknown keys are errors, and values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
 class HubSource(Settings):
@@ -23,8 +28,53 @@ class HubSource(Settings):
     revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 
 
-def describe_errors(model: type[Settings], error: ValidationError, where: str) -> str:
-    """All problems of a configuration in one line, each with its key and what is allowed."""
+def read_yaml(path: str | Path, key: str = "") -> Any:
+    """Read a YAML file.
+
+    Args:
+        path: the file.
+        key: the setting that names the file, for errors.
+
+    Raises:
+        HNeuronsError: one line, if the file does not exist or is not valid YAML.
+    """
+    if not Path(path).is_file():
+        name = f"{key}: {path}" if key else str(path)
+        raise HNeuronsError(f"{name} does not exist; run from the project's root or give its path")
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise HNeuronsError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from None
+
+
+def parse_settings(kind: type[SettingsType], data: Any, source: str) -> SettingsType:
+    """Validate settings.
+
+    Args:
+        kind: class of the settings.
+        data: what to validate.
+        source: where the data comes from, for errors.
+
+    Raises:
+        HNeuronsError: one line, naming every key that is wrong.
+    """
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise HNeuronsError(describe_errors(kind, error, source)) from None
+
+
+def describe_errors(model: type[Settings], error: ValidationError, source: str) -> str:
+    """Describe all problems of a configuration in one line.
+
+    Args:
+        model: class of the settings.
+        error: the error that validation raised.
+        source: where the settings come from.
+
+    Returns:
+        Source, then for each problem its key, what is wrong, and the allowed keys or the value.
+    """
     problems = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"] if part != "[key]")
@@ -34,15 +84,15 @@ def describe_errors(model: type[Settings], error: ValidationError, where: str) -
             problems.append(f"{key}: unknown key{allowed}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            # What stands where the name of a key's variable belongs may be the key itself.
+            # The value of api_key_env may be the secret key itself, entered by mistake.
             shown = not isinstance(problem["input"], dict) and not key.endswith("api_key_env")
-            given = f" (got {problem['input']!r})" if shown else ""
-            problems.append(f"{key + ': ' if key else ''}{message}{given}")
-    return f"{where}: " + " | ".join(problems)
+            value = f" (got {problem['input']!r})" if shown else ""
+            problems.append(f"{key + ': ' if key else ''}{message}{value}")
+    return f"{source}: " + " | ".join(problems)
 
 
 def _model_at(model: Any, loc: tuple[Any, ...]) -> Any:
-    """The settings class at a place in the configuration, to list its keys; None where there is none."""
+    """Settings class at a location in the configuration, to list its keys; None outside of settings."""
     for part in loc:
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             return None

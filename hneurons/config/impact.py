@@ -1,11 +1,10 @@
-"""What is asked at every α, of which sets of neurons, and what scaling costs.
+"""Settings of the α sweep: benchmarks, neuron sets, and the cost of scaling.
 
 Imported by the Snakefile, so nothing heavy may be imported here.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -23,39 +22,64 @@ BenchmarkName = Literal[
     "mild-requests",
 ]
 
-# Runs like a behaviour: the in-domain test questions at every α.
+# The in-domain test questions at every α, which run like a behaviour benchmark.
 TEST_QUESTIONS = "test-questions"
+
+# Neuron sets in file names; random ones end in their seed. "untouched" is the unscaled model.
+H_NEURONS, NEGATIVE, RANDOM, UNTOUCHED = "hneurons", "negative", "random", "untouched"
+UNTOUCHED_ALPHA = 1.0
+
+
+def is_untouched(alpha: float) -> bool:
+    """Whether scaling by this α leaves the model unchanged (eq. 5)."""
+    return alpha == UNTOUCHED_ALPHA
+
+
+def sweep(sets: Sequence[str], alphas: Sequence[float]) -> list[tuple[str, float]]:
+    """List the runs of a sweep.
+
+    Args:
+        sets: names of the neuron sets.
+        alphas: the scaling factors.
+
+    Returns:
+        Every (set, α) once; the untouched model first, and only once because it is the same for all sets.
+    """
+    scaled = [alpha for alpha in dict.fromkeys(alphas) if not is_untouched(alpha)]
+    return [(UNTOUCHED, UNTOUCHED_ALPHA), *((name, alpha) for name in sets for alpha in scaled)]
 
 
 def format_alpha(alpha: float) -> str:
-    """An α as it stands in file names: 0, 0.5, 1, …"""
+    """Format an α for file names, such as 0, 0.5 or 1."""
     return f"{alpha:g}"
 
 
 class BenchmarkSettings(Settings):
+    """Size of one benchmark."""
+
     items: int = Field(ge=1)
-    max_new_tokens: int | None = Field(None, ge=1, description="null is the benchmark's own (METHOD.md §2)")
+    max_new_tokens: int | None = Field(None, ge=1, description="limit of new tokens; null takes the benchmark's own")
 
 
 class UtilitySettings(Settings):
-    """What is measured beside compliance at every α and for every set of neurons: what does scaling cost?"""
+    """Measures of what scaling costs, at every α and for every neuron set."""
 
-    questions: int = Field(200, ge=0, description="in-domain test questions asked at every α, at most; 0: not asked")
+    questions: int = Field(200, ge=0, description="maximum number of in-domain test questions at every α; 0 skips them")
     text: str | None = Field(
         "python-reference",
-        description="of which perplexity is measured: python-reference (any Python has it), wikitext-2, a file, or null",
+        description="text whose perplexity is measured: python-reference (part of Python), wikitext-2, a file, or null",
     )
-    tokens: int = Field(8192, ge=256, description="of the text")
-    responses: int = Field(64, ge=0, description="test responses on which CETT(α) is measured against CETT(1); 0: not")
+    tokens: int = Field(8192, ge=256, description="number of tokens of the text")
+    responses: int = Field(64, ge=0, description="test responses on which CETT(α) is compared with CETT(1); 0 skips this")
 
 
 class ImpactSettings(Settings):
-    """The α sweep (METHOD.md §2). α = 1 is the untouched model and always runs, once for all neuron sets."""
+    """The α sweep (Figure 3). α = 1 is the untouched model and always runs, once for all neuron sets."""
 
     benchmarks: dict[BenchmarkName, BenchmarkSettings] = Field(min_length=1)
     alphas: list[Annotated[float, Field(ge=0)]] = Field([0, 0.5, 1, 1.5, 2, 2.5, 3], min_length=2)
-    random_seeds: int = Field(5, ge=1, description="sets of random neurons, as many per layer as there are H-Neurons")
-    negative: bool = Field(False, description="scale the neurons with a negative weight as well, as a set of their own")
+    random_seeds: int = Field(5, ge=1, description="sets of random neurons, each with the layer counts of the H-Neurons")
+    negative: bool = Field(False, description="also scale the neurons with a negative weight, as a separate set")
     alphas_per_job: int = Field(6, ge=1)
     bootstrap: int = Field(2000, ge=100)
     utility: UtilitySettings = UtilitySettings()
@@ -64,8 +88,8 @@ class ImpactSettings(Settings):
     @classmethod
     def _distinct(cls, alphas: list[float]) -> list[float]:
         if len(set(alphas)) < len(alphas):
-            raise ValueError("each alpha may stand once")
+            raise ValueError("each alpha may occur only once")
         for alpha in alphas:
             if not re.fullmatch(r"\d+(\.\d+)?", format_alpha(alpha)) or float(format_alpha(alpha)) != alpha:
-                raise ValueError(f"alpha {alpha} cannot be a file name: at most six digits, none smaller than 0.0001")
+                raise ValueError(f"alpha {alpha} cannot be a file name: use at most six digits and no value below 0.0001")
         return sorted(alphas)

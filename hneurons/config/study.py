@@ -1,36 +1,36 @@
-"""The study and model configuration: every key, its type and its allowed values.
+"""Settings of a study: every key, its type and its allowed values.
 
 Imported by the Snakefile, so nothing heavy may be imported here.
 """
 
-from __future__ import annotations
-
 import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from hneurons.config.base import HubSource, Settings, Slug
-from hneurons.config.impact import TEST_QUESTIONS, BenchmarkName, BenchmarkSettings, ImpactSettings
+from hneurons.config.impact import (
+    H_NEURONS,
+    NEGATIVE,
+    RANDOM,
+    TEST_QUESTIONS,
+    BenchmarkName,
+    BenchmarkSettings,
+    ImpactSettings,
+    is_untouched,
+    sweep,
+)
 from hneurons.config.judges import JudgesSettings
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 DatasetName = Literal[
-    "triviaqa",
-    "nq-open",
-    "bioasq",
-    "truthfulqa",
-    "nonexist",
-    "cities",
-    "us-cities",
-    "elements",
-    "invented-cities",
+    "triviaqa", "nq-open", "bioasq", "truthfulqa", "nonexist", "cities", "us-cities", "elements", "invented-cities"
 ]
 
 
 class Decoding(Settings):
-    """How the next token is drawn: temperature 0 is greedy; otherwise top-k, then top-p on what top-k left."""
+    """How the next token is drawn: temperature 0 is greedy; otherwise top-k, then top-p on the remaining tokens."""
 
     max_new_tokens: int = Field(ge=1)
     temperature: float = Field(default=1.0, ge=0)
@@ -39,40 +39,40 @@ class Decoding(Settings):
 
 
 class DatasetSettings(Settings):
-    """One set of questions. `in_domain` trains, selects and tests the probe; the others are test sets only."""
+    """One data set. The set with role `in_domain` trains, selects and tests the probe; all other sets only test it."""
 
     role: Literal["in_domain", "transfer", "nonexist"]
     questions: int = Field(ge=1)
     part: Literal["train", "validation"] | None = Field(
-        None, description="of the published files; null is train for the in-domain set and validation for the others"
+        None, description="part of the published files; null is train for the in-domain set, validation otherwise"
     )
-    file: str | None = Field(None, description="a file in the set's layout, to be read in place of the published one")
+    file: str | None = Field(None, description="file in the set's layout, read instead of the published one")
     faithful: Literal["declines", "correct_answers"] = Field(
-        "declines", description="nonexist only: what a hallucination is paired with (METHOD.md §4)"
+        "declines", description="nonexist only: the answers that hallucinations are paired with"
     )
 
     @model_validator(mode="after")
-    def _faithful_of_nonexist(self) -> DatasetSettings:
+    def _faithful_of_nonexist(self) -> Self:
         if self.faithful != "declines" and self.role != "nonexist":
             raise ValueError("faithful is for role nonexist only")
         return self
 
 
 class SplitSettings(Settings):
-    """Shares of the in-domain gold answers that go to training and selection; the rest is the test split."""
+    """Shares of the in-domain gold answers in the training and selection splits; the rest is the test split."""
 
     train: Share = 0.5
     selection: Share = 0.2
 
     @model_validator(mode="after")
-    def _leaves_a_test_split(self) -> SplitSettings:
+    def _leaves_a_test_split(self) -> Self:
         if self.train + self.selection >= 1:
             raise ValueError("train + selection must leave a share for the test split (sum below 1)")
         return self
 
 
 class SamplingSettings(Settings):
-    """Samples per training question (selection and test questions get one) and their decoding (METHOD.md §1)."""
+    """Samples per training question (selection and test questions get one) and their decoding."""
 
     samples: int = Field(10, ge=1)
     decoding: Decoding = Decoding(max_new_tokens=50, temperature=1.0, top_k=50, top_p=0.9)
@@ -80,20 +80,20 @@ class SamplingSettings(Settings):
 
 
 class ExampleSettings(Settings):
-    """Balanced sets: at most per_class responses of each class, and no study below min_per_class in any split."""
+    """Sizes of the balanced sets: at most per_class examples of each class; below min_per_class the study stops."""
 
     per_class: int = Field(1000, ge=1)
     min_per_class: int = Field(40, ge=1)
 
 
 class CettSettings(Settings):
-    """Which tokens are the "other" tokens of eq. 3 (METHOD.md §4)."""
+    """Which tokens are the "other" tokens of eq. 3 (docs/method.md)."""
 
     other_tokens: Literal["all", "no_bos", "response"] = "all"
 
 
 class ProbeSettings(Settings):
-    """The sparse classifier of eq. 4, and how its C is chosen (METHOD.md §1)."""
+    """The sparse classifier of eq. 4, and how its C is chosen (docs/probe.md)."""
 
     C: list[Annotated[float, Field(gt=0)]] = Field([0.1, 0.3, 1, 3, 10, 30, 100], min_length=1)
     penalty: Literal["l1", "l2"] = "l1"
@@ -102,28 +102,27 @@ class ProbeSettings(Settings):
     suppressed_questions: int = Field(
         500,
         ge=0,
-        description="selection questions asked with the H-Neurons of each C at α = 0; 0: not asked, not weighed",
+        description="number of selection questions answered with each C's H-Neurons at α = 0; 0 ignores this criterion",
     )
-    resamples: int = Field(20, ge=0, description="bootstraps, and as many draws of halves: how stable are neurons?")
+    resamples: int = Field(20, ge=0, description="bootstraps, and draws of halves, for the stability of neurons")
     random_seeds: int = Field(10, ge=10, description="random baselines per classifier")
     bootstrap: int = Field(2000, ge=100)
 
 
 class OriginSettings(Settings):
-    """Where H-Neurons come from (METHOD.md §3): each model and the one that it was tuned from, or one tuned from it.
+    """Origin of H-Neurons (Figure 4): each model is compared with its base or with a model tuned from it, its partner.
 
-    Transfer: the probe, unchanged, on the partner's answers. Drift: the partner's weights against the model's.
+    Transfer applies the unchanged probe to the partner's answers. Drift compares the weights of both.
     """
 
-    datasets: list[DatasetName] = Field(min_length=1, description="of the study's; asked of the partners once each")
+    datasets: list[DatasetName] = Field(min_length=1, description="data sets that partners answer, once per question")
     tuned: list[Slug] = Field(
-        [],
-        description="models whose base is one of the study's: compared forward, in place of the study's model's own base",
+        [], description="models tuned from one of the study's: compared (forward) in place of that model's base"
     )
 
 
 class ReplyEstimate(Settings):
-    """What one item of a benchmark is expected to cost at each α: tokens read and sampled, all turns together."""
+    """Expected tokens of one item of a benchmark at each α: read and sampled, over all turns."""
 
     read: float = Field(gt=0)
     new: float = Field(gt=0)
@@ -133,15 +132,15 @@ _GEOGRAPHY = ReplyEstimate(read=60, new=20)
 
 
 class Estimates(Settings):
-    """What a plan assumes of a study until finished jobs tell it better."""
+    """Assumptions of a plan, corrected by the measured times of finished jobs."""
 
-    prompt_tokens: float = Field(60, gt=0, description="of a question with its chat template")
+    prompt_tokens: float = Field(60, gt=0, description="tokens of a question with its chat template")
     response_tokens: float = Field(10, gt=0, description="new tokens of a sampled answer")
     consistent: float = Field(
-        0.15, gt=0, le=0.5, description="of all training questions: always right or always wrong, whichever are fewer"
+        0.15, gt=0, le=0.5, description="share of training questions always right, or always wrong, whichever is smaller"
     )
     decided: float = Field(
-        0.3, gt=0, le=0.5, description="the same of questions that are asked once: right or wrong, whichever are fewer"
+        0.3, gt=0, le=0.5, description="share of right, or of wrong, answers to questions asked once, whichever is smaller"
     )
     replies: dict[BenchmarkName, ReplyEstimate] = Field(
         {
@@ -158,21 +157,21 @@ class Estimates(Settings):
 
 
 class HubFile(HubSource):
-    """A file of a dataset repository."""
+    """A file in a dataset repository."""
 
     path: str
 
 
 class RuntimeSettings(Settings):
-    """How jobs use the machine; changes no result beyond floating-point noise."""
+    """How jobs use the machine; results change only by floating-point noise."""
 
     threads: int = Field(2, ge=1)
     token_budget: int = Field(8192, ge=1, description="tokens per batch: rows x longest row")
-    probe_memory_gb: float = Field(4.0, gt=0, description="for features, in jobs that fit probes, however large the model")
+    probe_memory_gb: float = Field(4.0, gt=0, description="for features in jobs that fit probes, for any size of model")
 
 
 class Study(Settings):
-    """One study: everything under results/{study}/."""
+    """One study, with its results under results/{study}/."""
 
     study: Slug
     seed: int = Field(0, ge=0)
@@ -188,68 +187,76 @@ class Study(Settings):
     impact: ImpactSettings
     origin: OriginSettings | None = None
     judges: JudgesSettings = JudgesSettings()
-    mirror: str | None = Field(None, description="folder that holds the published files: nothing is downloaded then")
+    mirror: str | None = Field(None, description="folder with the published files; nothing is downloaded then")
     sources: dict[str, HubFile] = Field(
-        {}, description="where to take a published file from, in place of its pinned source"
+        {}, description="alternative location of a published file, in place of its pinned source"
     )
     prompt_date: datetime.date = Field(
-        datetime.date(2024, 7, 26), description="what a chat template prints for today: a prompt is the same on any day"
+        datetime.date(2024, 7, 26), description="date that chat templates print as today, for reproducible prompts"
     )
     runtime: RuntimeSettings = RuntimeSettings()
     estimates: Estimates = Estimates()
 
     @model_validator(mode="after")
-    def _one_in_domain(self) -> Study:
+    def _one_in_domain(self) -> Self:
         if sum(d.role == "in_domain" for d in self.datasets.values()) != 1:
             raise ValueError("datasets: exactly one must have role in_domain")
         if len(set(self.models)) < len(self.models):
-            raise ValueError("models: each model may stand once")
+            raise ValueError("models: each model may occur only once")
         for name in self.origin.datasets if self.origin else ():
             if name not in self.datasets or self.datasets[name].role == "nonexist":
-                raise ValueError(f"origin.datasets: {name} is no in-domain or transfer set of the study")
+                raise ValueError(f"origin.datasets: {name} is not an in-domain or transfer set of the study")
         return self
 
     @property
     def in_domain(self) -> str:
+        """Name of the in-domain set."""
         return next(str(name) for name, d in self.datasets.items() if d.role == "in_domain")
 
     def dataset(self, name: str) -> DatasetSettings:
+        """Return the settings of a data set."""
         return {str(key): settings for key, settings in self.datasets.items()}[name]
 
     def part(self, name: str) -> str:
-        """Which of a set's published files is read."""
+        """Return the part of a data set's published files that is read: train or validation."""
         return self.dataset(name).part or ("train" if name == self.in_domain else "validation")
 
     def shards(self, dataset: str) -> list[str]:
-        """Names of the dataset's shards, from its number of questions alone."""
+        """Return the names of a data set's shards, which follow from its number of questions."""
         per_shard = self.sampling.questions_per_shard
         return [f"{i:04d}" for i in range(-(-self.dataset(dataset).questions // per_shard))]
 
     def shard_rows(self, shard: str) -> slice:
-        """Rows of questions/{dataset}.parquet that a shard holds."""
+        """Return the rows of questions/{dataset}.parquet that are in a shard."""
         start = int(shard) * self.sampling.questions_per_shard
         return slice(start, start + self.sampling.questions_per_shard)
 
     @property
     def neuron_sets(self) -> list[str]:
-        negative = ["negative"] if self.impact.negative else []
-        return ["hneurons", *negative, *(f"random-{seed}" for seed in range(1, self.impact.random_seeds + 1))]
+        """Names of the neuron sets that are scaled, as in file names."""
+        negative = [NEGATIVE] if self.impact.negative else []
+        return [H_NEURONS, *negative, *(f"{RANDOM}-{seed}" for seed in range(1, self.impact.random_seeds + 1))]
 
     @property
     def benchmarks(self) -> dict[str, BenchmarkSettings]:
-        """Everything that is asked at every α: the behaviours, and test questions for utility."""
-        found = {str(name): settings for name, settings in self.impact.benchmarks.items()}
-        if asked := self.impact.utility.questions:
-            found[TEST_QUESTIONS] = BenchmarkSettings(items=asked)
-        return found
+        """All benchmarks run at every α: the behaviours, and test questions for utility."""
+        benchmarks = {str(name): settings for name, settings in self.impact.benchmarks.items()}
+        if questions := self.impact.utility.questions:
+            benchmarks[TEST_QUESTIONS] = BenchmarkSettings(items=questions)
+        return benchmarks
 
     @property
     def scaled_alphas(self) -> list[float]:
-        """All α but 1, which needs no scaling."""
-        return [a for a in self.impact.alphas if a != 1]
+        """All α other than 1."""
+        return [alpha for alpha in self.impact.alphas if not is_untouched(alpha)]
+
+    @property
+    def runs(self) -> list[tuple[str, float]]:
+        """Every (set, α) of the sweep; the untouched model once, first."""
+        return sweep(self.neuron_sets, self.impact.alphas)
 
 
 def default_prompt_date() -> datetime.date:
-    """What prompts outside of a study take for today, as a study that names no `prompt_date` does."""
+    """Return the date that prompts outside of a study print as today: the default of `prompt_date`."""
     date: datetime.date = Study.model_fields["prompt_date"].default
     return date

@@ -1,12 +1,10 @@
-"""The published rows behind the behaviour benchmarks: FalseQA, FaithEval, are-you-sure, forbidden questions, jailbreaks."""
-
-from __future__ import annotations
+"""Published rows behind the behaviour benchmarks: FalseQA, FaithEval, are-you-sure, forbidden questions, jailbreaks."""
 
 import ast
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -16,17 +14,23 @@ from hneurons.errors import HNeuronsError
 
 
 def _printed_list(text: Any) -> Any:
-    """A list as Python prints it, read as Python reads it: swapping quotes would lose every answer with an apostrophe."""
+    """Parse a list that Python printed. Replacing its quotes to get JSON would break answers with an apostrophe."""
     if isinstance(text, str) and text.startswith("["):
         try:
             return ast.literal_eval(text)
         except (SyntaxError, ValueError):
-            raise ValueError("no list of strings as Python prints it") from None
+            raise ValueError("not a list of strings as Python prints it") from None
     return [text]
 
 
 class FalseQA(PublishedRow):
-    """A question; label 1: it rests on a false premise, and the answers rebut that."""
+    """A question of FalseQA.
+
+    Attributes:
+        question: Text of the question.
+        answers: Reference answers; for label 1 they rebut the premise.
+        label: "1" if the question rests on a false premise, else "0".
+    """
 
     question: Text
     answers: Annotated[list[str], BeforeValidator(_printed_list), Field(alias="answer")]
@@ -34,20 +38,32 @@ class FalseQA(PublishedRow):
 
 
 class Choices(PublishedRow):
+    """The options of a FaithEval question.
+
+    Attributes:
+        label: Label of each option, letters or digits; at least two.
+        text: Text of each option, one per label.
+    """
+
     label: Annotated[list[str], Field(min_length=2)]
     text: list[str]
 
     @model_validator(mode="after")
-    def _as_many(self) -> Choices:
+    def _one_text_per_label(self) -> Self:
         if len(self.label) != len(self.text):
             raise ValueError(f"{len(self.label)} labels, {len(self.text)} texts")
         return self
 
 
 class FaithEval(PublishedRow):
-    """A question with a context that supports a wrong option, the one of answerKey.
+    """A question with a context that supports a wrong option.
 
-    The key is a letter by position, also where the labels are 1-4: `counterfactual` is its index.
+    Attributes:
+        id: Identifier of the item.
+        question: Text of the question.
+        key: `answerKey`, the option that the context supports: a letter by position, even where the labels are 1-4.
+        choices: The options.
+        context: The counterfactual context.
     """
 
     id: Text
@@ -57,13 +73,14 @@ class FaithEval(PublishedRow):
     context: Text
 
     @model_validator(mode="after")
-    def _key_is_an_option(self) -> FaithEval:
+    def _key_is_an_option(self) -> Self:
         if not 0 <= self.counterfactual < len(self.choices.text):
             raise ValueError(f"answerKey {self.key!r} names none of {len(self.choices.text)} options")
         return self
 
     @property
     def counterfactual(self) -> int:
+        """Index of the wrong option that the context supports; -1 if `key` is neither a label nor a letter A-E."""
         if self.key in self.choices.label:
             return self.choices.label.index(self.key)
         return ord(self.key) - ord("A") if re.fullmatch("[A-E]", self.key) else -1
@@ -84,49 +101,63 @@ class _Base(PublishedRow):
 
 
 class AreYouSure(PublishedRow):
-    """An item of are_you_sure.jsonl: multiple choice, or open with its accepted answers."""
+    """An item of are_you_sure.jsonl: a multiple-choice question, or an open one with its accepted answers.
+
+    Attributes:
+        prompt: The messages that open the conversation.
+        base: The question of the underlying data set, with its answers.
+    """
 
     prompt: Annotated[list[_Message], Field(min_length=1)]
     base: _Base
 
     @model_validator(mode="after")
-    def _correct_letter_is_an_option(self) -> AreYouSure:
+    def _correct_letter_is_an_option(self) -> Self:
         if self.multiple_choice and not (self.options and self.right is not None):
             raise ValueError(f"base.correct_letter {self.base.correct_letter!r} names none of the options in base.answers")
         return self
 
     @property
     def multiple_choice(self) -> bool:
+        """Whether the item is a multiple-choice question."""
         return "_mc" in self.base.dataset
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Texts of the options, in the order of their letters, from "\\n(A) …\\n(B) …"."""
-        found = re.findall(r"^\(([A-Z])\)[ \t]*(.*?)\s*(?=^\([A-Z]\)|\Z)", self.base.answers or "", re.M | re.S)
-        return tuple(text for _, text in found)
+        """Texts of the options, in the order of their letters, parsed from "\\n(A) …\\n(B) …"."""
+        options = re.findall(r"^\(([A-Z])\)[ \t]*(.*?)\s*(?=^\([A-Z]\)|\Z)", self.base.answers or "", re.M | re.S)
+        return tuple(text for _, text in options)
 
     @property
     def right(self) -> int | None:
+        """Index of the correct option; None if no option is named as correct."""
         index = ord(self.base.correct_letter or "@") - ord("A")
         return index if 0 <= index < len(self.options) else None
 
     @property
     def aliases(self) -> tuple[str, ...]:
+        """Accepted answers of an open question, without repetitions."""
         return unique_texts([*(self.base.answer or []), *(self.base.correct_answer or [])])
 
     @property
     def first_prompt(self) -> str:
-        """What the user says first. An opening of the assistant's reply ("Let's think step by step:") becomes its "
-        "last line."""
-        return "\n\n".join(m.content.strip() for m in self.prompt)
+        """The user's first message. A prefilled start of the reply ("Let's think step by step:") becomes its last line."""
+        return "\n\n".join(message.content.strip() for message in self.prompt)
 
     @property
     def key(self) -> str:
+        """Identifier of the item: its data set and a hash of the first prompt."""
         return f"{self.base.dataset}-{text_key(self.first_prompt)}"
 
 
 class Forbidden(PublishedRow):
-    """A question that a model should decline; q_id counts within a policy."""
+    """A question that a model should decline.
+
+    Attributes:
+        content_policy_id: Number of the policy that the question violates.
+        q_id: Number of the question within its policy.
+        question: Text of the question.
+    """
 
     content_policy_id: Text
     q_id: Text
@@ -134,35 +165,47 @@ class Forbidden(PublishedRow):
 
 
 class Template(PublishedRow):
-    """A jailbreak prompt, put before the question."""
+    """A jailbreak.
+
+    Attributes:
+        prompt: The text that precedes the forbidden question.
+    """
 
     prompt: Text
 
 
 def falseqa(path: Path) -> list[FalseQA]:
-    """Rows of FalseQA, each question once."""
+    """Read the rows of FalseQA, each question once."""
     return list({row.question: row for row in reversed(read_rows(path, FalseQA))}.values())[::-1]
 
 
 def faitheval(path: Path) -> list[FaithEval]:
-    """Rows of FaithEval counterfactual, each id once. Raises HNeuronsError if two rows of an id differ."""
-    found: dict[str, FaithEval] = {}
+    """Read the rows of FaithEval counterfactual, each id once.
+
+    Raises:
+        HNeuronsError: If two rows with the same id differ.
+    """
+    rows: dict[str, FaithEval] = {}
     for row in read_rows(path, FaithEval):
-        if found.setdefault(row.id, row) != row:
-            raise HNeuronsError(f"{path}: field 'id': {row.id} stands on two rows that differ")
-    return list(found.values())
+        if rows.setdefault(row.id, row) != row:
+            raise HNeuronsError(f"{path}: field 'id': two rows with id {row.id} differ")
+    return list(rows.values())
 
 
 def are_you_sure(path: Path) -> list[AreYouSure]:
-    """Items of are_you_sure.jsonl, each once; open ones without an accepted answer cannot be judged and are left out."""
+    """Read the items of are_you_sure.jsonl, each once.
+
+    Open questions without an accepted answer are dropped, as they cannot be judged.
+    """
     rows = {row.key: row for row in read_rows(path, AreYouSure)}
     return [row for row in rows.values() if row.multiple_choice or row.aliases]
 
 
 def forbidden(path: Path) -> list[Forbidden]:
+    """Read the forbidden questions."""
     return read_rows(path, Forbidden)
 
 
 def templates(path: Path) -> Sequence[str]:
-    """Distinct jailbreak prompts: some were posted twice."""
+    """Read the distinct jailbreak prompts; the published file repeats some."""
     return tuple(dict.fromkeys(row.prompt for row in read_rows(path, Template)))

@@ -1,7 +1,5 @@
 """The sets of questions, published and generated, and the vocabularies of possible answers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from hneurons.errors import HNeuronsError
 from hneurons.records import QUESTIONS
 from hneurons.seeds import seed_of
 
-# Each takes a file and returns all of its questions.
+# Each function reads a file and returns all of its questions.
 PUBLISHED: dict[str, Callable[[Path], list[Question]]] = {
     "triviaqa": opendomain.triviaqa,
     "nq-open": opendomain.nq_open,
@@ -24,7 +22,7 @@ PUBLISHED: dict[str, Callable[[Path], list[Question]]] = {
 }
 
 
-# Each takes the number of questions and a seed and returns exactly that many, or fewer where there are no more.
+# Each function takes a number of questions and a seed and returns that number of questions, or all if it has fewer.
 GENERATED: dict[str, Callable[[int, int], list[Question]]] = {
     "cities": geography.cities,
     "us-cities": geography.us_cities,
@@ -43,36 +41,38 @@ VOCABULARIES: dict[str, Callable[[], Vocabulary]] = {
 
 
 def vocabulary_of(answer_type: str) -> Vocabulary:
-    """All possible answers of one type."""
+    """Return all possible answers of a type, a key of `VOCABULARIES`."""
     return VOCABULARIES[answer_type]()
 
 
 def questions_table(
     name: str, rows: slice, seed: int, splits: SplitSettings | None, files: Sequence[str | Path] = ()
 ) -> pa.Table:
-    """These rows of a set's questions. With splits (the in-domain set) they are split by gold answer; else all are test.
+    """Build the table of some of a set's questions.
 
-    files: what a published set is read from; its rows are taken in an order drawn by the seed, so that a larger number of
-    questions begins with the smaller one. Raises HNeuronsError if the set has fewer questions than asked for.
+    Args:
+        name: Name of the set.
+        rows: Which of its questions; `stop` is required.
+        seed: The study's seed. It draws the order of a published set's questions, so that a larger draw begins with the
+            smaller one.
+        splits: Shares of the splits for the in-domain set, which is split by gold answer; None puts every question into
+            the test split.
+        files: Files that a published set is read from.
+
+    Returns:
+        A table with the schema `QUESTIONS`.
+
+    Raises:
+        HNeuronsError: If the set has fewer than `rows.stop` questions.
     """
     if name in GENERATED:
         questions = GENERATED[name](rows.stop, seed)
     else:
-        everything = PUBLISHED[name](Path(files[0]))
-        questions = sorted(everything, key=lambda q: seed_of(seed, "order", name, q.key))
+        questions = sorted(PUBLISHED[name](Path(files[0])), key=lambda q: seed_of(seed, "order", name, q.key))
     if len(questions) < rows.stop:
-        raise HNeuronsError(f"datasets.{name}.questions: {rows.stop} asked for, the set has {len(questions)}")
-    found = [
-        {
-            "question_id": f"{name}-{q.key}",
-            "dataset": name,
-            "kind": q.kind,
-            "question": q.question,
-            "aliases": list(q.aliases),
-            "answer_type": q.answer_type,
-            "split": split_of(q.aliases[0], seed, splits) if splits else "test",
-            "popularity": q.popularity,
-        }
-        for q in questions[rows]
-    ]
-    return pa.Table.from_pylist(found, schema=QUESTIONS)
+        raise HNeuronsError(f"datasets.{name}.questions: {rows.stop} requested, but the set has {len(questions)}")
+    records = []
+    for q in questions[rows]:
+        split = split_of(q.aliases[0], seed, splits) if splits else "test"
+        records.append({**vars(q), "question_id": f"{name}-{q.key}", "dataset": name, "split": split})
+    return pa.Table.from_pylist(records, schema=QUESTIONS)

@@ -1,9 +1,6 @@
-"""Fetching published files, each checked against what the project pins."""
-
-from __future__ import annotations
+"""Download of published files, each checked against the pinned hash."""
 
 import shutil
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,29 +12,50 @@ from hneurons.errors import HNeuronsError
 
 
 def fetch_source(name: str, hub: HubFile | None, out: str | Path) -> None:
-    """Download a source. Raises HNeuronsError, one line, if it cannot be had or is not the file that is pinned."""
+    """Download a source.
+
+    Args:
+        name: Name of the source, a key of `SOURCES`.
+        hub: Its repository, commit and path; None for a plain file, which is fetched from its URL.
+        out: File to write.
+
+    Raises:
+        HNeuronsError: If the download fails, or if the file is not the pinned one.
+    """
     with store.atomic_path(out) as part:
-        if hub is not None:
-            shutil.copyfile(_from_hub(name, hub), part)
-        else:
+        if hub is None:
             _download(name, part)
+        else:
+            shutil.copyfile(_from_hub(name, hub), part)
         check_source(name, part)
 
 
 def check_source(name: str, path: str | Path) -> None:
-    """Raises HNeuronsError if a file, fetched or of a mirror folder, is not the one that the project pins by its sha256."""
-    wanted = SOURCES[name].sha256
-    if wanted and (found := store.file_hash(path)) != wanted:
+    """Check that a file, downloaded or from a mirror folder, is the one pinned for a source.
+
+    Raises:
+        HNeuronsError: If its SHA-256 differs from the pinned one.
+    """
+    pinned = SOURCES[name].sha256
+    if pinned and (actual := store.file_hash(path)) != pinned:
         raise HNeuronsError(
-            f"{name}: {Path(path).name} has sha256 {found}, {wanted} is pinned: cut short, or changed by its publisher; "
+            f"{name}: {Path(path).name} has sha256 {actual}, {pinned} is pinned: cut short, or changed by its publisher; "
             f"put the pinned file into a mirror folder"
         )
 
 
 def checked_hashes(sources: Sequence[str], files: Sequence[str]) -> dict[str, str]:
-    """Files that were read → their SHA-256. Raises HNeuronsError for one that is not what the project pins.
+    """Check the files that were read and return their hashes.
 
-    sources: what they are; empty for a file of one's own, which nobody pins.
+    Args:
+        sources: Name of the source of each file; empty for a user's file, which is not pinned.
+        files: Paths of the files.
+
+    Returns:
+        Path → SHA-256.
+
+    Raises:
+        HNeuronsError: If a file is not the pinned one.
     """
     for name, path in zip(sources, files, strict=bool(sources)):
         check_source(name, path)
@@ -45,12 +63,12 @@ def checked_hashes(sources: Sequence[str], files: Sequence[str]) -> dict[str, st
 
 
 def _from_hub(name: str, hub: HubFile) -> str:
+    """Path of the file in the hub's cache, downloaded if necessary."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         return hf_hub_download(hub.id, hub.path, revision=hub.revision, repo_type="dataset")
-    except (HfHubHTTPError, OSError) as error:
+    except OSError as error:
         reason = " ".join(str(error).split())[:200]
         raise HNeuronsError(f"{name}: cannot fetch {hub.path} of {hub.id}: {reason}; or use a mirror folder") from None
 
@@ -61,5 +79,5 @@ def _download(name: str, path: Path) -> None:
     try:
         with urllib.request.urlopen(url, timeout=60) as response, open(path, "wb") as out:
             shutil.copyfileobj(response, out)
-    except (urllib.error.URLError, OSError) as error:
+    except OSError as error:
         raise HNeuronsError(f"{name}: cannot fetch {url}: {error}; or use a mirror folder") from None

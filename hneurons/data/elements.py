@@ -1,6 +1,4 @@
-"""Chemical elements and their symbols, from the facts of the package periodictable (plays BioASQ)."""
-
-from __future__ import annotations
+"""Chemical elements and their symbols, from the package periodictable: this set stands in for BioASQ."""
 
 from functools import cache
 
@@ -9,48 +7,61 @@ import periodictable
 from hneurons.data.questions import Question
 from hneurons.data.vocabulary import Vocabulary
 
+# American spelling, the name in questions → British spelling, also accepted.
 _SPELLINGS = {"aluminum": "aluminium", "cesium": "caesium", "sulfur": "sulphur"}
 
 
 @cache
-def _all() -> tuple[tuple[int, str, tuple[str, ...]], ...]:
+def _element_rows() -> tuple[tuple[int, str, tuple[str, ...]], ...]:
     """(atomic number, symbol, spellings of the name), hydrogen first."""
-    found = []
+    rows = []
     for element in periodictable.elements:
         if element.number:
-            name = {v: k for k, v in _SPELLINGS.items()}.get(element.name, element.name)
-            found.append((element.number, element.symbol, (name, *filter(None, [_SPELLINGS.get(name)]))))
-    return tuple(sorted(found))
+            name = {british: american for american, british in _SPELLINGS.items()}.get(element.name, element.name)
+            rows.append((element.number, element.symbol, (name, *filter(None, [_SPELLINGS.get(name)]))))
+    return tuple(sorted(rows))
 
 
 @cache
 def element_names() -> Vocabulary:
-    return Vocabulary(tuple(spellings for _, _, spellings in _all()))
+    """Return the vocabulary of element names."""
+    return Vocabulary(tuple(spellings for _, _, spellings in _element_rows()))
 
 
 @cache
 def element_symbols() -> Vocabulary:
-    return Vocabulary(tuple((symbol,) for _, symbol, _ in _all()), case_sensitive=True)
+    """Return the case-sensitive vocabulary of element symbols."""
+    return Vocabulary(tuple((symbol,) for _, symbol, _ in _element_rows()), case_sensitive=True)
 
 
 def elements(count: int, seed: int) -> list[Question]:
-    """Element → symbol and symbol → element, by atomic number, the two kinds taking turns."""
-    found = []
-    for number, symbol, spellings in _all():
-        found += [
+    """Generate questions element → symbol and symbol → element, alternating, by atomic number.
+
+    Args:
+        count: Number of questions.
+        seed: Unused, as the order is fixed.
+
+    Returns:
+        The questions, fewer than `count` once the elements run out.
+    """
+    questions = []
+    for number, symbol, spellings in _element_rows():
+        questions += [
             Question(
                 f"{number}-symbol",
                 "element-symbol",
-                f"What is the chemical symbol of the element {spellings[0]}? Answer with the symbol only.",
+                f"What is the chemical symbol of the element {spellings[0]}?",
                 (symbol,),
                 "element-symbol",
+                "Answer with the symbol only.",
             ),
             Question(
                 f"{number}-name",
                 "symbol-element",
-                f"Which chemical element has the symbol {symbol}? Answer with the name of the element only.",
+                f"Which chemical element has the symbol {symbol}?",
                 spellings,
                 "element",
+                "Answer with the name of the element only.",
             ),
         ]
-    return found[:count]
+    return questions[:count]

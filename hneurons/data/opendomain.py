@@ -1,11 +1,9 @@
 """TriviaQA, NQ-Open, BioASQ and TruthfulQA: published questions with their accepted answers."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -15,17 +13,17 @@ from hneurons.errors import HNeuronsError
 
 OPEN = "open"
 
-# METHOD.md §1, word for word.
+# The instruction in the paper's prompt, verbatim.
 ANSWER_ONLY = "Respond with the answer only, without any explanation."
 
-# A longer "alias" of BioASQ is a sentence, which no answer repeats word for word.
-_LONGEST_ALIAS = 12
+# A BioASQ "alias" of this many words or more is a sentence, which no answer repeats verbatim.
+_SENTENCE_WORDS = 12
 
 Text = Annotated[str, Field(min_length=1)]
 
 
 def flatten_answers(answers: Any) -> Any:
-    """An answer given as a string, a list, or a list of lists of synonyms, as one list; anything else stays as it is."""
+    """Flatten a string, a list, or a list of lists of synonyms to one list of answers; return anything else unchanged."""
     if isinstance(answers, str):
         return [answers]
     if isinstance(answers, list) and any(isinstance(a, list) for a in answers):
@@ -48,7 +46,7 @@ class _TriviaQA(PublishedRow):
 
 
 class _WithAliases(PublishedRow):
-    """The layout of a file of one's own: {question_id, question, aliases[]}."""
+    """A row of a user's file: {question_id, question, aliases[]}."""
 
     question_id: Text
     question: Text
@@ -66,7 +64,7 @@ class _BioASQ(PublishedRow):
     exact_answer: Answers | None = None
 
     @model_validator(mode="after")
-    def _has_answers(self) -> _BioASQ:
+    def _has_answers(self) -> Self:
         if self.golden_answers is None and self.exact_answer is None:
             raise ValueError("neither golden_answers nor exact_answer")
         return self
@@ -78,48 +76,52 @@ class _TruthfulQA(PublishedRow):
 
 
 def unique_texts(texts: Iterable[str]) -> tuple[str, ...]:
-    """Texts stripped, without empty ones and without repetitions, in their order."""
+    """Strip texts and drop empty and repeated ones, keeping the order."""
     return tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
 
 
 def text_key(text: str) -> str:
-    """A key for a row that has no id."""
+    """Return a key for a row without an id: the first 12 hex digits of the text's SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _question(kind: str, key: str, question: str, aliases: Iterable[str]) -> Question:
-    return Question(key, kind, f"{question.strip()} {ANSWER_ONLY}", unique_texts(aliases), OPEN)
+    return Question(key, kind, question.strip(), unique_texts(aliases), OPEN, ANSWER_ONLY)
 
 
 def _answerable(questions: Iterable[Question]) -> list[Question]:
-    """Questions with an answer, each once: TriviaQA repeats its ids and its texts across web and wiki."""
-    found: dict[str, Question] = {}
+    """Questions with an answer, each once: TriviaQA repeats ids and texts across its web and Wikipedia parts."""
+    by_text: dict[str, Question] = {}
     ids = set()
     for q in questions:
         text = " ".join(q.question.casefold().split())
-        if q.aliases and text not in found and q.key not in ids:
-            found[text] = q
+        if q.aliases and text not in by_text and q.key not in ids:
+            by_text[text] = q
             ids.add(q.key)
-    return list(found.values())
+    return list(by_text.values())
 
 
 def triviaqa(path: Path) -> list[Question]:
-    """TriviaQA rc.nocontext (Parquet of the hub), or {question_id, question, aliases[]} lines.
+    """Read TriviaQA.
 
-    Raises HNeuronsError for the test part, whose answers are hidden.
+    Args:
+        path: rc.nocontext as the hub's Parquet, or JSON lines {question_id, question, aliases[]}.
+
+    Raises:
+        HNeuronsError: For the test part, whose answers are hidden.
     """
     if path.suffix == ".jsonl":
-        own = read_rows(path, _WithAliases)
-        return _answerable(_question("triviaqa", r.question_id, r.question, r.aliases) for r in own)
+        return _answerable(
+            _question("triviaqa", r.question_id, r.question, r.aliases) for r in read_rows(path, _WithAliases)
+        )
     rows = read_rows(path, _TriviaQA)
     if rows[0].answer.value == "<unk>":
         raise HNeuronsError(f"{path}: the answers are hidden (TriviaQA's test part); use train or validation")
-    given = ((r, [r.answer.value, *r.answer.aliases]) for r in rows)
-    return _answerable(_question("triviaqa", r.question_id, r.question, aliases) for r, aliases in given)
+    return _answerable(_question("triviaqa", r.question_id, r.question, [r.answer.value, *r.answer.aliases]) for r in rows)
 
 
 def nq_open(path: Path) -> list[Question]:
-    """NQ-Open: lower-case questions without a question mark, which they get."""
+    """Read NQ-Open, whose questions are in lower case; the missing question mark is added."""
     rows = read_rows(path, _NQOpen)
     return _answerable(
         _question("nq-open", text_key(r.question), r.question.strip().rstrip("?") + "?", r.answer) for r in rows
@@ -127,15 +129,15 @@ def nq_open(path: Path) -> list[Question]:
 
 
 def bioasq(path: Path) -> list[Question]:
-    """BioASQ factoid questions: empty aliases and sentences among them are dropped, and questions left without one."""
-    found = []
+    """Read BioASQ's factoid questions, without empty aliases, aliases that are sentences, and questions left with none."""
+    questions = []
     for r in read_rows(path, _BioASQ):
-        aliases = [a for a in [*(r.golden_answers or []), *(r.exact_answer or [])] if len(a.split()) < _LONGEST_ALIAS]
-        found.append(_question("bioasq", text_key(r.question), r.question, aliases))
-    return _answerable(found)
+        aliases = [a for a in [*(r.golden_answers or []), *(r.exact_answer or [])] if len(a.split()) < _SENTENCE_WORDS]
+        questions.append(_question("bioasq", text_key(r.question), r.question, aliases))
+    return _answerable(questions)
 
 
 def truthfulqa(path: Path) -> list[Question]:
-    """TruthfulQA: misconceptions, its true answers separated by semicolons."""
+    """Read TruthfulQA: questions about misconceptions, with true answers separated by semicolons."""
     rows = read_rows(path, _TruthfulQA)
     return _answerable(_question("truthfulqa", text_key(r.question), r.question, r.correct.split(";")) for r in rows)

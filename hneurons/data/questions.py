@@ -1,7 +1,6 @@
-"""One question, its split, and which questions a model is asked."""
+"""A question, its split, its prompt, and the questions that a model gets."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,18 +10,45 @@ from hneurons.seeds import seed_of
 
 @dataclass(frozen=True)
 class Question:
-    """key: unique in its set, stable when the set grows. aliases: spellings of the gold answer, none if there is none."""
+    """A question of a set.
+
+    Attributes:
+        key: Identifier, unique in its set and unchanged when the set grows.
+        kind: Kind of question; questions of a kind share their wording.
+        question: Text of the question.
+        aliases: Accepted spellings of the gold answer; empty for a question without one.
+        answer_type: Name of the vocabulary of possible answers, or "open".
+        instruction: How to answer; follows the question in the prompt.
+        popularity: Population of the place in question, where available.
+    """
 
     key: str
     kind: str
     question: str
     aliases: tuple[str, ...]
     answer_type: str
+    instruction: str = ""
     popularity: float | None = None
 
 
+def prompt_of(question: Mapping[str, Any]) -> str:
+    """Return the prompt of a row of `QUESTIONS`: the question and its instruction."""
+    return f"{question['question']} {question['instruction']}".strip()
+
+
 def split_of(answer: str, seed: int, splits: SplitSettings) -> str:
-    """The split of a gold answer: the same for all of its questions, so that no answer stands in two splits."""
+    """Assign a gold answer to a split.
+
+    All questions with the same answer share a split, so that no answer occurs in two.
+
+    Args:
+        answer: The gold answer.
+        seed: The study's seed.
+        splits: Shares of the splits.
+
+    Returns:
+        "train", "selection" or "test".
+    """
     share = seed_of(seed, "split", answer) / 2**63
     if share < splits.train:
         return "train"
@@ -30,5 +56,10 @@ def split_of(answer: str, seed: int, splits: SplitSettings) -> str:
 
 
 def questions_for(questions: list[dict[str, Any]], prompting: str) -> list[dict[str, Any]]:
-    """What a model is asked: all questions by "chat"; by "base" or "chat-test" those of test splits, to be scored alone."""
+    """Select the questions that a model gets.
+
+    Args:
+        questions: Rows of `QUESTIONS`.
+        prompting: "chat" for all questions; "base" or "chat-test" for the test split alone, for scoring only.
+    """
     return questions if prompting == "chat" else [q for q in questions if q["split"] == "test"]

@@ -1,14 +1,11 @@
-"""Is this answer made up? The probe on any question and response: for the whole, for each token, and for each neuron.
+"""Is this answer hallucinated? The probe on any question and response, with scores for tokens and neurons.
 
-A token's log-odds are b + Σ_j θ_j CETT_j (eqs. 2 and 4); the response's are their mean over its answer tokens, which is the
-probe on features averaged over these tokens, as it was trained (eq. 3). Where nobody says which tokens those are, the three
-highest are taken: a claim is short, and training on the other tokens as label 0 keeps theirs low (docs/detector.md has what
-that is worth, measured).
+A token's log-odds are b + Σ_j θ_j CETT_j (eqs. 2 and 4). The response's are their mean over its answer tokens, which equals
+the probe on features averaged over these tokens, as in training (eq. 3). If the answer tokens are not given, the three
+highest tokens are used: a claim is short, and other tokens score low because training labels them 0 (docs/detector.md has
+measurements of this choice).
 """
 
-from __future__ import annotations
-
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +17,7 @@ from pydantic import Field, ValidationError
 from scipy.special import expit
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hneurons import store
 from hneurons.cett.measure import token_cett
 from hneurons.config.base import Settings, describe_errors
 from hneurons.config.study import Decoding
@@ -32,15 +30,17 @@ from hneurons.models.decoder import model_identity
 from hneurons.models.tokenizer import tokenizer_beside
 from hneurons.neurons.neuron_set import NeuronSet
 
-# Tokens that stand for the answer where it is not named.
+# Number of tokens that stand in for the answer if it is not given.
 HIGHEST_TOKENS = 3
 
 
 class DetectionRequest(Settings, extra="allow"):
-    """What is to be judged: a question, the response to it, and which part of the response is the answer.
+    """A question, the response to it, and the part of the response that is the answer.
 
-    Without a response the model answers, greedily. Without an answer the response's highest tokens stand for it. Other keys
-    are other_keys along.
+    Attributes:
+        question: the question.
+        response: the response; None lets the model answer greedily.
+        answer: the answer within the response; None uses the response's highest tokens.
     """
 
     question: str = Field(min_length=1)
@@ -49,17 +49,22 @@ class DetectionRequest(Settings, extra="allow"):
 
     @property
     def other_keys(self) -> dict[str, Any]:
+        """Further keys of the request, such as an id, for the caller to pass on."""
         return self.model_extra or {}
 
 
 @dataclass(frozen=True)
 class Detection:
-    """What the probe says of one response.
+    """The probe's scores of one response.
 
-    tokens: the text of each response token. answer [tokens] bool: those that the response's probability is read from;
-    answer_given: whether the answer was named, or they are the highest ones.
-    contributions [tokens, neurons] float32: θ_j CETT_j; the columns are the neurons with a weight, as `layers`, `indices`
-    and `weights` [neurons] name them. intercept: b.
+    Attributes:
+        question, response: the texts.
+        tokens: text of each response token.
+        answer: [tokens] bool, the tokens that the response's probability is computed from.
+        answer_given: whether the answer was given; if not, `answer` marks the highest tokens.
+        contributions: [tokens, neurons] float32, θ_j CETT_j of every neuron with a non-zero weight.
+        layers, indices, weights: [neurons], the neurons in the columns of contributions, and their θ_j.
+        intercept: b.
     """
 
     question: str
@@ -80,32 +85,39 @@ class Detection:
 
     @property
     def token_probabilities(self) -> np.ndarray:
-        """p(hallucinated) of each token by itself, [tokens]."""
+        """p(hallucinated) of each token on its own, [tokens]."""
         return np.asarray(expit(self.token_logits))
 
     @property
     def logit(self) -> float:
+        """Log-odds of the response: mean over its answer tokens."""
         return float(self.token_logits[self.answer].mean())
 
     @property
     def probability(self) -> float:
-        """p(hallucinated) of the response: of its answer tokens."""
+        """p(hallucinated) of the response (eq. 4)."""
         return float(expit(self.logit))
 
-    def strongest(self, tokens: np.ndarray | int | None = None, most: int = 5) -> list[dict[str, Any]]:
-        """The neurons that weigh most on one token, on several (a mask), or on the answer: layer, neuron, contribution."""
-        chosen = self.answer if tokens is None else tokens
-        values = self.contributions[chosen]
-        mean = values if values.ndim == 1 else values.mean(axis=0)
-        order = np.argsort(-np.abs(mean), kind="stable")[:most]
+    def strongest(self, tokens: np.ndarray | int | None = None, count: int = 5) -> list[dict[str, Any]]:
+        """Return the neurons with the largest absolute contributions.
+
+        Args:
+            tokens: index of a token, or a mask [tokens] to average over; None averages over the answer.
+            count: maximum number of neurons.
+
+        Returns:
+            `layer`, `neuron` and `contribution` of each, the largest first; neurons that contribute 0 are left out.
+        """
+        mean = np.atleast_2d(self.contributions[self.answer if tokens is None else tokens]).mean(axis=0)
+        order = np.argsort(-np.abs(mean), kind="stable")[:count]
         return [
             {"layer": int(self.layers[j]), "neuron": int(self.indices[j]), "contribution": float(mean[j])}
             for j in order
             if mean[j] != 0
         ]
 
-    def as_dict(self, most: int = 5) -> dict[str, Any]:
-        """For JSON: everything, of the neurons the strongest on the answer and on each token."""
+    def as_dict(self, count: int = 5) -> dict[str, Any]:
+        """Convert to a dictionary for JSON, with the `count` strongest neurons of the answer and of each token."""
         tokens = zip(self.tokens, self.token_probabilities, self.answer, strict=True)
         return {
             "question": self.question,
@@ -113,10 +125,10 @@ class Detection:
             "probability": self.probability,
             "logit": self.logit,
             "answer_named": self.answer_given,
-            "neurons": self.strongest(most=most),
+            "neurons": self.strongest(count=count),
             "tokens": [
-                {"text": text, "probability": float(p), "in_answer": bool(mine), "neurons": self.strongest(i, most)}
-                for i, (text, p, mine) in enumerate(tokens)
+                {"text": text, "probability": float(p), "in_answer": bool(answer), "neurons": self.strongest(i, count)}
+                for i, (text, p, answer) in enumerate(tokens)
             ],
         }
 
@@ -132,112 +144,145 @@ def detect(
     max_new_tokens: int = 64,
     strict: bool = True,
 ) -> Detection:
-    """How likely a response is made up, by the probe (eq. 4), for the whole and for each token.
+    """Compute how likely a response is hallucinated according to the probe (eq. 4), and the score of each token.
 
-    response: without one the model answers, greedily, up to max_new_tokens. answer: the part of the response that carries
-    its claim; the probe was trained on such spans, so name it where you can (else its three highest tokens count).
-    tokenizer: the model's own by default. Raises HNeuronsError for the neurons of another model (strict=False asks for the
-    same shape alone), for neurons without weights (a random set), and for an answer that the response does not hold.
+    Args:
+        model: the model that the neurons were found in.
+        neurons: a set with the weights of a probe.
+        question: the question.
+        response: the response; None lets the model answer greedily.
+        answer: the part of the response that carries its claim. Give it if you can, because the probe was trained on such
+            spans; otherwise the three highest tokens are used.
+        tokenizer: None loads the model's own.
+        max_new_tokens: limit of a generated response.
+        strict: whether the neurons must be of this very model; False requires only the same shape.
+
+    Raises:
+        HNeuronsError: if the neurons belong to another model or have no weights (a random set), or if the response does not
+            contain the answer.
     """
-    asked = [make_request({"question": question, "response": response, "answer": answer})]
+    request = make_request({"question": question, "response": response, "answer": answer})
     options: dict[str, Any] = {"tokenizer": tokenizer, "max_new_tokens": max_new_tokens, "strict": strict}
-    return next(detect_many(model, neurons, asked, **options))
+    return next(detect_many(model, neurons, [request], **options))
 
 
 def detect_many(
     model: PreTrainedModel,
     neurons: NeuronSet,
-    asked: Sequence[DetectionRequest],
+    requests: Sequence[DetectionRequest],
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
     max_new_tokens: int = 64,
     strict: bool = True,
     budget: int | TokenBudget = 8192,
 ) -> Iterator[Detection]:
-    """`detect` on many, in their order, in batches of so many tokens."""
+    """Apply `detect` to many requests, in batches, and yield the results in order.
+
+    Args:
+        model: as in `detect`.
+        neurons: as in `detect`.
+        requests: questions, each with a response and the answer in it, or without.
+        tokenizer: as in `detect`.
+        max_new_tokens: as in `detect`.
+        strict: as in `detect`.
+        budget: tokens per batch.
+
+    Raises:
+        HNeuronsError: as `detect`, or if the model generates an empty response.
+    """
     neurons.check_for(model_identity(model), strict)
     fitted = neurons.weights != 0
     if not fitted.any() or "intercept" not in neurons.made_by:
-        raise HNeuronsError("these neurons have no weights of a probe, so there is nothing to detect with")
-    # By layer, as token_cett gives its columns.
+        raise HNeuronsError("these neurons have no probe weights, so they cannot detect anything")
+    # Sorted by layer, as the columns of token_cett are.
     order = np.lexsort((neurons.neurons[fitted], neurons.layers[fitted]))
     layers, indices, weights = (values[fitted][order] for values in (neurons.layers, neurons.neurons, neurons.weights))
     by_layer = {int(layer): indices[layers == layer].tolist() for layer in np.unique(layers)}
     tokenizer = tokenizer or tokenizer_beside(model)
-    prompts = [prompt_ids(tokenizer, one.question) for one in asked]
-    answered = _responses(model, tokenizer, asked, prompts, max_new_tokens, budget)
-    lengths = [len(p) + len(r) for p, r in zip(prompts, answered, strict=True)]
+    prompts = [prompt_ids(tokenizer, request.question) for request in requests]
+    responses = _responses(model, tokenizer, requests, prompts, max_new_tokens, budget)
+    lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
     cett: dict[int, np.ndarray] = {}
 
     def run(batch: list[int]) -> list[np.ndarray]:
-        return token_cett(model, [[*prompts[i], *answered[i]] for i in batch], by_layer)
+        return token_cett(model, [[*prompts[i], *responses[i]] for i in batch], by_layer)
 
-    for batch, found in in_batches(lengths, budget, run):
-        cett |= {i: values[len(prompts[i]) :] for i, values in zip(batch, found, strict=True)}
+    for batch, values in in_batches(lengths, budget, run):
+        cett |= {i: cetts[len(prompts[i]) :] for i, cetts in zip(batch, values, strict=True)}
     intercept = float(neurons.made_by["intercept"])
-    for i, one in enumerate(asked):
-        text, offsets = token_offsets(tokenizer, answered[i])
+    for i, request in enumerate(requests):
+        text, offsets = token_offsets(tokenizer, responses[i])
         ends = [0, *(end for _, end in offsets)]
         tokens = [text[start:end] for start, end in pairwise(ends)]
         contributions = cett[i] * weights.astype(np.float32)
-        mask = _answer_mask(one, text, offsets, contributions.sum(axis=1))
-        named = one.answer is not None
-        yield Detection(one.question, text, tokens, mask, named, contributions, layers, indices, weights, intercept)
+        mask = _answer_mask(request.answer, text, offsets, contributions.sum(axis=1))
+        is_given = request.answer is not None
+        yield Detection(request.question, text, tokens, mask, is_given, contributions, layers, indices, weights, intercept)
 
 
 def _responses(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    asked: Sequence[DetectionRequest],
+    requests: Sequence[DetectionRequest],
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     budget: int | TokenBudget,
 ) -> list[list[int]]:
-    """Token ids of what was given, and of the model's own answer where nothing was; without end tokens."""
+    """Token ids of each response without end tokens, generated for requests without a response."""
     # A base model's prompt ends in "Answer:", and what follows begins with a space.
     lead = "" if tokenizer.chat_template else " "
-    found = [
-        [int(i) for i in tokenizer(lead + one.response, add_special_tokens=False)["input_ids"]] if one.response else []
-        for one in asked
+    responses = [
+        [int(i) for i in tokenizer(lead + r.response, add_special_tokens=False)["input_ids"]] if r.response else []
+        for r in requests
     ]
-    silent = [i for i, one in enumerate(asked) if one.response is None]
-    if silent:
+    unanswered = [i for i, request in enumerate(requests) if request.response is None]
+    if unanswered:
         decoding = Decoding(max_new_tokens=max_new_tokens, temperature=0)
-        options: dict[str, Any] = {"seeds": [0] * len(silent), "budget": budget}
+        options: dict[str, Any] = {"seeds": [0] * len(unanswered), "budget": budget}
         options["stop_ids"] = ends_of_reply(model, tokenizer)
-        for index, (response,) in generate(model, [list(prompts[i]) for i in silent], decoding, **options):
-            found[silent[index]] = response.unended_ids
-    for one, ids in zip(asked, found, strict=True):
+        for index, (response,) in generate(model, [list(prompts[i]) for i in unanswered], decoding, **options):
+            responses[unanswered[index]] = response.unended_ids
+    for request, ids in zip(requests, responses, strict=True):
         if not ids:
-            raise HNeuronsError(f"{one.question!r}: the model says nothing; give a response")
-    return found
+            raise HNeuronsError(f"{request.question!r}: the model's response is empty; give a response")
+    return responses
 
 
-def _answer_mask(asked: DetectionRequest, text: str, offsets: Sequence[tuple[int, int]], scores: np.ndarray) -> np.ndarray:
-    if asked.answer is None:
+def _answer_mask(answer: str | None, text: str, offsets: Sequence[tuple[int, int]], scores: np.ndarray) -> np.ndarray:
+    """[tokens] bool: the tokens of the answer, or the highest ones if it is not given."""
+    if answer is None:
         return np.isin(np.arange(len(scores)), np.argsort(-scores, kind="stable")[:HIGHEST_TOKENS])
-    start = text.find(asked.answer)
+    start = text.find(answer)
     if start < 0:
-        raise HNeuronsError(f"answer {asked.answer!r} does not stand in the response {text!r}")
-    return np.array(token_mask(offsets, start, start + len(asked.answer)))
+        raise HNeuronsError(f"answer {answer!r} does not occur in the response {text!r}")
+    return np.array(token_mask(offsets, start, start + len(answer)))
 
 
-def make_request(data: Mapping[str, Any], where: str = "what is asked") -> DetectionRequest:
-    """Raises HNeuronsError, one line, for a key that is missing or a text that is empty."""
+def make_request(data: Mapping[str, Any], source: str = "request") -> DetectionRequest:
+    """Check the keys of a request.
+
+    Args:
+        data: question, and optionally response, answer and further keys.
+        source: where the data comes from, for errors.
+
+    Raises:
+        HNeuronsError: one line, if the question is missing or a text is empty.
+    """
     try:
         return DetectionRequest.model_validate(data)
     except ValidationError as error:
-        raise HNeuronsError(describe_errors(DetectionRequest, error, where)) from None
+        raise HNeuronsError(describe_errors(DetectionRequest, error, source)) from None
 
 
-def parse_requests(lines: Iterable[str], where: str) -> Iterator[DetectionRequest]:
-    """Questions from lines: a JSON object each, or plain text. Raises HNeuronsError naming the line that is neither."""
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        at = f"{where}, line {number}"
-        try:
-            data = json.loads(line) if line.lstrip().startswith("{") else {"question": line.strip()}
-        except json.JSONDecodeError as error:
-            raise HNeuronsError(f"{at}: no JSON ({error})") from None
-        yield make_request(data, at)
+def parse_requests(lines: Iterable[str], name: str) -> Iterator[DetectionRequest]:
+    """Parse requests, one per line.
+
+    Args:
+        lines: JSON objects or plain questions.
+        name: where the lines come from, for errors.
+
+    Raises:
+        HNeuronsError: naming the line that is not valid.
+    """
+    for number, value in store.parse_json_lines(lines, name, plain="question"):
+        yield make_request(value, f"{name}, line {number}")

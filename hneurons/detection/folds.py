@@ -1,13 +1,11 @@
-"""Detection among consistent questions: the training examples themselves, in folds by gold answer.
+"""Detection on consistently answered questions: the training examples, in folds by gold answer.
 
-Table 1's test sets hold one sample per question, whatever the model would say a second time. Here both classes are
-questions that the model always answers alike, as in training; each example is scored by a probe that never saw its answer.
+Table 1's test sets have one sample per question, so they include questions that the model answers inconsistently. Here
+both classes are questions that the model always answers alike, as in training. Each example is scored by a probe that was
+not trained on its gold answer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +14,8 @@ from tqdm import tqdm
 
 from hneurons.cett.columns import ArrayColumns, ShardColumns
 from hneurons.config.study import ProbeSettings
-from hneurons.detection.scores import baseline_logits, method_name, score_methods
+from hneurons.detection.results import MethodScore, method_name
+from hneurons.detection.scores import baseline_logits, score_methods
 from hneurons.errors import HNeuronsError
 from hneurons.probe.classifiers import PROBE, Classifier
 from hneurons.probe.estimator import fit_paths, training_problem
@@ -34,54 +33,68 @@ def score_in_folds(
     seed: int,
     memory_gb: float,
     threads: int = 1,
-) -> list[dict[str, Any]]:
-    """The rows of `evaluate` for the training examples, each scored by fits on the other folds.
+) -> list[MethodScore]:
+    """Score the training examples by cross-validation: each by fits on the other folds.
 
-    frame: read_examples of the in-domain set. classifiers: those of the probe stage, whose C is used again, for the probe
-    and for as many random neurons in each fold. Raises HNeuronsError if there are fewer gold answers than folds.
+    Args:
+        frame: read_example_frame of the in-domain set.
+        classifiers: classifiers of the probe stage; their C is used again in each fold, for the probe and for an equal
+            number of random neurons.
+        shards: CETT shards of the in-domain set.
+        settings: penalty, labels, intercept and the grid of C.
+        seed: seed of the random neurons and the resamples.
+        memory_gb: memory for features.
+        threads: threads for the fits.
+
+    Returns:
+        One score per method; a baseline without a score for every example is left out.
+
+    Raises:
+        HNeuronsError: if there are fewer gold answers than folds.
     """
     train, selection = (frame.query("split == @split") for split in ("train", "selection"))
     columns = ShardColumns(shards, memory_gb)
     gold_of = dict(zip(train["question_id"], train["gold"], strict=True))
-    everyone = np.array([i for i, row in enumerate(columns.rows) if row["split"] == "train"])
-    gold = np.array([gold_of[columns.rows[i]["question_id"]] for i in everyone])
+    train_rows = np.array([i for i, row in enumerate(columns.rows) if row["split"] == "train"])
+    gold = np.array([gold_of[columns.rows[i]["question_id"]] for i in train_rows])
     if len(set(gold)) < FOLDS:
         raise HNeuronsError(f"{len(set(gold))} gold answers in the training split, {FOLDS} needed for folds by answer")
-    parts = [everyone[outside] for _, outside in GroupKFold(FOLDS).split(everyone, groups=gold)]
-    whole = training_problem(columns, settings.labels)
-    problems = [Problem(whole.y, np.where(np.isin(np.arange(columns.n), part), 0, whole.weight)) for part in parts]
+    # 1. Fit the probe without each fold; the folds share the passes over the data, and the path that leads to this C.
+    parts = [train_rows[outside] for _, outside in GroupKFold(FOLDS).split(train_rows, groups=gold)]
+    problem = training_problem(columns, settings.labels)
+    problems = [Problem(problem.y, np.where(np.isin(np.arange(columns.n), part), 0, problem.weight)) for part in parts]
     C = classifiers[PROBE].C
-    # The folds share the passes over the data, and so the way to this C.
     path = [c for c in sorted(settings.C) if c < C] + [C]
-    how = settings.penalty, settings.intercept
-    paths = fit_paths(columns, problems, path, *how, memory_gb=memory_gb, threads=threads)
+    options = settings.penalty, settings.intercept
+    paths = fit_paths(columns, problems, path, *options, memory_gb=memory_gb, threads=threads)
     fits = [fold[-1] for fold in paths.fits]
-    randoms = [name for name in classifiers if method_name(name) == "random"]
-    chosen = {
+    # 2. Draw random neurons for each fold, and read all columns in one pass.
+    random_columns_of = {
         (name, k): random_columns(np.random.default_rng([seed, int(name.rsplit("-", 1)[1])]), columns.p, fit.columns)
         for k, fit in enumerate(fits)
-        for name in randoms
+        for name in classifiers
+        if method_name(name) == "random"
     }
-    taken = columns.take_each([*(fit.columns for fit in fits), *chosen.values()])
-    of_fits, of_chosen = taken[:FOLDS], taken[FOLDS:]
-    found: dict[str, dict[str, float]] = {}
+    features = columns.take_each([*(fit.columns for fit in fits), *random_columns_of.values()])
+    logits: dict[str, dict[str, float]] = {}
 
-    def keep(name: str, ids: Sequence[str], logits: np.ndarray) -> None:
-        found.setdefault(name, {}).update(zip(ids, logits.tolist(), strict=True))
+    def keep(name: str, ids: Sequence[str], values: np.ndarray) -> None:
+        logits.setdefault(name, {}).update(zip(ids, values.tolist(), strict=True))
 
+    # 3. Score each fold by the probe, by random neurons, and by baselines fitted on the other folds.
     for k, part in enumerate(tqdm(parts, desc="folds by answer")):
         answers = [i for i in part if columns.rows[i]["region"] == "answer"]
         ids = [columns.rows[i]["question_id"] for i in answers]
-        keep(PROBE, ids, fits[k].logits(of_fits[k][answers]))
-        for (name, fold), X in zip(chosen, of_chosen, strict=True):
+        keep(PROBE, ids, fits[k].logits(features[k][answers]))
+        for (name, fold), X in zip(random_columns_of, features[FOLDS:], strict=True):
             if fold == k:
-                one = fit_paths(ArrayColumns(X), [problems[k]], [classifiers[name].C], *how, progress=False)
-                fit = one.fits[0][0]
+                (fit,) = fit_paths(ArrayColumns(X), [problems[k]], [classifiers[name].C], *options, progress=False).fits[0]
                 keep(name, ids, fit.logits(X[np.ix_(answers, fit.columns)]))
         scored = train[train["question_id"].isin(ids)]
-        rest = pd.concat([train[~train["question_id"].isin(ids)], selection])
-        for name, values in baseline_logits(rest, scored, settings.C).items():
+        others = pd.concat([train[~train["question_id"].isin(ids)], selection])
+        for name, values in baseline_logits(others, scored, settings.C).items():
             keep(name, scored["question_id"].tolist(), values)
-    asked = train["question_id"].tolist()
-    logits = {name: np.array([of[q] for q in asked]) for name, of in found.items() if len(of) == len(asked)}
-    return score_methods(train["label"].to_numpy(), logits, train["gold"].tolist(), settings, seed)
+    questions = train["question_id"].tolist()
+    complete = {name: values for name, values in logits.items() if len(values) == len(questions)}
+    in_order = {name: np.array([values[question] for question in questions]) for name, values in complete.items()}
+    return score_methods(train["label"].to_numpy(), in_order, train["gold"].tolist(), settings, seed)

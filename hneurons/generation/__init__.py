@@ -1,1 +1,1 @@
-"""From questions to responses: prompts, decoding in batches, and the engines that generate."""
+"""From questions to responses: prompts, batched decoding, and the engines that generate."""

@@ -1,12 +1,12 @@
-"""What generates: one small interface, and the engine that is the default, transformers in this process."""
-
-from __future__ import annotations
+"""The interface of everything that generates, and its default implementation: transformers in this process."""
 
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+from transformers import PreTrainedTokenizerBase
 
 from hneurons.config.study import Decoding
 from hneurons.generation.batching import TokenBudget, in_batches
@@ -17,55 +17,89 @@ from hneurons.models.prepared import PreparedModel
 from hneurons.models.tokenizer import stop_token_ids
 from hneurons.neurons.scaling import NeuronsByLayer, scaled
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-# Indices of what was asked, and the responses to each: the samples of a prompt, or the replies of a conversation.
+# Indices of the inputs, and the responses to each: the samples of a prompt, or the replies of a conversation.
 Answered = Iterator[tuple[list[int], list[list[Response]]]]
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """ids: the prompt as the model reads it. text: the question, or what a base model completes up to a newline."""
+    """A prompt, as token ids and as text: engines differ in which of the two they send.
+
+    Attributes:
+        ids: the prompt as the model reads it.
+        text: the question or, if `base`, the text to complete.
+        base: whether a base model completes the prompt, up to a line break.
+        seed: of its samples.
+    """
 
     ids: list[int]
     text: str
     base: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation to hold.
+
+    Attributes:
+        turns: what the user says.
+        seeds: one per turn, of the model's reply.
+    """
+
+    turns: Sequence[str]
+    seeds: Sequence[int]
 
 
 class Engine(Protocol):
-    """Generates with one model. What it yields comes in any order and as it is done, so that a caller can keep it."""
+    """Generates with one model.
+
+    Results are yielded in any order, as soon as they are available, so that a caller can save finished work.
+    """
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What of model and engine decides the responses."""
-        ...
+        """The facts about model and engine that decide the responses."""
 
     @property
-    def tokenizer(self) -> PreTrainedTokenizerBase: ...
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer of the model."""
 
     def scaled(self, neurons: NeuronsByLayer, alpha: float) -> AbstractContextManager[None]:
-        """Within the block, the neurons are scaled by alpha (eq. 5)."""
-        ...
+        """Within the block, scale the activations of neurons by alpha (eq. 5).
 
-    def sample(self, prompts: Sequence[Prompt], decoding: Decoding, *, seeds: Sequence[int], samples: int) -> Answered:
-        """So many responses to each prompt. seeds: one per prompt."""
-        ...
+        Args:
+            neurons: neuron indices by layer.
+            alpha: the factor α ≥ 0; 1 changes nothing.
+        """
 
-    def converse(
-        self,
-        conversations: Sequence[Sequence[str]],
-        decoding: Decoding,
-        *,
-        date: datetime.date,
-        seeds: Sequence[Sequence[int]],
-    ) -> Answered:
-        """The reply to every turn of the user's; conversations have equally many. seeds: one per turn, of each."""
-        ...
+    def sample(self, prompts: Sequence[Prompt], decoding: Decoding, samples: int) -> Answered:
+        """Sample every prompt; without prompts, nothing is loaded or started.
+
+        Args:
+            prompts: chat prompts and texts to complete, in any mixture.
+            decoding: how tokens are drawn, and how many at most.
+            samples: responses per prompt.
+
+        Yields:
+            Indices of prompts, and for each its `samples` responses.
+        """
+
+    def converse(self, conversations: Sequence[Conversation], decoding: Decoding, date: datetime.date) -> Answered:
+        """Hold conversations, replying to every turn of the user.
+
+        Args:
+            conversations: all have the same number of turns.
+            decoding: how the tokens of a reply are drawn, and how many at most.
+            date: printed by chat templates that print today's date.
+
+        Yields:
+            Indices of conversations, and for each its replies, one per turn.
+        """
 
 
 class LocalEngine:
-    """The engine in this process: batches within a budget of tokens, which adapts to the memory that there is."""
+    """An `Engine` in this process: batches within a token budget, which adapts to the available memory."""
 
     def __init__(self, prepared: PreparedModel, budget: int | TokenBudget) -> None:
         self._prepared = prepared
@@ -73,16 +107,20 @@ class LocalEngine:
 
     @property
     def identity(self) -> Mapping[str, Any]:
+        """See `Engine.identity`."""
         return self._prepared.identity
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
+        """See `Engine.tokenizer`."""
         return self._prepared.tokenizer
 
     def scaled(self, neurons: NeuronsByLayer, alpha: float) -> AbstractContextManager[None]:
+        """See `Engine.scaled`; columns of the loaded weights are scaled."""
         return scaled(self._prepared.model, neurons, alpha)
 
-    def sample(self, prompts: Sequence[Prompt], decoding: Decoding, *, seeds: Sequence[int], samples: int) -> Answered:
+    def sample(self, prompts: Sequence[Prompt], decoding: Decoding, samples: int) -> Answered:
+        """See `Engine.sample`."""
         for base in (False, True):
             group = [i for i, prompt in enumerate(prompts) if prompt.base == base]
             if not group:
@@ -92,66 +130,57 @@ class LocalEngine:
                 self._prepared.model,
                 [prompts[i].ids for i in group],
                 decoding,
-                seeds=[seeds[i] for i in group],
+                seeds=[prompts[i].seed for i in group],
                 stop_ids=sorted({*stops, *newline_ids(self.tokenizer)}) if base else stops,
                 samples=samples,
                 budget=self._budget,
             ):
                 yield [group[index]], [responses]
 
-    def converse(
-        self,
-        conversations: Sequence[Sequence[str]],
-        decoding: Decoding,
-        *,
-        date: datetime.date,
-        seeds: Sequence[Sequence[int]],
-    ) -> Answered:
-        def run(batch: list[int]) -> list[list[Response]]:
-            return self._hold([conversations[i] for i in batch], decoding, date, [seeds[i] for i in batch])
+    def converse(self, conversations: Sequence[Conversation], decoding: Decoding, date: datetime.date) -> Answered:
+        """See `Engine.converse`."""
 
-        # Their own words count as nothing here, the model's replies as the longest that there may be.
-        spoken = [[text for turn in turns for text in (turn, "")][:-1] for turns in conversations]
-        replies = len(conversations[0]) * decoding.max_new_tokens
-        lengths = [len(chat_ids(self.tokenizer, said, date)) + replies for said in spoken]
+        def run(batch: list[int]) -> list[list[Response]]:
+            return self._converse_batch([conversations[i] for i in batch], decoding, date)
+
+        # A conversation's length: the user's turns, with empty replies in between, and replies of maximum length.
+        without_replies = [[text for turn in c.turns for text in (turn, "")][:-1] for c in conversations]
+        reply_tokens = max((len(c.turns) for c in conversations), default=0) * decoding.max_new_tokens
+        lengths = [len(chat_ids(self.tokenizer, turns, date)) + reply_tokens for turns in without_replies]
         yield from in_batches(lengths, self._budget, run)
 
-    def _hold(
-        self,
-        conversations: Sequence[Sequence[str]],
-        decoding: Decoding,
-        date: datetime.date,
-        seeds: Sequence[Sequence[int]],
+    def _converse_batch(
+        self, conversations: Sequence[Conversation], decoding: Decoding, date: datetime.date
     ) -> list[list[Response]]:
-        """The conversations of a batch. What was read and said stays in the key-value cache from turn to turn."""
+        """Replies of a batch of conversations; earlier turns stay in the key-value cache."""
         tokenizer, stops = self.tokenizer, stop_token_ids(self._prepared.model.generation_config, self.tokenizer)
-        said: list[list[str]] = [[] for _ in conversations]
+        turns: list[list[str]] = [[] for _ in conversations]
         replies: list[list[Response]] = [[] for _ in conversations]
-        read: list[list[int]] = [[] for _ in conversations]
+        cached_ids: list[list[int]] = [[] for _ in conversations]
         past: list[CachedRow | None] = [None] * len(conversations)
-        turns = len(conversations[0])
-        for turn in range(turns):
+        user_turns = len(conversations[0].turns)
+        for turn in range(user_turns):
             prompts = []
             for i, conversation in enumerate(conversations):
-                said[i].append(conversation[turn])
-                prompt = continued_ids(tokenizer, said[i], date, read[i]) if turn else None
+                turns[i].append(conversation.turns[turn])
+                prompt = continued_ids(tokenizer, turns[i], date, cached_ids[i]) if turn else None
                 if prompt is None:
-                    prompt, past[i] = chat_ids(tokenizer, said[i], date), None
+                    prompt, past[i] = chat_ids(tokenizer, turns[i], date), None
                 prompts.append(prompt)
-            known = [row for row in past if row is not None]
+            cached_rows = [row for row in past if row is not None]
             answers = generate_batch(
                 self._prepared.model,
                 prompts,
                 decoding,
-                seeds=[of_turns[turn] for of_turns in seeds],
+                seeds=[conversation.seeds[turn] for conversation in conversations],
                 stop_ids=stops,
-                # Rows that begin anew and rows that go on would not share a batch: then all begin anew.
-                past=known if len(known) == len(conversations) else None,
-                keep_past=turn + 1 < turns,
+                # Rows with and without a past cannot share a batch: if one lacks it, all are prefilled from the start.
+                past=cached_rows if len(cached_rows) == len(conversations) else None,
+                keep_past=turn + 1 < user_turns,
             )
             for i, (response,) in enumerate(answers):
-                read[i] = [*prompts[i], *response.unended_ids]
+                cached_ids[i] = [*prompts[i], *response.unended_ids]
                 past[i] = response.past
-                said[i].append(tokenizer.decode(response.token_ids, skip_special_tokens=True))
+                turns[i].append(tokenizer.decode(response.token_ids, skip_special_tokens=True))
                 replies[i].append(response)
         return replies

@@ -1,102 +1,98 @@
-"""Stage "responses": sample every question of a shard, journalled question by question."""
-
-from __future__ import annotations
+"""Stage "responses": sample every question of a shard, with a journal entry after each question."""
 
 import datetime
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from tqdm import tqdm
 
 from hneurons import store
 from hneurons.config.study import SamplingSettings
-from hneurons.data.questions import questions_for
+from hneurons.data.questions import prompt_of, questions_for
 from hneurons.generation.engine import Engine, Prompt
 from hneurons.generation.prompts import base_ids, base_text, chat_ids, template_hash
 from hneurons.records import QUESTIONS, RESPONSES
 from hneurons.seeds import seed_of
 
+Row = dict[str, Any]
+
 
 def sample_shard(
-    engine: Engine,
-    questions: str | Path,
-    out: str | Path,
-    settings: SamplingSettings,
-    made_by: Mapping[str, Any],
+    engine: Engine, questions: str | Path, out: str | Path, settings: SamplingSettings, made_by: Mapping[str, Any]
 ) -> float:
-    """The responses of a shard: settings.samples to each training question, one to every other (METHOD.md §1).
+    """Sample the questions of a shard, keeping the responses that an earlier job sampled.
 
-    questions: the shard's. made_by: what decides the responses, besides the model: what decides the questions, `prompting`
-    ("chat"; "base", for a model that completes, and "chat-test" are asked the test questions alone), `prompt_date`, `seed`.
-    What the file, or the journal of a job that was killed, has of the same making is kept. Returns the share that was
-    sampled.
+    Args:
+        engine: generates the responses.
+        questions: path of the shard's questions.parquet.
+        out: path of the file to write.
+        settings: how each question is decoded, and how often a training question is sampled; other questions are sampled
+            once.
+        made_by: the facts besides model and engine that decide the responses: those that decide the questions,
+            `prompting` ("chat" samples all questions; "chat-test" and "base", the latter for a model that completes text,
+            only the test questions), `prompt_date` and `seed`.
+
+    Returns:
+        The share of the questions that this job sampled.
     """
-    asked = questions_for(store.read_table(questions, QUESTIONS).to_pylist(), made_by["prompting"])
+    chosen = questions_for(store.read_table(questions, QUESTIONS).to_pylist(), made_by["prompting"])
     facts = {**engine.identity, **made_by, "chat_template": template_hash(engine.tokenizer)}
-    mark = store.fingerprint(facts)
-    if store.is_up_to_date(out, mark, questions=len(asked)):
-        Path(f"{out}.journal").unlink(missing_ok=True)
-        return 0.0
-    journal = store.Journal(f"{out}.journal", mark)
-    if Path(out).exists() and store.made_by(out).get("mark") == mark:
-        journal.add(_by_question(store.read_table(out, RESPONSES).to_pylist(), {r["question_id"] for r in journal.rows}))
-    done = {row["question_id"]: row["responses"] for row in journal.rows}
-    left = [q for q in asked if q["question_id"] not in done]
-    with tqdm(total=len(asked), initial=len(asked) - len(left), desc="sampling", unit="question") as bar:
-        for question_id, responses in sample_questions(engine, left, settings, made_by):
-            # One line, so that a question whose line was cut short is not taken for one with fewer samples.
-            journal.add([{"question_id": question_id, "responses": responses}])
-            done[question_id] = responses
+    facts["mark"] = store.fingerprint(facts)
+    keys = [(question["question_id"],) for question in chosen]
+    table = store.ResumableTable(out, RESPONSES, ["question_id"], keys, facts)
+    left = {question_id for (question_id,) in table.left}
+    unanswered = [question for question in chosen if question["question_id"] in left]
+    finished = len(chosen) - len(left)
+    with tqdm(total=len(chosen), initial=finished, desc="sampling", unit="question", disable=not left) as bar:
+        for rows in sample_questions(engine, unanswered, settings, made_by):
+            table.add(rows)
             bar.update()
-    table = pa.Table.from_pylist([row for q in asked for row in done[q["question_id"]]], schema=RESPONSES)
-    store.write_table(out, table, {**facts, "mark": mark, "questions": len(asked)})
-    journal.remove()
-    return len(left) / len(asked) if asked else 0.0
-
-
-def _by_question(rows: list[dict[str, Any]], but: set[str]) -> list[dict[str, Any]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        if row["question_id"] not in but:
-            found.setdefault(row["question_id"], []).append(row)
-    return [{"question_id": question_id, "responses": responses} for question_id, responses in found.items()]
+    table.write()
+    table.close()
+    return table.share
 
 
 def sample_questions(
-    engine: Engine, questions: list[dict[str, Any]], settings: SamplingSettings, made_by: Mapping[str, Any]
-) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """(question_id, rows of its responses), batch by batch; loads no model if there is no question."""
-    for samples in sorted({_samples(q, settings) for q in questions}):
-        group = [q for q in questions if _samples(q, settings) == samples]
-        prompts = [_prompt(engine, q["question"], made_by) for q in group]
-        seeds = [seed_of(made_by["seed"], "sample", q["question_id"]) for q in group]
-        for batch, answers in engine.sample(prompts, settings.decoding, seeds=seeds, samples=samples):
+    engine: Engine, questions: list[Row], settings: SamplingSettings, made_by: Mapping[str, Any]
+) -> Iterator[list[Row]]:
+    """Sample questions; the model is not loaded if the list is empty.
+
+    Args:
+        engine: generates the responses.
+        questions: rows of QUESTIONS.
+        settings: how often each question is sampled, and how it is decoded.
+        made_by: `prompting`, `prompt_date` and `seed`, as in `sample_shard`.
+
+    Yields:
+        The rows (RESPONSES) of one question, as its batch is finished.
+    """
+    for samples in sorted({_samples(question, settings) for question in questions}):
+        group = [question for question in questions if _samples(question, settings) == samples]
+        prompts = [_prompt(engine, question, made_by) for question in group]
+        for batch, answers in engine.sample(prompts, settings.decoding, samples):
             for index, responses in zip(batch, answers, strict=True):
-                yield (
-                    group[index]["question_id"],
-                    [
-                        {
-                            "question_id": group[index]["question_id"],
-                            "sample": i,
-                            "prompt_ids": prompts[index].ids,
-                            "response_ids": response.token_ids,
-                            "logprobs": response.logprobs,
-                            "text": engine.tokenizer.decode(response.token_ids, skip_special_tokens=True),
-                            "finish_reason": response.finish_reason,
-                        }
-                        for i, response in enumerate(responses)
-                    ],
-                )
+                yield [
+                    {
+                        "question_id": group[index]["question_id"],
+                        "sample": i,
+                        "prompt_ids": prompts[index].ids,
+                        "response_ids": response.token_ids,
+                        "logprobs": response.logprobs,
+                        "text": engine.tokenizer.decode(response.token_ids, skip_special_tokens=True),
+                        "truncated": response.truncated,
+                    }
+                    for i, response in enumerate(responses)
+                ]
 
 
-def _prompt(engine: Engine, question: str, made_by: Mapping[str, Any]) -> Prompt:
+def _prompt(engine: Engine, question: Row, made_by: Mapping[str, Any]) -> Prompt:
+    text, seed = prompt_of(question), seed_of(made_by["seed"], "sample", question["question_id"])
     if made_by["prompting"] == "base":
-        return Prompt(base_ids(engine.tokenizer, question), base_text(question), base=True)
+        return Prompt(base_ids(engine.tokenizer, text), base_text(text), base=True, seed=seed)
     date = datetime.date.fromisoformat(made_by["prompt_date"])
-    return Prompt(chat_ids(engine.tokenizer, [question], date), question)
+    return Prompt(chat_ids(engine.tokenizer, [text], date), text, seed=seed)
 
 
-def _samples(question: dict[str, Any], settings: SamplingSettings) -> int:
+def _samples(question: Row, settings: SamplingSettings) -> int:
     return settings.samples if question["split"] == "train" else 1

@@ -1,6 +1,4 @@
-"""The engine of a model: in this process, or an OpenAI-compatible server that the job starts."""
-
-from __future__ import annotations
+"""The engine of a model in a study, and the engine that is an OpenAI-compatible server started by the job."""
 
 import datetime
 import json
@@ -11,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from openai import APIConnectionError, APIStatusError, DefaultHttpxClient, InternalServerError, OpenAI
-from transformers import GenerationConfig
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from hneurons import store
 from hneurons.config.models import EngineSettings
@@ -23,7 +20,7 @@ from hneurons.config.setup import parse_study
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation.decode import Response
-from hneurons.generation.engine import Answered, Engine, LocalEngine, Prompt
+from hneurons.generation.engine import Answered, Conversation, Engine, LocalEngine, Prompt
 from hneurons.generation.prompts import chat_ids, continued_ids, end_of_turn, messages_of, prints_todays_date
 from hneurons.generation.server import ModelServer
 from hneurons.models.checkpoint import Checkpoint
@@ -32,56 +29,65 @@ from hneurons.models.tokenizer import stop_token_ids
 from hneurons.neurons.export import write_scaled
 from hneurons.neurons.scaling import NeuronsByLayer
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-_REQUEST_S = 1800.0
+_REQUEST_TIMEOUT_S = 1800.0
 _RETRIES = 2
 
 
 def engine_for_study(
     config: dict[str, Any], model: str, manifest: str, gpus: int, token_budget: int
 ) -> AbstractContextManager[Engine]:
-    """The engine that the models file names for a model; what it starts is stopped when the block ends.
+    """Open the engine that the models file configures for a model; a server is stopped when the block ends.
 
-    config: the study's. manifest: of the prepared model. gpus, token_budget: the job's.
+    Args:
+        config: the study's configuration.
+        model: the model's name in the models file.
+        manifest: path of the prepared model's manifest.
+        gpus: number of GPUs of the job.
+        token_budget: tokens per batch of a `LocalEngine`.
     """
     settings, prepared = parse_study(config).models[model].engine, PreparedModel(manifest, gpus)
     return nullcontext(LocalEngine(prepared, token_budget)) if settings is None else ServerEngine(settings, prepared, gpus)
 
 
 class ServerEngine:
-    """A server started by this job: of the model as it is or, within `scaled`, of an exported checkpoint.
+    """An `Engine` that is a server started by this job: of the model or, within `scaled`, of an exported checkpoint.
 
-    Nothing is exported or started before the first request: a job that finds all of its work done does neither. A server
-    returns text: where it returns no token ids, the text is tokenised again; where no log-probabilities, there are none.
+    The export and the server start with the first request, so a job with no work left does neither. A server returns text:
+    if it omits token ids, the text is tokenised again; if it omits log-probabilities, `Response.logprobs` is empty.
+
+    Args:
+        settings: the engine's settings in the models file.
+        prepared: the model.
+        gpus: number of GPUs of the job.
     """
 
     def __init__(self, settings: EngineSettings, prepared: PreparedModel, gpus: int) -> None:
         self._settings, self._prepared, self._gpus = settings, prepared, gpus
         self._scaling: tuple[NeuronsByLayer, float] | None = None
-        self._place: Path | None = None
+        self._scaled_folder: Path | None = None
         self._server: ModelServer | None = None
 
-    def __enter__(self) -> ServerEngine:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
 
     @property
     def identity(self) -> Mapping[str, Any]:
+        """See `Engine.identity`."""
         return {**self._prepared.identity, "engine": self._settings.speaks}
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
+        """See `Engine.tokenizer`."""
         return self._prepared.tokenizer
 
     @contextmanager
     def scaled(self, neurons: NeuronsByLayer, alpha: float) -> Iterator[None]:
-        """Within the block, the server is one of a checkpoint whose columns are scaled by alpha."""
+        """See `Engine.scaled`; the server loads a checkpoint whose columns are scaled. Blocks cannot be nested."""
         if self._scaling:
-            raise HNeuronsError("engine: a checkpoint is exported for one set of neurons at a time")
+            raise HNeuronsError("engine: only one set of neurons can be scaled at a time")
         self._stop()
         self._scaling = neurons, alpha
         try:
@@ -90,67 +96,64 @@ class ServerEngine:
             self._stop()
             self._scaling = None
 
-    def sample(self, prompts: Sequence[Prompt], decoding: Decoding, *, seeds: Sequence[int], samples: int) -> Answered:
-        def ask(i: int) -> list[Response]:
-            said = None if prompts[i].base else [prompts[i].text]
-            return self._ask(prompts[i].ids, prompts[i].text, said, decoding, seeds[i], samples)
+    def sample(self, prompts: Sequence[Prompt], decoding: Decoding, samples: int) -> Answered:
+        """See `Engine.sample`."""
 
-        yield from self._at_once(ask, len(prompts))
+        def request(i: int) -> list[Response]:
+            turns = None if prompts[i].base else [prompts[i].text]
+            return self._request(prompts[i].ids, prompts[i].text, turns, decoding, prompts[i].seed, samples)
 
-    def converse(
-        self,
-        conversations: Sequence[Sequence[str]],
-        decoding: Decoding,
-        *,
-        date: datetime.date,
-        seeds: Sequence[Sequence[int]],
-    ) -> Answered:
-        def hold(i: int) -> list[Response]:
-            said: list[str] = []
+        yield from self._concurrently(request, len(prompts))
+
+    def converse(self, conversations: Sequence[Conversation], decoding: Decoding, date: datetime.date) -> Answered:
+        """See `Engine.converse`."""
+
+        def hold_conversation(i: int) -> list[Response]:
+            turns: list[str] = []
             replies: list[Response] = []
-            read: list[int] = []
-            for text, seed in zip(conversations[i], seeds[i], strict=True):
-                said.append(text)
-                # Where token ids are sent, what was said goes on as it was; text is tokenised anew by the server.
-                goes_on = continued_ids(self.tokenizer, said, date, read) if replies and self._by_ids else None
-                ids = goes_on or chat_ids(self.tokenizer, said, date)
-                (response,) = self._ask(ids, text, said, decoding, seed, 1)
+            earlier_ids: list[int] = []
+            for text, seed in zip(conversations[i].turns, conversations[i].seeds, strict=True):
+                turns.append(text)
+                # With token ids, earlier turns are sent exactly as generated; a server of text tokenises them again.
+                continued = continued_ids(self.tokenizer, turns, date, earlier_ids) if replies and self._by_ids else None
+                ids = continued or chat_ids(self.tokenizer, turns, date)
+                (response,) = self._request(ids, text, turns, decoding, seed, 1)
                 replies.append(response)
-                read = [*ids, *response.unended_ids]
-                said.append(self.tokenizer.decode(response.token_ids, skip_special_tokens=True))
+                earlier_ids = [*ids, *response.unended_ids]
+                turns.append(self.tokenizer.decode(response.token_ids, skip_special_tokens=True))
             return replies
 
-        yield from self._at_once(hold, len(conversations))
+        yield from self._concurrently(hold_conversation, len(conversations))
 
-    def _at_once(self, ask: Callable[[int], list[Response]], count: int) -> Answered:
-        """Yield what each call returns as it comes, so many at a time; the first error ends the others."""
+    def _concurrently(self, call: Callable[[int], list[Response]], count: int) -> Answered:
+        """Yield the result of each call as it finishes, `concurrency` at a time; the first error cancels the rest."""
         if not count:
             return
         if self._server is None:
             self._start()
-        # `transformers serve` seeds all of its requests together.
+        # `transformers serve` has one random state for all of its requests.
         with ThreadPoolExecutor(self._settings.concurrency if self._by_ids else 1) as pool:
-            left = {pool.submit(ask, i): i for i in range(count)}
+            index_of = {pool.submit(call, i): i for i in range(count)}
             try:
-                for done in as_completed(left):
-                    yield [left[done]], [done.result()]
+                for future in as_completed(index_of):
+                    yield [index_of[future]], [future.result()]
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
-                # Requests under way would keep the job for as long as they take.
+                # Leaving the pool waits for running requests, which end with the server.
                 self._stop()
                 raise
 
     def _start(self) -> None:
         if not self._by_ids and prints_todays_date(self.tokenizer):
             raise HNeuronsError(
-                "engine: the chat template prints today's date, and this server would print its own; use one that takes "
-                "token ids (speaks: vllm)"
+                "engine: the chat template prints today's date, which this server would read from its clock; use a server "
+                "that takes token ids (speaks: vllm)"
             )
         folder = self._prepared.folder
         if self._scaling:
-            # Beside the weights, so that what is not scaled can be linked.
-            self._place = Path(tempfile.mkdtemp(prefix=".scaled-", dir=self._prepared.study_folder))
-            folder = write_scaled(Checkpoint(folder), *self._scaling, self._place / "checkpoint", borrow=True)
+            # On the disk of the weights, so that unscaled files can be hard links.
+            self._scaled_folder = Path(tempfile.mkdtemp(prefix=".scaled-", dir=self._prepared.study_folder))
+            folder = write_scaled(Checkpoint(folder), *self._scaling, self._scaled_folder / "checkpoint", borrow=True)
         self._model = str(folder.resolve())
         settings, dtype = self._settings, self._prepared.identity["dtype"]
         self._server = ModelServer(
@@ -160,8 +163,8 @@ class ServerEngine:
             base_url=f"{self._server.url}/v1",
             api_key="none",
             max_retries=_RETRIES,
-            timeout=_REQUEST_S,
-            # It is on this machine, whatever proxy leads out of it.
+            timeout=_REQUEST_TIMEOUT_S,
+            # The server is on this machine: ignore configured proxies.
             http_client=DefaultHttpxClient(trust_env=False),
         )
 
@@ -169,28 +172,28 @@ class ServerEngine:
         if self._server is not None:
             self._server.stop()
             self._server = None
-        if self._place is not None:
-            shutil.rmtree(self._place, ignore_errors=True)
-            self._place = None
+        if self._scaled_folder is not None:
+            shutil.rmtree(self._scaled_folder, ignore_errors=True)
+            self._scaled_folder = None
 
-    def _ask(
-        self, ids: list[int], text: str, said: Sequence[str] | None, decoding: Decoding, seed: int, samples: int
+    def _request(
+        self, ids: list[int], text: str, turns: Sequence[str] | None, decoding: Decoding, seed: int, samples: int
     ) -> list[Response]:
-        """Responses to one prompt. said: the turns of a chat; None where a text is completed."""
+        """Responses to one prompt. turns: of a chat; None if a base model completes `text`."""
         server = self._server
         assert server is not None
         try:
             if self._by_ids:
-                return self._completed(ids, said is None, decoding, seed, samples)
-            return [self._said(ids, text, said, decoding, seed + i) for i in range(samples)]
+                return self._from_ids(ids, turns is None, decoding, seed, samples)
+            return [self._from_text(ids, text, turns, decoding, seed + i) for i in range(samples)]
         except (APIConnectionError, InternalServerError) as error:
-            raise server.failed(f"it does not answer: {error.__cause__ or error}") from None
+            raise server.failed(f"the server does not answer: {error.__cause__ or error}") from None
         except APIStatusError as error:
             raise HNeuronsError(f"engine: the server refuses a request with {error.status_code}: {error.message}") from None
 
-    def _completed(self, ids: list[int], base: bool, decoding: Decoding, seed: int, samples: int) -> list[Response]:
-        """vLLM and SGLang read the prompt's own token ids, draw all its samples at once, and say log-probabilities."""
-        found = self._client.completions.create(
+    def _from_ids(self, ids: list[int], base: bool, decoding: Decoding, seed: int, samples: int) -> list[Response]:
+        """vLLM and SGLang accept token ids, draw all samples of a prompt together, and return log-probabilities."""
+        completion = self._client.completions.create(
             model=self._model,
             prompt=ids,
             n=samples,
@@ -202,49 +205,47 @@ class ServerEngine:
             stop=["\n"] if base else None,
             presence_penalty=0,
             frequency_penalty=0,
-            # As in the job itself, nothing else of a checkpoint's generation_config.json counts.
+            # As in LocalEngine, the sampling settings of a checkpoint's generation_config.json are not used.
             extra_body={"top_k": decoding.top_k or -1, "min_p": 0, "repetition_penalty": 1, "return_token_ids": True},
         )
         responses = []
-        for choice in sorted(found.choices, key=lambda c: c.index):
+        for choice in sorted(completion.choices, key=lambda c: c.index):
             returned = (choice.model_extra or {}).get("token_ids")
             token_ids = list(returned) if returned else self._tokenised(choice.text, choice.finish_reason == "stop", base)
             logprobs = list((choice.logprobs and choice.logprobs.token_logprobs) or [])
             aligned = [float(p) for p in logprobs] if len(logprobs) == len(token_ids) else []
-            responses.append(Response(token_ids, aligned, "length" if choice.finish_reason == "length" else "stop"))
+            responses.append(Response(token_ids, aligned, choice.finish_reason == "length"))
         return responses
 
-    def _said(self, ids: list[int], text: str, said: Sequence[str] | None, decoding: Decoding, seed: int) -> Response:
-        """`transformers serve` reads messages or a text and gives one response to a request."""
+    def _from_text(self, ids: list[int], text: str, turns: Sequence[str] | None, decoding: Decoding, seed: int) -> Response:
+        """`transformers serve` accepts messages or a text, and returns one response per request."""
         greedy = decoding.temperature == 0
-        drawn = {"temperature": decoding.temperature, "top_k": decoding.top_k, "top_p": decoding.top_p}
+        sampling = {"temperature": decoding.temperature, "top_k": decoding.top_k, "top_p": decoding.top_p}
         config = {
             "max_new_tokens": decoding.max_new_tokens,
             "do_sample": not greedy,
             "eos_token_id": self._stops,
             "pad_token_id": self._stops[0],
-            # As in the job itself, nothing else of a checkpoint's generation_config.json counts.
+            # As in LocalEngine, the sampling settings of a checkpoint's generation_config.json are not used.
             **{"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_p": 0.0, "typical_p": 1.0},
-            **({} if greedy else drawn),
+            **({} if greedy else sampling),
         }
         options: Any = {"generation_config": json.dumps(config), "seed": _seed(seed)}
         model = self._model
-        done: Any
-        if said is None:
-            done = self._client.completions.create(model=model, prompt=text, stop=["\n"], extra_body=options)
-            said_text, reason = done.choices[0].text, done.choices[0].finish_reason
+        completion: Any
+        if turns is None:
+            completion = self._client.completions.create(model=model, prompt=text, stop=["\n"], extra_body=options)
         else:
-            messages: Any = messages_of(said)
-            done = self._client.chat.completions.create(model=model, messages=messages, extra_body=options)
-            said_text, reason = done.choices[0].message.content or "", done.choices[0].finish_reason
-        if done.usage and done.usage.prompt_tokens != len(ids):
+            messages: Any = messages_of(turns)
+            completion = self._client.chat.completions.create(model=model, messages=messages, extra_body=options)
+        if completion.usage and completion.usage.prompt_tokens != len(ids):
             raise HNeuronsError(
-                f"engine: the server read a prompt of {done.usage.prompt_tokens} tokens, which is {len(ids)} here: its "
-                "chat template is another one or prints another date; use a server that takes token ids (speaks: vllm)"
+                f"engine: the server read a prompt of {completion.usage.prompt_tokens} tokens instead of {len(ids)}: its "
+                "chat template differs or prints another date; use a server that takes token ids (speaks: vllm)"
             )
-        return Response(
-            self._tokenised(said_text, reason == "stop", said is None), [], "length" if reason == "length" else "stop"
-        )
+        choice = completion.choices[0]
+        response, reason = choice.text if turns is None else choice.message.content or "", choice.finish_reason
+        return Response(self._tokenised(response, reason == "stop", turns is None), [], reason == "length")
 
     @property
     def _by_ids(self) -> bool:
@@ -260,7 +261,7 @@ class ServerEngine:
         return stop_token_ids(config, self.tokenizer)
 
     def _tokenised(self, text: str, ended: bool, base: bool) -> list[int]:
-        """Token ids of a text, with what ended it: the line break of a base model, the template's end of a turn."""
+        """Token ids of a text and of its omitted end: a base model's line break or the chat template's end token."""
         if base and ended:
             return [int(i) for i in self.tokenizer(f"{text}\n", add_special_tokens=False)["input_ids"]]
         ids = [int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
@@ -272,5 +273,5 @@ class ServerEngine:
 
 
 def _seed(seed: int) -> int:
-    # Servers take 32 bits, or 63.
+    # Servers accept seeds of 32 or of 63 bits.
     return seed % 2**31

@@ -1,8 +1,7 @@
-"""A model server that a job starts from a command, waits for, and stops, however the job ends."""
-
-from __future__ import annotations
+"""A model server that a job starts from a command, waits for, and stops, even if the job is killed."""
 
 import ctypes
+import logging
 import os
 import shlex
 import signal
@@ -11,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from threading import Lock
@@ -20,20 +18,30 @@ from typing import Any
 from hneurons.errors import HNeuronsError
 
 _PR_SET_PDEATHSIG = 1
-_STOPPING_S = 30.0
+_STOP_TIMEOUT_S = 30.0
+logger = logging.getLogger(__name__)
 
 
-def _dies_with_its_parent() -> None:
-    # A job that is killed with -9 cannot stop anything: the kernel does.
+def _terminate_with_parent() -> None:
+    # A job that is killed with SIGKILL cannot stop the server: the kernel does.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class ModelServer:
-    """A server on a free port of this machine.
+    """A server on a free port of this machine, running and ready once constructed.
 
-    command: what starts it; {port} stands for its port, and each name in braces for a value. Its program is looked for
-    beside this Python first. Raises HNeuronsError, with the end of what it said, if it ends or is not ready in time.
+    Args:
+        command: starts the server; {port} is replaced by its port, and {name} by each of `values`. A program in the folder
+            of this Python takes precedence over one on PATH.
+        timeout_s: seconds to wait until /health answers.
+        **values: the values of the other placeholders.
+
+    Attributes:
+        port: the server's port.
+
+    Raises:
+        HNeuronsError: with the last lines of output, if the server ends or is not ready in time.
     """
 
     def __init__(self, command: str, timeout_s: float, **values: Any) -> None:
@@ -43,19 +51,18 @@ class ModelServer:
         try:
             words = [w.format(port=self.port, **values) for w in shlex.split(command)]
         except (ValueError, KeyError, IndexError) as error:
-            named = ", ".join(f"{{{name}}}" for name in ("port", *values))
-            raise HNeuronsError(f"engine.command: {error!r}: it may name {named}; write other braces twice") from None
-        beside = Path(sys.executable).parent / words[0]
-        # Open as long as the server runs.
-        self._asked_once, self._told = Lock(), False
-        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+            names = ", ".join(f"{{{name}}}" for name in ("port", *values))
+            raise HNeuronsError(f"engine.command: {error!r}: placeholders are {names}; double other braces") from None
+        program = Path(sys.executable).parent / words[0]
+        self._output_lock, self._output_logged = Lock(), False
+        self._output = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - open as long as the server runs
         try:
             self._process = subprocess.Popen(
-                [str(beside) if beside.is_file() else words[0], *words[1:]],
-                stdout=self._said,
+                [str(program) if program.is_file() else words[0], *words[1:]],
+                stdout=self._output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_dies_with_its_parent,
+                preexec_fn=_terminate_with_parent,
             )
         except OSError as error:
             raise HNeuronsError(f"engine.command: {words[0]} cannot be started: {error.strerror}") from None
@@ -67,26 +74,30 @@ class ModelServer:
 
     @property
     def url(self) -> str:
+        """The server's address, without a path."""
         return f"http://127.0.0.1:{self.port}"
 
-    def failed(self, what: str) -> HNeuronsError:
-        """What failed, or that the server has ended, with its last lines; all that it said goes to stderr."""
+    def failed(self, problem: str) -> HNeuronsError:
+        """Make an error of a problem or, if the server has ended, of its exit status, with its last three lines of output.
+
+        The first call logs all of the server's output.
+        """
         status = self._process.poll()
-        with self._asked_once:
-            self._said.seek(0)
-            lines = [line.rstrip() for line in self._said if line.strip()]
-            if not self._told:
-                print("\n".join(f"server: {line}" for line in lines), file=sys.stderr, flush=True)
-            self._told = True
-        what = what if status is None else f"the server ended with status {status}"
-        return HNeuronsError(f"engine: {what}: {' | '.join(lines[-3:]) or 'it said nothing'}")
+        with self._output_lock:
+            self._output.seek(0)
+            lines = [line.rstrip() for line in self._output if line.strip()]
+            if lines and not self._output_logged:
+                logger.warning("%s", "\n".join(f"server: {line}" for line in lines))
+            self._output_logged = True
+        problem = problem if status is None else f"the server ended with status {status}"
+        return HNeuronsError(f"engine: {problem}: {' | '.join(lines[-3:]) or 'no output'}")
 
     def stop(self) -> None:
-        """Ask it to end, with all that it started; after half a minute, make it."""
-        for number, patience in ((signal.SIGTERM, _STOPPING_S), (signal.SIGKILL, _STOPPING_S)):
+        """Terminate the server and all processes that it started; kill what still runs after 30 seconds."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self._process.pid, number)
-                self._process.wait(patience)
+                self._process.wait(_STOP_TIMEOUT_S)
             except ProcessLookupError:
                 break
             except subprocess.TimeoutExpired:
@@ -94,15 +105,13 @@ class ModelServer:
         self._process.wait()
 
     def _wait(self, timeout_s: float) -> None:
-        # It is on this machine, whatever proxy leads out of it.
+        # The server is on this machine: ignore configured proxies.
         local = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                break
+        while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 with local.open(f"{self.url}/health", timeout=5):
                     return
-            except (urllib.error.URLError, OSError):
+            except OSError:
                 time.sleep(0.2)
         raise self.failed(f"no answer from {self.url}/health within {timeout_s:g} s")

@@ -1,6 +1,4 @@
-"""One prompt at several α side by side: untouched, with the H-Neurons scaled, and with as many random neurons scaled."""
-
-from __future__ import annotations
+"""One prompt at several α side by side: untouched, with the H-Neurons scaled, and with random neurons scaled."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -8,26 +6,38 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hneurons.config.impact import H_NEURONS, RANDOM, sweep
 from hneurons.config.study import Decoding
 from hneurons.generation.decode import generate
 from hneurons.generation.prompts import ends_of_reply, prompt_ids
+from hneurons.models.decoder import model_identity
 from hneurons.models.tokenizer import tokenizer_beside
-from hneurons.neurons.neuron_set import H_NEURONS, RANDOM, UNTOUCHED, NeuronSet
-from hneurons.neurons.scaling import check_alpha
+from hneurons.neurons.neuron_set import NeuronSet
+from hneurons.neurons.scaling import NeuronsByLayer, check_alpha
 
 
 @dataclass(frozen=True)
 class SteeredReply:
-    """A reply to one prompt. neurons: what was scaled by alpha, "untouched" at α = 1. finish_reason: stop or length."""
+    """A reply to one prompt.
+
+    Attributes:
+        prompt: the user's text.
+        neurons: name of the set that was scaled by alpha, "untouched" at α = 1.
+        alpha: the factor α.
+        text: the reply.
+        tokens: number of tokens of the reply, including the end token.
+        truncated: whether the reply was cut at max_new_tokens.
+    """
 
     prompt: str
     neurons: str
     alpha: float
     text: str
     tokens: int
-    finish_reason: str
+    truncated: bool
 
     def as_dict(self) -> dict[str, Any]:
+        """The attributes as a dictionary."""
         return asdict(self)
 
 
@@ -43,28 +53,43 @@ def side_by_side(
     strict: bool = True,
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Iterator[SteeredReply]:
-    """Replies to every prompt at every α, set by set: the selected neurons, then each random set as their control.
+    """Reply to every prompt at every α, with the selected neurons scaled and then each random set as their control.
 
-    α = 1 is generated once, untouched. Every reply to a prompt draws from the same random numbers. Raises HNeuronsError
-    for the neurons of another model and for α < 0.
+    All α and sets share a batch, in which each row has its set and α. All replies to a prompt use the same random numbers.
+
+    Args:
+        model: the loaded model.
+        neurons: the set whose selected neurons are scaled.
+        prompts: the user's texts; a base model completes them.
+        alphas: the factors α ≥ 0 (eq. 5); at α = 1 one untouched reply is generated.
+        decoding: how tokens are drawn, and how many at most.
+        random_sets: number of random sets of equal size; none are generated if `neurons` is a random set already.
+        seed: of the random numbers, used if the temperature is not 0.
+        strict: False accepts neurons of another model of the same shape, such as the one from which this was tuned.
+        tokenizer: None loads the model's.
+
+    Yields:
+        One reply per set, α and prompt.
+
+    Raises:
+        HNeuronsError: the neurons belong to another model, or α < 0.
     """
     check_alpha(list(alphas))
+    neurons.check_for(model_identity(model), strict)
     tokenizer = tokenizer or tokenizer_beside(model)
-    asked = [prompt_ids(tokenizer, prompt) for prompt in prompts]
-    options: dict[str, Any] = {
-        "seeds": [seed + i for i in range(len(prompts))],
-        "stop_ids": ends_of_reply(model, tokenizer),
-    }
-    own = str(neurons.made_by.get("named", H_NEURONS))
-    # A control needs none of its own.
-    controls = 0 if own.startswith(RANDOM) else random_sets
-    sets = {own: neurons} | {f"{RANDOM}-{i}": neurons.random_like(i) for i in range(1, controls + 1)}
-    runs = [(UNTOUCHED, 1.0)] if 1 in alphas else []
-    runs += [(name, alpha) for name in sets for alpha in dict.fromkeys(alphas) if alpha != 1]
-    for name, alpha in runs:
-        with sets.get(name, neurons).scale(model, alpha, strict=strict):
-            found = dict(generate(model, asked, decoding, **options))
-        for i, prompt in enumerate(prompts):
-            (response,) = found[i]
-            text = tokenizer.decode(response.token_ids, skip_special_tokens=True).strip()
-            yield SteeredReply(prompt, name, alpha, text, len(response.token_ids), response.finish_reason)
+    name = str(neurons.made_by.get("named", H_NEURONS))
+    controls = 0 if name.startswith(RANDOM) else random_sets
+    sets = {name: neurons.by_layer()}
+    sets |= {f"{RANDOM}-{i}": neurons.random_like(i).by_layer() for i in range(1, controls + 1)}
+    # A row per set, α and prompt. The untouched model has no neurons to scale, and is run only if α = 1 is in `alphas`.
+    runs = [(set_name, alpha) for set_name, alpha in sweep(list(sets), alphas) if alpha in alphas]
+    rows = [(set_name, alpha, prompt) for set_name, alpha in runs for prompt in prompts]
+    scaled_by: list[tuple[NeuronsByLayer, float]] = [(sets.get(set_name, {}), alpha) for set_name, alpha, _ in rows]
+    ids = [prompt_ids(tokenizer, prompt) for prompt in prompts] * len(runs)
+    seeds = [seed + i for i in range(len(prompts))] * len(runs)
+    stop_ids = ends_of_reply(model, tokenizer)
+    responses = dict(generate(model, ids, decoding, seeds=seeds, stop_ids=stop_ids, scaled_by=scaled_by))
+    for row, (set_name, alpha, prompt) in enumerate(rows):
+        (response,) = responses[row]
+        text = tokenizer.decode(response.token_ids, skip_special_tokens=True).strip()
+        yield SteeredReply(prompt, set_name, alpha, text, len(response.token_ids), response.truncated)

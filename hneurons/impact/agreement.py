@@ -1,9 +1,8 @@
-"""How far two judges agree: the same sample put to both (Cohen's κ and the confusion of their verdicts)."""
-
-from __future__ import annotations
+"""Agreement of two judges on the same sample: Cohen's κ and the confusion matrix of their verdicts."""
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,63 +10,112 @@ from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from hneurons import store
 from hneurons.impact.benchmarks.benchmark import first_exchanges, read_items
-from hneurons.judges.examples import answer_to_judge
 from hneurons.judges.judge import Judge
 from hneurons.judges.panel import Judges
 from hneurons.judges.states import ERROR, Judgement
+from hneurons.judges.verdicts import answer_to_judge
 from hneurons.records import QUESTIONS, REPLIES, RESPONSES
-from hneurons.stats import bootstrap_interval
+from hneurons.stats import Interval, bootstrap_interval
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of two judges on the same sample.
+
+    Attributes:
+        n: replies that both judges judged; a failed call says nothing about agreement and is counted in judge_errors.
+        judge_errors: replies at which either judge failed.
+        agree_percent: share of equal verdicts; None if n is 0.
+        kappa, kappa_interval: Cohen's κ; None if both judges gave a single verdict throughout.
+        labels: the verdicts and states that occur.
+        confusion: counts, one row per label of the first judge, one column per label of the second.
+        model, task: model that wrote the replies, and the judging task.
+        first, second: names of the judges.
+    """
+
+    n: int
+    judge_errors: int
+    agree_percent: float | None
+    kappa: float | None
+    kappa_interval: Interval | None
+    labels: list[str]
+    confusion: list[list[int]]
+    model: str = ""
+    task: str = ""
+    first: str = ""
+    second: str = ""
 
 
 def agreement_scores(
-    first: Sequence[Judgement], second: Sequence[Judgement], *, resamples: int, seed: int
-) -> dict[str, Any]:
-    """κ with its interval, the share of equal verdicts, and the confusion (rows: the first judge), states included.
+    by_first: Sequence[Judgement], by_second: Sequence[Judgement], *, resamples: int, seed: int, **about: str
+) -> Agreement:
+    """Compare the judgements of two judges.
 
-    What a judge failed at shows no disagreement: it is counted apart.
+    Args:
+        by_first, by_second: the judgements of each judge, of the same replies in the same order.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
+        about: model, task and names of the judges, for the result.
     """
-    pairs = [(x.verdict, y.verdict) for x, y in zip(first, second, strict=True) if ERROR not in (x.verdict, y.verdict)]
+    pairs = [
+        (x.verdict, y.verdict) for x, y in zip(by_first, by_second, strict=True) if ERROR not in (x.verdict, y.verdict)
+    ]
     a, b = np.array([x for x, _ in pairs]), np.array([y for _, y in pairs])
-    labels = sorted({*a, *b})
+    labels = sorted({*a.tolist(), *b.tolist()})
 
     def kappa(x: np.ndarray, y: np.ndarray) -> float:
-        # Undefined where both give one verdict alone.
+        # Undefined if both judges give a single verdict throughout.
         return float(cohen_kappa_score(x, y, labels=labels)) if len({*x, *y}) > 1 else float("nan")
 
     value = kappa(a, b) if len(a) else float("nan")
-    known = not np.isnan(value)
-    return {
-        "n": len(a),
-        "judge_errors": len(first) - len(a),
-        "agree_percent": 100 * float((a == b).mean()) if len(a) else None,
-        "kappa": value if known else None,
-        "kappa_interval": bootstrap_interval(kappa, [a, b], resamples=resamples, seed=seed) if known else None,
-        "labels": labels,
-        "confusion": confusion_matrix(a, b, labels=labels).tolist() if len(a) else [],
-    }
+    defined = not np.isnan(value)
+    return Agreement(
+        n=len(a),
+        judge_errors=len(by_first) - len(a),
+        agree_percent=100 * float((a == b).mean()) if len(a) else None,
+        kappa=value if defined else None,
+        kappa_interval=bootstrap_interval(kappa, [a, b], resamples=resamples, seed=seed) if defined else None,
+        labels=labels,
+        confusion=confusion_matrix(a, b, labels=labels).tolist() if len(a) else [],
+        **about,
+    )
 
 
 def compare_judges(
-    task: str, asked: Sequence[Any], judges: Judges, sample: int, *, resamples: int, seed: int
-) -> dict[str, Any]:
-    """Both judges of a study on a sample, drawn by the seed, of what it has them judge."""
-    drawn = random.Random(f"{seed} agreement {task}").sample(list(asked), min(sample, len(asked)))
+    model: str, task: str, inputs: Sequence[Any], judges: Judges, sample: int, *, resamples: int, seed: int
+) -> Agreement:
+    """Let both judges of a study judge the same random sample of its replies.
+
+    Args:
+        model: model that wrote the replies.
+        task: correctness, falseqa or jailbreak.
+        inputs: what can be sampled, from read_agreement_inputs.
+        judges: the judges of the study.
+        sample: maximum sample size.
+        resamples: number of bootstrap resamples.
+        seed: seed of the sample and of the bootstrap.
+    """
+    drawn = random.Random(f"{seed} agreement {task}").sample(list(inputs), min(sample, len(inputs)))
     method: Callable[[Judge], list[Judgement]] = {
         "correctness": lambda judge: judge.correctness(drawn),
         "falseqa": lambda judge: judge.premise(drawn),
         "jailbreak": lambda judge: judge.harm(drawn),
     }[task]
-    found = agreement_scores(method(judges.rules), method(judges.llm), resamples=resamples, seed=seed)
-    return {"task": task, "first": judges.rules.name, "second": judges.llm.name, **found}
+    about = {"model": model, "task": task, "first": judges.rules.name, "second": judges.llm.name}
+    return agreement_scores(method(judges.rules), method(judges.llm), resamples=resamples, seed=seed, **about)
 
 
 def read_agreement_inputs(task: str, files: Sequence[str]) -> list[Any]:
-    """What the judges are asked, from the files of the workflow: questions and shards of responses (correctness), or the
-    items of a benchmark and the untouched model's replies."""
+    """Read the inputs of the judges from files of the workflow.
+
+    Args:
+        task: correctness, or the name of a benchmark.
+        files: questions and shards of responses (correctness), or a benchmark's items and the untouched model's replies.
+    """
     if task == "correctness":
-        asked = {q["question_id"]: q for q in store.read_table(files[0], QUESTIONS).to_pylist()}
-        responses = [r for path in files[1:] for r in store.read_table(path, RESPONSES).to_pylist()]
-        return [answer_to_judge(asked[r["question_id"]], r) for r in responses if r["sample"] == 0]
+        questions = {row["question_id"]: row for row in store.read_table(files[0], QUESTIONS).to_pylist()}
+        responses = [row for path in files[1:] for row in store.read_table(path, RESPONSES).to_pylist()]
+        return [answer_to_judge(questions[row["question_id"]], row) for row in responses if row["sample"] == 0]
     facts = {item.item_id: item.facts for item in read_items(files[0])}
     rows = store.read_table(files[1], REPLIES).to_pylist()
     return list(first_exchanges([facts[row["item_id"]] for row in rows], [row["replies"] for row in rows]))

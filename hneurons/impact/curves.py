@@ -1,109 +1,164 @@
-"""From runs to a curve: compliance rate per α, its slope, and H-Neurons against random neurons (METHOD.md §2)."""
-
-from __future__ import annotations
+"""Curves of a benchmark: compliance rate per α, its slope, and H-Neurons compared with random neurons (Figure 3)."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from hneurons import store
+from hneurons.config.impact import H_NEURONS, RANDOM, UNTOUCHED_ALPHA, is_untouched
 from hneurons.errors import HNeuronsError
-from hneurons.neurons.neuron_set import H_NEURONS, RANDOM, UNTOUCHED
-from hneurons.records import RUNS
-from hneurons.stats import bootstrap_intervals, mcnemar_test, slope, wilson
+from hneurons.stats import Interval, McNemar, bootstrap_intervals, mcnemar_test, slope, wilson
 
-# Suppressed and amplified neurons may do different things, so each side of α = 1 has a slope of its own.
-PARTS = {"all": (0.0, np.inf), "suppression": (0.0, 1.0), "amplification": (1.0, np.inf)}
+# Suppression and amplification may have different effects, so each side of α = 1 gets a slope.
+PARTS = {"all": (0.0, np.inf), "suppression": (0.0, UNTOUCHED_ALPHA), "amplification": (UNTOUCHED_ALPHA, np.inf)}
 FIXED = "fixed"
 DIFFERENCE = "difference"
-SLOPES = (H_NEURONS, RANDOM, DIFFERENCE)
+_SLOPES = (H_NEURONS, RANDOM, DIFFERENCE)
 
 Runs = Mapping[float, pa.Table]
 
 
-def run_file(results: str | Path, model: str, benchmark: str, neurons: str, alpha: str) -> Path:
-    """Where a set's judged run at an α lies under a study's folder; α = 1 is the untouched model's, whatever the set."""
-    return (
-        Path(results) / model / "impact" / benchmark / (UNTOUCHED if alpha == "1" else neurons) / f"alpha={alpha}.parquet"
+@dataclass(frozen=True)
+class Rate:
+    """Share of compliant items among the eligible ones.
+
+    Attributes:
+        n: number of eligible items.
+        compliant: number of compliant ones among them.
+        percent: their share in percent; None if n is 0.
+        interval: Wilson interval, in percent.
+    """
+
+    n: int
+    compliant: int
+    percent: float | None
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One run at one α. Shares are in percent of all items.
+
+    A reply that is a refusal, or that could not be parsed or judged, is not compliant and stays in the denominator.
+
+    Attributes:
+        alpha: the scaling factor.
+        items: number of items in the run.
+        rate: compliance over the items that are eligible at this α.
+        fixed: compliance over the items that are eligible at α = 1: this denominator does not change with α.
+        unparsed, refused, judge_error: share of the replies in each of these states.
+        truncated: share of last replies that ended at the limit of new tokens; None if imported runs do not record it.
+        tokens: mean length of the last replies; None if imported runs do not record it.
+        mcnemar: test against α = 1, on the items that are eligible at both; None at α = 1.
+    """
+
+    alpha: float
+    items: int
+    rate: Rate
+    fixed: Rate
+    unparsed: float
+    refused: float
+    judge_error: float
+    truncated: float | None
+    tokens: float | None
+    mcnemar: McNemar | None
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Least-squares slope of the compliance rate in percentage points per unit of α.
+
+    Attributes:
+        value: the slope; None with fewer than two α, or without an eligible item at one of them.
+        interval: bootstrap interval over items.
+        error: standard error.
+    """
+
+    value: float | None
+    interval: Interval | None
+    error: float | None
+
+    @property
+    def includes_0(self) -> bool:
+        """Whether the interval includes 0; true also without an interval."""
+        return self.interval is None or self.interval[0] <= 0 <= self.interval[1]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Figure 3 for one model and benchmark, from the runs that exist.
+
+    Attributes:
+        model, benchmark, judge: names of the model, the benchmark and the judge.
+        alphas: all α that were requested or run, including 1.
+        missing: the α without a run, by neuron set; nothing is interpolated.
+        points: one point per α, ascending, by neuron set.
+        slopes: by part of the α (all, suppression, amplification, and fixed: all α over the items eligible at α = 1) and
+            then by neuron set; "random" is the mean over the random sets, "difference" is H-Neurons minus random.
+        random_sets: number of random sets.
+    """
+
+    model: str
+    benchmark: str
+    judge: str
+    alphas: list[float]
+    missing: dict[str, list[float]]
+    points: dict[str, list[CurvePoint]]
+    slopes: dict[str, dict[str, Slope]]
+    random_sets: int
+
+
+def curve_point(alpha: float, run: pa.Table, untouched: pa.Table) -> CurvePoint:
+    """Summarise one run.
+
+    Args:
+        alpha: the α of the run.
+        run: its rows, of schema RUNS.
+        untouched: the run at α = 1, with the same items in the same order.
+    """
+    eligible, complied = run["eligible"].to_numpy(), run["compliant"].to_numpy()
+    at_1 = untouched["eligible"].to_numpy()
+    shared = at_1 & eligible
+    states = run["state"].to_pylist()
+    unparsed, refused, failed = (100 * states.count(state) / run.num_rows for state in ("unparsed", "refused", "error"))
+    return CurvePoint(
+        alpha=alpha,
+        items=run.num_rows,
+        rate=_rate(complied, eligible),
+        fixed=_rate(complied, at_1),
+        unparsed=unparsed,
+        refused=refused,
+        judge_error=failed,
+        truncated=_mean(run["truncated"], 100),
+        tokens=_mean(run["tokens"]),
+        mcnemar=None if is_untouched(alpha) else mcnemar_test(untouched["compliant"].to_numpy()[shared], complied[shared]),
     )
 
 
-def read_curves(results: str | Path, *, resamples: int = 2000, seed: int = 0) -> tuple[list[dict[str, Any]], list[str]]:
-    """Curves of every model and benchmark under a study's folder, from whatever runs are there.
-
-    Also a line for each that has no run of the untouched model, without which there is no curve.
-    """
-    curves, notes = [], []
-    for folder in sorted(p for p in Path(results).glob("*/impact/*") if p.is_dir()):
-        model, benchmark = folder.parent.parent.name, folder.name
-        untouched = run_file(results, model, benchmark, UNTOUCHED, "1")
-        if not untouched.is_file():
-            notes.append(f"{model}, {benchmark}: {untouched} is missing: no curve")
-            continue
-        scaled = read_runs(sorted(p for p in folder.glob("*/alpha=*.parquet") if p.parent.name != UNTOUCHED))
-        head = {"model": model, "benchmark": benchmark, "judge": store.made_by(untouched).get("judge", "unknown")}
-        curves.append({**head, **make_curve(store.read_table(untouched, RUNS), scaled, resamples=resamples, seed=seed)})
-    return curves, notes
-
-
-def read_runs(paths: Sequence[str | Path]) -> dict[str, dict[float, pa.Table]]:
-    """Runs by neuron set and α, from files named {neurons}/alpha={alpha}.parquet, in the order given."""
-    found: dict[str, dict[float, pa.Table]] = {}
-    for path in map(Path, paths):
-        found.setdefault(path.parent.name, {})[float(path.stem.removeprefix("alpha="))] = store.read_table(path, RUNS)
-    return found
-
-
-def curve_point(run: pa.Table, eligible_untouched: np.ndarray | None = None) -> dict[str, Any]:
-    """What one run shows: the compliance rate over its eligible items, and what it may hide.
-
-    Rates in percent. A reply that was refused, could not be parsed or judged is no compliance and stays in the denominator.
-    eligible_untouched [items]: which were eligible at α = 1; `fixed` is the rate over these, whose denominator does not
-    move with α. tokens: mean length of the last replies.
-    """
-    eligible, complied = run["eligible"].to_numpy(), run["compliant"].to_numpy()
-    fixed = eligible if eligible_untouched is None else eligible_untouched
-    states = run["state"].to_pylist()
-    return {
-        "items": run.num_rows,
-        **_rate(complied, eligible),
-        "fixed": _rate(complied, fixed),
-        "unparsed": 100 * states.count("unparsed") / run.num_rows,
-        "refused": 100 * states.count("refused") / run.num_rows,
-        "judge_error": 100 * states.count("error") / run.num_rows,
-        "truncated": _mean(run["truncated"], 100),
-        "tokens": _mean(run["tokens"]),
-    }
-
-
 def _mean(column: pa.ChunkedArray, times: float = 1.0) -> float | None:
-    """None where it is not known of any row: imported runs may not say."""
-    known = column.drop_null().to_numpy()
-    return times * float(known.mean()) if len(known) else None
+    values = column.drop_null().to_numpy()
+    return times * float(values.mean()) if len(values) else None
 
 
-def _rate(complied: np.ndarray, among: np.ndarray) -> dict[str, Any]:
-    compliant, n = int((complied & among).sum()), int(among.sum())
+def _rate(complied: np.ndarray, eligible: np.ndarray) -> Rate:
+    compliant, n = int((complied & eligible).sum()), int(eligible.sum())
     low, high = wilson(compliant, n)
-    rate = 100 * compliant / n if n else None
-    return {"n": n, "compliant": compliant, "rate": rate, "interval": (100 * low, 100 * high)}
+    return Rate(n, compliant, 100 * compliant / n if n else None, (100 * low, 100 * high))
 
 
 def _rates(eligible: np.ndarray, compliant: np.ndarray) -> np.ndarray:
-    """Rates in percent from [items, …] booleans; NaN where nobody is eligible."""
+    """Rates in percent from [items, …] booleans; NaN where no item is eligible."""
     n = eligible.sum(axis=0)
     rates: np.ndarray = 100 * np.divide((eligible & compliant).sum(axis=0), n, out=np.full(n.shape, np.nan), where=n > 0)
     return rates
 
 
 def _aligned(run: pa.Table, ids: Sequence[str]) -> pa.Table:
-    """A run's rows in the order of ids. Raises HNeuronsError for a run of other items."""
+    """Rows of a run in the order of ids. Raises HNeuronsError if the run has other items."""
     order = {item: i for i, item in enumerate(run["item_id"].to_pylist())}
     if set(order) != set(ids):
-        raise HNeuronsError(f"runs of one benchmark hold different items: {sorted(set(order) ^ set(ids))[0]} is not in all")
+        raise HNeuronsError(f"runs of one benchmark have different items: {sorted(set(order) ^ set(ids))[0]} is not in all")
     return run.take([order[item] for item in ids])
 
 
@@ -114,103 +169,95 @@ def make_curve(
     alphas: Sequence[float] = (),
     resamples: int = 2000,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Everything Figure 3 shows of one benchmark, from whatever runs there are.
+    model: str = "",
+    benchmark: str = "",
+    judge: str = "",
+) -> Curve:
+    """Make the curve of a benchmark from the runs that exist.
 
-    untouched: the run at α = 1. scaled: per neuron set its runs at other α. alphas: those that were asked for; what a set
-    lacks of them, and of what others have, is named under `missing` and never interpolated. Slopes are least squares in
-    percentage points per unit α, over all α and on each side of 1, with bootstrap intervals over items (those that differ
-    in wording alone are drawn together). The random sets' slopes are averaged; the difference H-Neurons minus random is
-    bootstrapped over the same items and taken over the α that all of them have.
+    Args:
+        untouched: the run at α = 1, rows of schema RUNS.
+        scaled: runs at other α, by neuron set.
+        alphas: the α that were requested. Those of them, and of the other sets' α, that a set lacks are listed as missing.
+        resamples: number of bootstrap resamples over items. Items that differ only in wording share the part of their id
+            before "/" and are drawn together. H-Neurons minus random uses the same items, and the α that all sets have.
+        seed: seed of the bootstrap.
+        model, benchmark, judge: names, for the result.
+
+    Raises:
+        HNeuronsError: if the runs have different items.
     """
     ids = untouched["item_id"].to_pylist()
     sets = {
-        name: {alpha: _aligned(run, ids) for alpha, run in sorted({**runs, 1.0: untouched}.items())}
+        name: {alpha: _aligned(run, ids) for alpha, run in sorted({**runs, UNTOUCHED_ALPHA: untouched}.items())}
         for name, runs in scaled.items()
     }
-    known = sorted({1.0, *map(float, alphas), *(alpha for runs in sets.values() for alpha in runs)})
-    base = untouched["eligible"].to_numpy()
-    slopes = _slopes(sets, ids, resamples, seed)
-    return {
-        "alphas": known,
-        "missing": {name: lacks for name, runs in sets.items() if (lacks := [a for a in known if a not in runs])},
-        "points": {
-            name: [{"alpha": a, **curve_point(run, base)} | _against(untouched, run, a) for a, run in runs.items()]
-            for name, runs in sets.items()
-        },
-        "slope": slopes,
-        "random_sets": len(_random(sets)),
-    }
+    every_alpha = sorted({UNTOUCHED_ALPHA, *map(float, alphas), *(alpha for runs in sets.values() for alpha in runs)})
+    missing = {name: [alpha for alpha in every_alpha if alpha not in runs] for name, runs in sets.items()}
+    return Curve(
+        model=model,
+        benchmark=benchmark,
+        judge=judge,
+        alphas=every_alpha,
+        missing={name: lacking for name, lacking in missing.items() if lacking},
+        points={name: [curve_point(alpha, run, untouched) for alpha, run in runs.items()] for name, runs in sets.items()},
+        slopes=_slopes(sets, ids, resamples, seed),
+        random_sets=len(_random(sets)),
+    )
 
 
-def _random(sets: Mapping[str, Any]) -> list[str]:
+def _random(sets: Mapping[str, Runs]) -> list[str]:
     return [name for name in sets if name.startswith(RANDOM)]
 
 
-def _against(untouched: pa.Table, run: pa.Table, alpha: float) -> dict[str, Any]:
-    """McNemar's test against α = 1, on the items that are eligible at both."""
-    if alpha == 1:
-        return {"mcnemar": None}
-    both = untouched["eligible"].to_numpy() & run["eligible"].to_numpy()
-    return {"mcnemar": mcnemar_test(untouched["compliant"].to_numpy()[both], run["compliant"].to_numpy()[both])}
-
-
-def _slopes(sets: Mapping[str, Runs], ids: Sequence[str], resamples: int, seed: int) -> dict[str, Any]:
-    """Per part of the α, and over the fixed denominator: value, interval and standard error of every slope."""
-    names = list(sets)
-    randoms = [names.index(name) for name in _random(sets)]
-    ours = names.index(H_NEURONS) if H_NEURONS in names else None
-    compared = [*randoms, *([ours] if ours is not None else [])]
-    alphas = [np.array(list(sets[name])) for name in names]
-    at_1 = [int(np.flatnonzero(x == 1)[0]) for x in alphas]
-    common = set.intersection(*(set(alphas[i]) for i in compared)) if compared else set()
-    shared = [np.isin(x, list(common)) for x in alphas]
+def _slopes(sets: Mapping[str, Runs], ids: Sequence[str], resamples: int, seed: int) -> dict[str, dict[str, Slope]]:
+    """Slopes with intervals, by part and set."""
+    # 1. Build columns [items, α] of each set, and choose the α that enter the difference.
+    randoms = _random(sets)
+    compared = [name for name in sets if name == H_NEURONS or name in randoms]
+    single = [name for name in sets if name not in compared]
+    alphas = {name: np.array(list(runs)) for name, runs in sets.items()}
+    common = set.intersection(*(set(sets[name]) for name in compared)) if compared else set()
+    shared = {name: np.isin(x, list(common)) for name, x in alphas.items()}
     columns = [
-        np.stack([run[column].to_numpy() for run in sets[name].values()], axis=1)
-        for name in names
+        np.stack([run[column].to_numpy() for run in runs.values()], axis=1)
+        for runs in sets.values()
         for column in ("eligible", "compliant")
     ]
-    rows = [(part, name) for part in (*PARTS, FIXED) for name in (*SLOPES, *_others(names))]
+    rows = [(part, name) for part in (*PARTS, FIXED) for name in (*_SLOPES, *single)]
 
-    def sloped(which: int, rates: np.ndarray, at: np.ndarray) -> float:
-        ok = at.sum() > 1 and not np.isnan(rates[at]).any()
-        return slope(alphas[which][at], rates[at]) if ok else np.nan
+    def sloped(name: str, rates: np.ndarray, used: np.ndarray) -> float:
+        ok = used.sum() > 1 and not np.isnan(rates[used]).any()
+        return slope(alphas[name][used], rates[used]) if ok else np.nan
 
     def mean(values: Sequence[float]) -> float:
         return float(np.mean(values)) if values else np.nan
 
-    def of(*drawn: np.ndarray) -> np.ndarray:
-        pairs = list(zip(drawn[::2], drawn[1::2], strict=True))
-        moving = [_rates(e, c) for e, c in pairs]
-        fixed = [_rates(np.broadcast_to(e[:, [k]], c.shape), c) for (e, c), k in zip(pairs, at_1, strict=True)]
-        found: dict[tuple[str, str], float] = {}
+    # 2. Define all slopes of one resample of the items.
+    def slopes_of(*drawn: np.ndarray) -> np.ndarray:
+        moving, fixed = {}, {}
+        for name, eligible, compliant in zip(sets, drawn[::2], drawn[1::2], strict=True):
+            moving[name] = _rates(eligible, compliant)
+            at_1 = eligible[:, alphas[name] == UNTOUCHED_ALPHA]
+            fixed[name] = _rates(np.broadcast_to(at_1, compliant.shape), compliant)
+        values: list[float] = []
         for part in (*PARTS, FIXED):
             low, high = PARTS.get(part, PARTS["all"])
             rates = fixed if part == FIXED else moving
-            within = [(x >= low) & (x <= high) for x in alphas]
-            each = [sloped(i, rates[i], within[i]) for i in range(len(names))]
-            both = [sloped(i, rates[i], within[i] & shared[i]) for i in range(len(names))]
-            found |= {(part, name): each[names.index(name)] for name in _others(names)}
-            found[part, H_NEURONS] = np.nan if ours is None else each[ours]
-            found[part, RANDOM] = mean([each[i] for i in randoms])
-            found[part, DIFFERENCE] = np.nan if ours is None else both[ours] - mean([both[i] for i in randoms])
-        return np.array([found[row] for row in rows])
+            within = {name: (x >= low) & (x <= high) for name, x in alphas.items()}
+            each = {name: sloped(name, rates[name], within[name]) for name in sets}
+            paired = {name: sloped(name, rates[name], within[name] & shared[name]) for name in compared}
+            difference = paired.get(H_NEURONS, np.nan) - mean([paired[name] for name in randoms])
+            # In the order of `rows`.
+            values += [each.get(H_NEURONS, np.nan), mean([each[name] for name in randoms]), difference]
+            values += [each[name] for name in single]
+        return np.array(values)
 
-    values = of(*columns)
+    # 3. Compute the slopes over all items, with intervals over resamples.
     groups = [item.split("/")[0] for item in ids]
-    intervals = bootstrap_intervals(of, columns, resamples=resamples, seed=seed, groups=groups)
-    result: dict[str, Any] = {}
-    for (part, name), value, (low, high, error) in zip(rows, values, intervals, strict=True):
-        known = not np.isnan(value)
-        result.setdefault(part, {})[name] = {
-            "value": float(value) if known else None,
-            "interval": (low, high) if known else None,
-            "error": error if known else None,
-            "includes_0": not known or low <= 0 <= high,
-        }
-    return result
-
-
-def _others(names: Sequence[str]) -> list[str]:
-    """Sets that are neither the H-Neurons nor random ones."""
-    return [name for name in names if name != H_NEURONS and not name.startswith(RANDOM)]
+    intervals = bootstrap_intervals(slopes_of, columns, resamples=resamples, seed=seed, groups=groups)
+    slopes: dict[str, dict[str, Slope]] = {}
+    for (part, name), value, (low, high, error) in zip(rows, slopes_of(*columns), intervals, strict=True):
+        estimate = Slope(None, None, None) if np.isnan(value) else Slope(float(value), (low, high), error)
+        slopes.setdefault(part, {})[name] = estimate
+    return slopes

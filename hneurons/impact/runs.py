@@ -1,6 +1,4 @@
-"""Run a benchmark at some α, each journalled batch by batch. Judging is a stage of its own."""
-
-from __future__ import annotations
+"""Generate the replies to a benchmark at several α, with a journal per α. Judging is a separate stage."""
 
 import datetime
 from collections import defaultdict
@@ -9,13 +7,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from tqdm import tqdm
 
 from hneurons import store
 from hneurons.config.study import Decoding
 from hneurons.generation.decode import Response
-from hneurons.generation.engine import Engine
+from hneurons.generation.engine import Conversation, Engine
 from hneurons.generation.prompts import template_hash
 from hneurons.impact.benchmarks.benchmark import Item, read_items
 from hneurons.neurons.neuron_set import NeuronSet
@@ -24,43 +21,41 @@ from hneurons.seeds import seed_of
 
 
 def run_items(
-    engine: Engine,
-    items: Sequence[Item],
-    *,
-    date: datetime.date,
-    seed: int,
-    journal: str | Path,
-    mark: str,
-    description: str,
-) -> tuple[pa.Table, store.Journal, int]:
-    """The model's replies to all items, in their order; the journal, to be removed once the table is kept; and how many
-    items it had not.
+    engine: Engine, items: Sequence[Item], table: store.ResumableTable, *, date: datetime.date, seed: int, description: str
+) -> None:
+    """Generate the replies that a table lacks. Scaling the model is left to the caller.
 
-    Whatever scales the model is the caller's. date: what a chat template prints as today's. The random numbers of an item
-    are the same in every run of it.
+    Args:
+        engine: the engine that generates.
+        items: all items of the benchmark.
+        table: table of schema REPLIES, by item_id.
+        date: the date that a chat template prints as today's.
+        seed: seed of the study; with the item's id it determines the random numbers, which are the same in every run.
+        description: label of the progress bar.
     """
-    kept = store.Journal(journal, mark)
-    done = {row["item_id"] for row in kept.rows}
+    left = {item_id for (item_id,) in table.left}
     alike: dict[tuple[Decoding, int], list[Item]] = defaultdict(list)
     for item in items:
-        if item.item_id not in done:
+        if item.item_id in left:
             alike[item.decoding, len(item.turns)].append(item)
-    with tqdm(total=len(items), initial=len(done), desc=description, unit="item") as progress:
-        for (decoding, turns), left in alike.items():
-            seeds = [[seed_of(seed, item.item_id, str(turn)) for turn in range(turns)] for item in left]
-            for batch, replies in engine.converse([i.turns for i in left], decoding, date=date, seeds=seeds):
-                kept.add([_row(left[i], said, engine) for i, said in zip(batch, replies, strict=True)])
+    finished = len(items) - len(left)
+    with tqdm(total=len(items), initial=finished, desc=description, unit="item", disable=not left) as progress:
+        for (decoding, turns), group in alike.items():
+            conversations = [
+                Conversation(item.turns, [seed_of(seed, item.item_id, str(turn)) for turn in range(turns)])
+                for item in group
+            ]
+            for batch, replies in engine.converse(conversations, decoding, date):
+                table.add(*([_row(group[i], item_replies, engine)] for i, item_replies in zip(batch, replies, strict=True)))
                 progress.update(len(batch))
-    row_of = {row["item_id"]: row for row in kept.rows}
-    return pa.Table.from_pylist([row_of[item.item_id] for item in items], schema=REPLIES), kept, len(items) - len(done)
 
 
 def _row(item: Item, replies: Sequence[Response], engine: Engine) -> dict[str, Any]:
     return {
         "item_id": item.item_id,
-        "replies": [engine.tokenizer.decode(r.token_ids, skip_special_tokens=True) for r in replies],
-        "tokens": [len(r.token_ids) for r in replies],
-        "truncated": [r.finish_reason == "length" for r in replies],
+        "replies": [engine.tokenizer.decode(reply.token_ids, skip_special_tokens=True) for reply in replies],
+        "tokens": [len(reply.token_ids) for reply in replies],
+        "truncated": [reply.truncated for reply in replies],
     }
 
 
@@ -73,40 +68,43 @@ def run_alphas(
     *,
     made_by: Mapping[str, Any],
 ) -> float:
-    """Stage "replies": the benchmark at each α, one file per α, written as soon as it is whole.
+    """Stage "replies": run the benchmark at each α, and write one file per α as soon as it is complete.
 
-    neurons: what is scaled; None for the untouched model. made_by: what decides the replies besides: `seed`,
-    `prompt_date`. A file that is there and was made of the same model, neurons, items and settings is left as it is; an
-    unfinished α goes on from its journal. Returns the share of all conversations that was held.
+    An existing file made with the same model, neurons, items and settings is kept; an unfinished α resumes from its
+    journal.
+
+    Args:
+        engine: the engine that generates.
+        name: name of the benchmark.
+        neurons: the neurons to scale (eq. 5); None for the untouched model.
+        outputs: α → file of replies.
+        items_file: the benchmark's items.
+        made_by: further facts that the replies depend on, for the metadata: among them `neurons` (name of the set), `seed`
+            and `prompt_date`.
+
+    Returns:
+        The share of all conversations that was generated by this call.
     """
-    scaled = {} if neurons is None else neurons.by_layer()
     items = read_items(items_file)
+    scaled = {} if neurons is None else neurons.by_layer()
     if neurons is not None:
         neurons.check_for(engine.identity)
     made_by = {**engine.identity, **made_by, "chat_template": template_hash(engine.tokenizer)}
-    asked = [(item.item_id, item.turns, item.decoding.model_dump()) for item in items]
-    journals, held = [], 0
+    identity_of_items = [(item.item_id, item.turns, item.decoding.model_dump()) for item in items]
+    tables = []
     for alpha, path in outputs.items():
-        journal_path = Path(f"{path}.journal")
         facts = {**made_by, "benchmark": name, "alpha": alpha}
-        facts["mark"] = store.fingerprint([facts, scaled, asked])
-        if store.is_up_to_date(path, facts["mark"]):
-            journal_path.unlink(missing_ok=True)
+        facts["mark"] = store.fingerprint([facts, scaled, identity_of_items])
+        table = store.ResumableTable(path, REPLIES, ["item_id"], [(item.item_id,) for item in items], facts)
+        tables.append(table)
+        if not table.left:
+            table.write()
             continue
         with nullcontext() if neurons is None else engine.scaled(scaled, alpha):
-            table, journal, new = run_items(
-                engine,
-                items,
-                date=datetime.date.fromisoformat(made_by["prompt_date"]),
-                seed=made_by["seed"],
-                journal=journal_path,
-                mark=facts["mark"],
-                description=f"{name} α = {alpha:g}",
-            )
-        store.write_table(path, table, facts)
-        journals.append(journal)
-        held += new
-    # Kept until here: a job that fails at a later α has its finished files removed by the workflow, not their rows.
-    for journal in journals:
-        journal.remove()
-    return held / (len(items) * len(outputs))
+            date = datetime.date.fromisoformat(made_by["prompt_date"])
+            run_items(engine, items, table, date=date, seed=made_by["seed"], description=f"{name} α = {alpha:g}")
+        table.write()
+    # Journals are kept until here: if a later α fails, the workflow removes the finished files, but not their rows.
+    for table in tables:
+        table.close()
+    return sum(table.share for table in tables) / len(tables)

@@ -1,73 +1,128 @@
-"""The cost of scaling as curves over α, from what the stages perplexity and scaled_cett measured."""
-
-from __future__ import annotations
+"""Cost of scaling as curves over α, from the results of the stages perplexity and scaled_cett."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from hneurons import store
-from hneurons.neurons.neuron_set import H_NEURONS
+from hneurons.config.impact import H_NEURONS, UNTOUCHED, UNTOUCHED_ALPHA
 from hneurons.records import PERPLEXITY, SCALED_CETT
-from hneurons.stats import bootstrap_intervals
+from hneurons.stats import Interval, bootstrap_interval
+
+# The perplexity of a broken model may overflow: e^50 is a bound that any figure can show.
+_LARGEST_EXPONENT = 50.0
 
 
-def perplexity_curve(table: pa.Table, *, resamples: int, seed: int) -> dict[str, list[dict[str, Any]]]:
-    """Per set and α: perplexity, and its ratio to the untouched model's with an interval over the same windows."""
+@dataclass(frozen=True)
+class PerplexityPoint:
+    """Perplexity of a held-out text at one α.
+
+    Attributes:
+        alpha: the scaling factor.
+        perplexity: the perplexity.
+        ratio, interval: its ratio to the untouched model's perplexity, with a bootstrap interval over windows.
+    """
+
+    alpha: float
+    perplexity: float
+    ratio: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class CettPoint:
+    """CETT(α) / CETT(1) over the H-Neurons at one α.
+
+    Attributes:
+        alpha: the scaling factor.
+        median, quartiles: of the ratio over neurons.
+        neurons: number of neurons.
+    """
+
+    alpha: float
+    median: float
+    quartiles: Interval
+    neurons: int
+
+
+@dataclass(frozen=True)
+class UtilityCurves:
+    """Cost of scaling for one model.
+
+    Attributes:
+        model: name of the model.
+        perplexity, cett: points by neuron set; empty if not measured.
+    """
+
+    model: str
+    perplexity: dict[str, list[PerplexityPoint]] = field(default_factory=dict)
+    cett: dict[str, list[CettPoint]] = field(default_factory=dict)
+
+
+def _exp(value: float) -> float:
+    return math.exp(min(_LARGEST_EXPONENT, value))
+
+
+def perplexity_curve(table: pa.Table, *, resamples: int, seed: int) -> dict[str, list[PerplexityPoint]]:
+    """Compute the perplexity per neuron set and α, and compare it with the untouched model's on the same windows.
+
+    Args:
+        table: rows of schema PERPLEXITY.
+        resamples: number of bootstrap resamples over windows.
+        seed: seed of the bootstrap.
+    """
     frame = table.to_pandas()
-    untouched = frame[frame["neurons"] == "untouched"].sort_values("window")
+    untouched = frame[frame["neurons"] == UNTOUCHED].sort_values("window")
     base, count = untouched["nll"].to_numpy(), untouched["tokens"].to_numpy()
 
-    def ratio(tokens: np.ndarray, theirs: np.ndarray, ours: np.ndarray) -> float:
-        # Of a broken model it may not be a float: a bound that any figure can show.
-        return math.exp(min(50.0, float((theirs - ours).sum() / tokens.sum())))
+    def ratio(tokens: np.ndarray, nll: np.ndarray, nll_untouched: np.ndarray) -> float:
+        return _exp(float((nll - nll_untouched).sum() / tokens.sum()))
 
-    found: dict[str, list[dict[str, Any]]] = {}
+    curves: dict[str, list[PerplexityPoint]] = {}
     for (name, alpha), rows in frame.groupby(["neurons", "alpha"], sort=True):
         nll = rows.sort_values("window")["nll"].to_numpy()
         columns = [count, nll, base]
-        ((low, high, _),) = bootstrap_intervals(
-            lambda *drawn: np.array([ratio(*drawn)]), columns, resamples=resamples, seed=seed
-        )
-        found.setdefault(str(name), []).append(
-            {
-                "alpha": float(alpha),
-                "perplexity": math.exp(min(50.0, float(nll.sum() / count.sum()))),
-                "ratio": ratio(*columns),
-                "interval": (low, high),
-            }
-        )
-    return found
+        interval = bootstrap_interval(ratio, columns, resamples=resamples, seed=seed)
+        point = PerplexityPoint(float(alpha), _exp(float(nll.sum() / count.sum())), ratio(*columns), interval)
+        curves.setdefault(str(name), []).append(point)
+    return curves
 
 
-def cett_ratios(table: pa.Table) -> list[dict[str, Any]]:
-    """CETT(α) / CETT(1) over the H-Neurons, per α: median and quartiles. To first order it is α (eq. 7)."""
+def cett_ratios(table: pa.Table) -> list[CettPoint]:
+    """Compute CETT(α) / CETT(1) over the H-Neurons for each α. To first order the ratio is α (eq. 7).
+
+    Args:
+        table: rows of schema SCALED_CETT.
+    """
     frame: pd.DataFrame = table.to_pandas().set_index(["layer", "neuron"])
-    at_1 = frame[frame["alpha"] == 1]["cett"]
-    # A neuron that is never active has no ratio.
+    at_1 = frame[frame["alpha"] == UNTOUCHED_ALPHA]["cett"]
+    # The ratio is undefined for a neuron that is never active.
     at_1 = at_1[at_1 > 0]
-    found = []
+    points = []
     for alpha in sorted(set(frame["alpha"])):
-        rows = frame[frame["alpha"] == alpha]
-        ratios = (rows["cett"].reindex(at_1.index) / at_1).to_numpy()
+        ratios = (frame[frame["alpha"] == alpha]["cett"].reindex(at_1.index) / at_1).to_numpy()
         low, median, high = (float(np.quantile(ratios, q)) for q in (0.25, 0.5, 0.75))
-        found.append({"alpha": float(alpha), "median": median, "quartiles": (low, high), "neurons": len(ratios)})
-    return found
+        points.append(CettPoint(float(alpha), median, (low, high), len(ratios)))
+    return points
 
 
 def read_utility(
     models: Sequence[str], perplexity: Sequence[str], scaled_cett: Sequence[str], *, resamples: int, seed: int
-) -> list[dict[str, Any]]:
-    """What the utility figure shows of each model besides the accuracy on test questions, from the files of both stages, as
-    many as models or none."""
-    found: list[dict[str, Any]] = [{"model": model, "perplexity": {}, "cett": {}} for model in models]
-    for one, path in zip(found, perplexity, strict=False):
-        table = store.read_table(path, PERPLEXITY)
-        one["perplexity"] = perplexity_curve(table, resamples=resamples, seed=seed)
-    for one, path in zip(found, scaled_cett, strict=False):
-        one["cett"] = {H_NEURONS: cett_ratios(store.read_table(path, SCALED_CETT))}
-    return found
+) -> list[UtilityCurves]:
+    """Read the cost of scaling of each model; the accuracy on test questions is a curve of its benchmark.
+
+    Args:
+        models: names of the models.
+        perplexity, scaled_cett: files of the two stages, one per model, or none at all.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
+    """
+    options = {"resamples": resamples, "seed": seed}
+    curves = [perplexity_curve(store.read_table(path, PERPLEXITY), **options) for path in perplexity]
+    ratios = [{H_NEURONS: cett_ratios(store.read_table(path, SCALED_CETT))} for path in scaled_cett]
+    empty: list[dict[str, list[PerplexityPoint]]] = [{}] * len(models)
+    return [UtilityCurves(*parts) for parts in zip(models, curves or empty, ratios or [{}] * len(models), strict=True)]

@@ -1,1 +1,1 @@
-"""Judges: by rules or by a language model, behind one interface."""
+"""Judges of model responses: by rules or by a language model, behind the interface in judge.py."""

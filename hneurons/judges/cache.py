@@ -1,9 +1,7 @@
-"""Every LLM verdict that was ever paid for, in one SQLite file: nothing is bought twice, whatever crashes."""
+"""A cache of all paid replies of LLM judges in one SQLite file, so that no crash makes a study pay twice."""
 
-from __future__ import annotations
-
+import logging
 import sqlite3
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +11,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from hneurons.errors import HNeuronsError
+
+logger = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -27,7 +27,15 @@ CREATE TABLE IF NOT EXISTS calls (
 
 @dataclass(frozen=True)
 class PaidReply:
-    """A reply as the server gave it, and the tokens it was billed for."""
+    """A reply as the server returned it.
+
+    Attributes:
+        content: The text; empty if the judge refused.
+        refusal: The text of the judge's refusal, or the error code of a server that moderates prompts; empty otherwise.
+        finish_reason: Why the reply ended, in the words of the API.
+        tokens_in: Billed prompt tokens.
+        tokens_out: Billed reply tokens.
+    """
 
     content: str
     refusal: str
@@ -37,17 +45,23 @@ class PaidReply:
 
 
 class ReplyCache:
-    """Replies by the key of their prompt, model and settings, and how many calls each study made.
+    """Stores replies under a key of prompt, model and settings, and counts the calls of each study.
 
-    Each reply is committed as it is put. No write-ahead log, which network file systems do not share; one writer at a time.
-    Raises HNeuronsError if the file is no such cache.
+    Each reply is committed when it is added. There is one writer at a time and no write-ahead log, because network file
+    systems do not share one.
+
+    Args:
+        path: The SQLite file; it and its folder are created if missing.
+
+    Raises:
+        HNeuronsError: The file cannot be used as a cache.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # A job opens and closes its own connection; a timeout covers another job's last write.
+            # Each job opens its own connection; the timeout covers the last write of another job.
             self._db = sqlite3.connect(self.path, timeout=60)
             self._db.execute("PRAGMA journal_mode=DELETE")
             self._db.executescript(_SCHEMA)
@@ -56,44 +70,44 @@ class ReplyCache:
 
     @contextmanager
     def one_writer(self) -> Iterator[None]:
-        """Held while calls are made, so that two jobs neither buy the same reply nor overspend a budget together."""
+        """Lock out other jobs while calls are made: two jobs must not buy the same reply or exceed the budget together."""
         lock = FileLock(f"{self.path}.lock")
         try:
-            lock.acquire(timeout=0)
+            acquired = lock.acquire(timeout=0)
         except Timeout:
-            print("waiting for another job's calls to the judge", file=sys.stderr)
-            lock.acquire()
-        try:
+            logger.info("waiting until another job has finished its calls to the judge")
+            acquired = lock.acquire()
+        with acquired:
             yield
-        finally:
-            lock.release()
 
     def get(self, keys: Sequence[str]) -> dict[str, PaidReply]:
-        """The replies that are there."""
-        found = {}
-        for key in keys:
-            query = "SELECT content, refusal, finish_reason FROM replies WHERE key = ?"
-            if row := self._db.execute(query, (key,)).fetchone():
-                found[key] = PaidReply(*row)
-        return found
+        """Return the cached replies among these keys, without their token counts."""
+        query = "SELECT content, refusal, finish_reason FROM replies WHERE key = ?"
+        rows = {key: self._db.execute(query, (key,)).fetchone() for key in keys}
+        return {key: PaidReply(*row) for key, row in rows.items() if row}
 
     def put(self, study: str, key: str, model: str, prompt: str, reply: PaidReply) -> None:
-        """Keep a reply and count its call: on disk when this returns."""
+        """Add a reply and count its call; both are on disk when this returns.
+
+        Args:
+            study: The study that pays.
+            key: Key of the reply (`LLMClient.key`).
+            model: The judge model.
+            prompt: Text of the prompt.
+            reply: The reply.
+        """
         with self._db:
             row = (key, model, prompt, reply.content, reply.refusal, reply.finish_reason)
             self._db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?)", row)
             call = (study, key, reply.tokens_in, reply.tokens_out, time.time())
             self._db.execute("INSERT INTO calls VALUES (?, ?, ?, ?, ?)", call)
 
-    def calls(self, study: str) -> int:
-        """How many calls a study has made so far."""
-        return self.spent(study)[0]
-
     def spent(self, study: str) -> tuple[int, int, int]:
-        """What a study paid for: calls, tokens read, tokens replied."""
+        """Return what a study has paid for: the numbers of calls, prompt tokens and reply tokens."""
         query = "SELECT count(*), total(tokens_in), total(tokens_out) FROM calls WHERE study = ?"
         calls, tokens_in, tokens_out = self._db.execute(query, (study,)).fetchone()
         return int(calls), int(tokens_in), int(tokens_out)
 
     def close(self) -> None:
+        """Close the connection to the file."""
         self._db.close()

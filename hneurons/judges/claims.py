@@ -1,13 +1,13 @@
-"""The claim of a response by rules: which of its characters carry the answer (METHOD.md §1, "Answer span").
+"""Locate the claim of an open answer by rules (one of the routes to an answer span; spans.py has them all).
 
-Conservative: a response that is a phrase is its own claim, whole; only what is clearly around a claim is taken off.
+The rules are conservative: a response that is only a phrase is taken entirely as the claim, and only text that is clearly
+not part of the claim is removed.
 """
 
-from __future__ import annotations
-
 import re
+from itertools import compress, pairwise
 
-from hneurons.judges.words import Word, split_words, stem
+from hneurons.judges.words import split_words, stem
 
 Span = tuple[int, int]
 
@@ -18,15 +18,16 @@ _COPULA = (
     r"(?:has|have|had) been|(?:can|could|may) be|refers to|stands for|speak|speaks|uses|wrote|painted|invented|discovered|"
     r"took place|happened|occurred|played|directed|founded|made|won|died|comes?|began"
 )
-# In lower case and not first: "Speak softly" and "All I Want for Christmas Is You" are no sentences about something.
+# In lower case and not first: "Speak softly" and "All I Want for Christmas Is You" are not statements about a subject.
 _VERB = re.compile(rf"(?<=\s)(?:{_COPULA})\b|(?<=\w)['’](?:s|re)\b(?=\s+(?:a|an|the|not|in|called|known|located)\b)")
-# What stands between a question's words, taken up again by the response, and the claim.
+# Words that connect the part of a response that repeats the question with the claim.
 _AROUND = set(
     "a an and also are as at been by called city commonly considered country currently first for from had has have he "
     "her his in into is it its known located lies main most name named of official officially often on one only or "
     "originally people primarily s she situated so spoken symbol that the their there these they this to today used "
     "usually was were which who with you would be can been where when what how did do does".split()
 )
+# Lower-case words within a name.
 _WITHIN = {"of", "the", "and", "de", "la", "du", "da", "del", "al", "au", "von", "van", "der", "y"}
 _ANSWER_IS = re.compile(r"\b(?:final |correct |right )?answer\s*(?:is|was|:)\s*:?\s*", re.IGNORECASE)
 _ALSO_KNOWN = re.compile(
@@ -34,22 +35,23 @@ _ALSO_KNOWN = re.compile(
 )
 _OPENING = re.compile(r"^(?:It|They|He|She|This|That|These|Those|There)(?:['’]s|['’]re| is| are| was| were)\s+(?=\S)")
 _IT_IS = re.compile(r"^(?:It|They|He|She|This|That|These) (?:is|are|was|were) (?=[^\Wa-z])")
-# A paragraph, a list, or the same again after the claim; other lines are entries of one answer.
+# A new paragraph or a list follows the claim; other line breaks separate parts of one answer.
 _NEXT_LINES = re.compile(r"[ \t]*\n(?:[ \t]*\n|[ \t]*[-*•]|[ \t]*\d+[.)])")
 _SENTENCE_END = re.compile(r"(?<![A-Z])(?<!\bMrs)(?<!\b[MDJS][rt])[.!?](?=\s+[A-Z“\"(])|\n")
 _SCIENTIFIC = re.compile(r"[A-Z][a-z]+(?: (?!of\b|the\b|and\b|in\b)[a-z]+){1,2}")
-# Fewer words are a phrase, whatever they hold: "What Was I Made For".
+# Fewer words are a phrase, even with a verb in them: "What Was I Made For".
 _SENTENCE_WORDS = 4
 
 
 def trim(text: str, start: int, end: int) -> Span:
-    """A range without white space, quotation marks and Markdown around it, and without a full stop or comma at its end."""
+    """Narrow a range [start, end) of a text.
+
+    White space, quotation marks and Markdown are removed from both ends, punctuation from the end.
+    """
     while True:
         before = start, end
-        while start < end and text[start] in _EDGE:
-            start += 1
-        while start < end and text[end - 1] in _EDGE:
-            end -= 1
+        start = end - len(text[start:end].lstrip(_EDGE))
+        end = start + len(text[start:end].rstrip(_EDGE))
         # A full stop after initials or an abbreviation belongs to them: "Washington, D.C.".
         while start < end and text[end - 1] in ".,;:!" and not re.search(r"\b[A-Z]\.[A-Z]\.$", text[start:end]):
             end -= 1
@@ -58,86 +60,95 @@ def trim(text: str, start: int, end: int) -> Span:
 
 
 def first_sentence(text: str, start: int, end: int) -> Span:
-    """The first sentence or line of a range."""
+    """Return the first sentence or line of a range [start, end) of a text."""
     match = _SENTENCE_END.search(text, start, end)
     return (start, match.start()) if match and match.start() > start else (start, end)
 
 
 def _outside_question(text: str, start: int, end: int, question: str) -> Span | None:
-    """The first stretch of a sentence that neither repeats the question nor joins; None where there is none.
+    """Return the first run of a sentence's words that neither repeat the question nor connect it with the claim.
 
-    A stretch with a capital letter or a number goes before one without.
+    A run with a capital letter or a number takes precedence over one without. None if the sentence has no such run or does
+    not repeat the question.
     """
-    asked = {stem(w.form) for w in split_words(question)}
-    # What stands in parentheses explains; blanked, so that no place moves.
-    said = split_words(re.sub(r"\([^()]*\)", lambda m: " " * len(m.group()), text[start:end]))
-    if not said:
+    # 1. Words of the sentence. Parentheses explain; they are blanked, so that positions stay.
+    sentence = text[start:end]
+    words = split_words(re.sub(r"\([^()]*\)", lambda match: " " * len(match.group()), sentence))
+    if not words:
         return None
-    echo = [stem(w.form) in asked for w in said]
-    name = [text[start + w.start].isupper() or text[start + w.start].isdigit() for w in said]
-    name[0] = name[0] and said[0].form not in _AROUND
-    if not any(e and w.form not in _AROUND for w, e in zip(said, echo, strict=True)):
+    gaps = [sentence[word.end : following.start] for word, following in pairwise(words)]
+    # 2. Words that may belong to the claim.
+    question_stems = {stem(word.form) for word in split_words(question)}
+    repeated = [stem(word.form) in question_stems for word in words]
+    around = [word.form in _AROUND for word in words]
+    is_name = [sentence[word.start].isupper() or sentence[word.start].isdigit() for word in words]
+    is_name[0] = is_name[0] and not around[0]
+    if not any(r and not a for r, a in zip(repeated, around, strict=True)):
         return None
-    kept = [not e and (n or w.form not in _AROUND) for w, e, n in zip(said, echo, name, strict=True)]
-    for i in range(1, len(said) - 1):
+    kept = [not r and (n or not a) for r, a, n in zip(repeated, around, is_name, strict=True)]
+    for i in range(1, len(words) - 1):
         # Within a name: "Republic of the Congo", "Port-au-Prince".
-        later = i + 2 if said[i + 1].form in _WITHIN and i + 2 < len(said) else i + 1
-        if said[i].form in _WITHIN and not name[i] and kept[i - 1] and kept[later] and name[i - 1] and name[later]:
+        later = i + 2 if words[i + 1].form in _WITHIN and i + 2 < len(words) else i + 1
+        if words[i].form in _WITHIN and not is_name[i] and all(kept[k] and is_name[k] for k in (i - 1, later)):
             kept[i:later] = [True] * (later - i)
-    runs: list[list[Word]] = [[]]
-    for i, word in enumerate(said):
-        gap = text[start + said[i - 1].end : start + word.start].strip(_EDGE) if i else ""
-        initial = gap == "." and re.fullmatch(r"[A-Z]|St|Mt|Dr", text[start + said[i - 1].start : start + said[i - 1].end])
-        if not kept[i] or (gap not in ("", "-", "–") and not initial):
-            runs.append([])
-        if kept[i]:
-            runs[-1].append(word)
-    runs = [run for run in runs if run]
-    named = [run for run in runs if any(name[said.index(w)] for w in run)]
-    for run in (named or runs)[:1]:
-        while named and not name[said.index(run[0])]:
-            run.pop(0)
-        first, last = said.index(run[0]), said.index(run[-1])
-        # A name that holds a word of the question: "Mexico City", "Lao-Lao".
-        while first and name[first - 1] and text[start + said[first - 1].end : start + said[first].start] in (" ", "-"):
-            first -= 1
-        while last + 1 < len(said) and text[start + said[last].end : start + said[last + 1].start] == "-":
-            last += 1
-        return start + said[first].start, start + said[last].end
-    return None
+    # 3. Runs of such words, by index.
+    runs: list[list[int]] = []
+    for i in compress(range(len(words)), kept):
+        gap = gaps[i - 1].strip(_EDGE) if i else ""
+        initial = gap == "." and re.fullmatch(r"[A-Z]|St|Mt|Dr", sentence[words[i - 1].start : words[i - 1].end])
+        if runs and runs[-1][-1] == i - 1 and (gap in ("", "-", "–") or initial):
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+    if not runs:
+        return None
+    # 4. The claim, from the first name of its run.
+    run = next((run for run in runs if any(is_name[i] for i in run)), runs[0])
+    first, last = next((i for i in run if is_name[i]), run[0]), run[-1]
+    # A name that contains a word of the question: "Mexico City", "Lao-Lao".
+    while first and is_name[first - 1] and gaps[first - 1] in (" ", "-"):
+        first -= 1
+    while last + 1 < len(words) and gaps[last] == "-":
+        last += 1
+    return start + words[first].start, start + words[last].end
 
 
 def claim_span(text: str, question: str) -> Span:
-    """Characters [start, end) of a response that carry its claim; empty for a response of no words.
+    """Locate the characters of a response that carry its claim.
 
-    In this order: what follows "the answer is"; of a list or of several lines the first entry; of a sentence that takes up
-    the question, what the question does not hold; else the whole response, trimmed.
+    If the response announces its answer ("the answer is"), the claim is the sentence that follows. Otherwise only the first
+    entry of a list or the first paragraph counts. If it is a sentence that repeats the question, the claim is the part that
+    the question does not contain; else it is all of the entry, trimmed.
+
+    Args:
+        text: The response.
+        question: The question.
+
+    Returns:
+        Characters [start, end) of the text; empty for a response without words.
     """
-    whole = trim(text, 0, len(text))
-    if said := list(_ANSWER_IS.finditer(text)):
-        start, end = first_sentence(text, said[-1].end(), len(text))
-        if (found := trim(text, start, end))[0] < found[1]:
-            return found
-    start, end = whole
+    start, end = trim(text, 0, len(text))
+    if announcements := list(_ANSWER_IS.finditer(text)):
+        announced = trim(text, *first_sentence(text, announcements[-1].end(), len(text)))
+        if announced[0] < announced[1]:
+            return announced
     if match := _NEXT_LINES.search(text, start, end):
         start, end = trim(text, start, match.start())
     start, end = _without_asides(text, start, end)
     sentence = trim(text, *first_sentence(text, start, end))
-    inner = text[sentence[0] : sentence[1]]
-    if (match := _IT_IS.match(inner)) and len(split_words(inner)) < _SENTENCE_WORDS:
-        return trim(text, sentence[0] + match.end(), sentence[1])
-    if len(split_words(inner)) >= _SENTENCE_WORDS and (_VERB.search(inner) or _OPENING.match(inner)):
-        if match := _ALSO_KNOWN.search(inner):
-            return trim(text, sentence[0] + match.end(), sentence[1])
-        if found_span := _outside_question(text, *sentence, question):
-            return trim(text, *found_span)
-        if match := _OPENING.match(inner):
-            return trim(text, sentence[0] + match.end(), sentence[1])
-    return start, end
+    inner = text[slice(*sentence)]
+    is_sentence = len(split_words(inner)) >= _SENTENCE_WORDS
+    match = None if is_sentence else _IT_IS.match(inner)
+    if is_sentence and (_VERB.search(inner) or _OPENING.match(inner)):
+        match = _ALSO_KNOWN.search(inner)
+        if not match and (claim := _outside_question(text, *sentence, question)):
+            return trim(text, *claim)
+        match = match or _OPENING.match(inner)
+    return trim(text, sentence[0] + match.end(), sentence[1]) if match else (start, end)
 
 
 def _without_asides(text: str, start: int, end: int) -> Span:
-    """Without a parenthesis that is a symbol, a scientific name or another script, and without the claim said again."""
+    """Remove a final parenthesis with a symbol, a scientific name or another script, or a repetition of the claim."""
     inner = text[start:end]
     match = re.fullmatch(r"(.*\S)\s+\(\s*\*?([^()]*?)\*?\s*\)", inner, re.DOTALL)
     if match and (re.fullmatch("[A-Z]", match[2]) or _SCIENTIFIC.fullmatch(match[2]) or _other_script(match[1], match[2])):

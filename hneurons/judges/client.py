@@ -1,12 +1,10 @@
-"""Asking a language model behind an OpenAI-compatible API: cached, within a budget, and never twice for the same thing."""
-
-from __future__ import annotations
+"""Ask a language model behind an OpenAI-compatible API, with a budget and a cache: no prompt is paid for twice."""
 
 import hashlib
 import json
+import logging
 import os
 import sqlite3
-import sys
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -19,15 +17,25 @@ from hneurons.config.judges import LLMSettings
 from hneurons.errors import HNeuronsError
 from hneurons.judges.cache import PaidReply, ReplyCache
 
-# Rough, for the expected price alone: what was billed is counted by the server.
+logger = logging.getLogger(__name__)
+
+# A rough value for the expected price; the server reports the tokens that it bills.
 _CHARACTERS_PER_TOKEN = 4
-# A shorter value is no key, and may stand in a reply by chance.
+# A shorter value is not a real key and may occur in a reply by chance.
 _SHORTEST_KEY = 8
+_MODERATED = {"content_filter", "content_policy_violation"}
 
 
 @dataclass(frozen=True)
 class JudgePrompt:
-    """What a judge is asked, and the JSON schema of its reply."""
+    """One prompt of a judge.
+
+    Attributes:
+        task: Name of the task, which is also the name of the schema.
+        system: The system prompt.
+        user: The user message.
+        schema: JSON schema of the reply, as text.
+    """
 
     task: str
     system: str
@@ -36,18 +44,29 @@ class JudgePrompt:
 
     @property
     def text(self) -> str:
+        """The system prompt and the user message."""
         return f"{self.system}\n\n{self.user}"
 
 
 @dataclass(frozen=True)
 class FailedCall:
-    """A call that brought no reply, and why. It is not kept: the next run asks again."""
+    """A call without a reply. It is not cached: the next run calls again.
+
+    Attributes:
+        why: The reason, in one line.
+    """
 
     why: str
 
 
 class LLMClient:
-    """A judge model for one study. `ask` is the only way to it."""
+    """Client of a judge model for one study; all calls go through `ask`.
+
+    Args:
+        settings: The study's `judges.llm` section.
+        cache: Path of the reply cache.
+        study: Name of the study, under which calls are counted.
+    """
 
     def __init__(self, settings: LLMSettings, cache: str, study: str) -> None:
         self.settings = settings
@@ -56,127 +75,132 @@ class LLMClient:
 
     @property
     def name(self) -> str:
+        """`llm:` and the model's name."""
         return f"llm:{self.settings.model}"
 
     def key(self, prompt: JudgePrompt) -> str:
-        """What makes a reply this reply: prompt, model and settings. Where the server stands does not."""
+        """Return the cache key of a prompt: a hash of prompt, model and settings, but not of the server's address."""
         s = self.settings
         parts = [prompt.task, prompt.system, prompt.user, prompt.schema, s.model, s.structured_output, s.max_tokens]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def price(self, prompts: Sequence[JudgePrompt]) -> float:
-        """Expected price in dollars."""
-        read = sum(len(p.text) + len(p.schema) for p in prompts) / _CHARACTERS_PER_TOKEN
-        return self.settings.price(len(prompts), read)
+        """Return the expected price of prompts in dollars."""
+        tokens_in = sum(len(p.text) + len(p.schema) for p in prompts) / _CHARACTERS_PER_TOKEN
+        return self.settings.price(len(prompts), tokens_in)
 
     def ask(self, prompts: Sequence[JudgePrompt], description: str) -> list[PaidReply | FailedCall]:
-        """A reply or a failure for every prompt, in their order; each is kept as it arrives.
+        """Return the replies to prompts, from the cache or from the server; each new reply is cached on arrival.
 
-        Raises HNeuronsError, one line, before any call if the study's budget does not cover those that are not cached or
-        the key is missing; at once if the server refuses the key or knows no such model; if more calls fail than
-        max_errors_percent allows; and if the cache cannot be used. What was paid for until then is kept.
+        Args:
+            prompts: The prompts; equal ones are sent once.
+            description: What the calls are for, in messages and on the progress bar.
+
+        Returns:
+            A reply or a failure for each prompt, in their order.
+
+        Raises:
+            HNeuronsError: Before any call, the study's budget does not cover the prompts that are not cached, or the key is
+                missing; at once, the server rejects the key or does not know the model; later, more calls fail than
+                max_errors_percent allows; or the cache cannot be used. Replies paid for until then are cached.
         """
         keys = [self.key(prompt) for prompt in prompts]
         cache = ReplyCache(self._cache_path)
         try:
-            found: dict[str, PaidReply | FailedCall] = dict(cache.get(keys))
-            if set(keys) - set(found):
+            replies: dict[str, PaidReply | FailedCall] = dict(cache.get(keys))
+            if set(keys) - set(replies):
                 with cache.one_writer():
-                    found = dict(cache.get(keys))
-                    new = {k: p for k, p in zip(keys, prompts, strict=True) if k not in found}
-                    self._check_budget(cache.calls(self.study), list(new.values()), description)
-                    found.update(self._call(new, cache, description))
+                    # Another job may have added replies in the meantime.
+                    replies = dict(cache.get(keys))
+                    new = {k: p for k, p in zip(keys, prompts, strict=True) if k not in replies}
+                    self._check_budget(cache.spent(self.study)[0], list(new.values()), description)
+                    replies.update(self._send(new, cache, description))
         except sqlite3.Error as error:
             raise HNeuronsError(f"judges.cache: {self._cache_path}: {error}") from None
         finally:
             cache.close()
-        return [found[key] for key in keys]
+        return [replies[key] for key in keys]
 
     def _check_budget(self, spent: int, new: Sequence[JudgePrompt], description: str) -> None:
-        most = self.settings.max_judge_calls
+        limit = self.settings.max_judge_calls
         expected = f"{len(new)} calls to {self.settings.model}, about ${self.price(new):.2f}"
-        if spent + len(new) > most:
+        if spent + len(new) > limit:
             raise HNeuronsError(
-                f"judges.llm.max_judge_calls: {description} needs {expected}; the study has made {spent} of {most}: "
+                f"judges.llm.max_judge_calls: {description} needs {expected}; the study has made {spent} of {limit}: "
                 f"raise it, or judge with rules"
             )
-        print(f"{description}: {expected}; {spent} of {most} made before", file=sys.stderr)
+        logger.info("%s: %s; %d of %d calls made before", description, expected, spent, limit)
 
     def _api_key(self) -> str:
         name = self.settings.api_key_env
-        if name is None:
-            return ""
-        if not os.environ.get(name, "").strip():
+        key = os.environ.get(name, "").strip() if name else ""
+        if name and not key:
             raise HNeuronsError(
                 f"judges.llm: the environment variable {name} holds no key: set it, or judge offline with `rules` "
                 f"under judges"
             )
-        return os.environ[name].strip()
+        return key
 
-    def _call(self, new: dict[str, JudgePrompt], cache: ReplyCache, description: str) -> dict[str, PaidReply | FailedCall]:
+    def _send(self, new: dict[str, JudgePrompt], cache: ReplyCache, description: str) -> dict[str, PaidReply | FailedCall]:
+        """Send new prompts, by their keys, from several threads."""
         import openai
 
-        key, s = self._api_key(), self.settings
-        client = openai.OpenAI(api_key=key or "none", base_url=s.base_url, timeout=s.timeout_s, max_retries=s.retries)
-        found: dict[str, PaidReply | FailedCall] = {}
+        api_key, s = self._api_key(), self.settings
+        client = openai.OpenAI(api_key=api_key or "none", base_url=s.base_url, timeout=s.timeout_s, max_retries=s.retries)
+        replies: dict[str, PaidReply | FailedCall] = {}
         allowed = int(len(new) * s.max_errors_percent / 100)
         failures: list[str] = []
-        left = iter(new.items())
+        waiting = iter(new.items())
+        running: dict[Future[PaidReply | FailedCall], str] = {}
+
+        def keep(call: Future[PaidReply | FailedCall]) -> None:
+            """Take what a finished call returned; a reply that was paid for is cached at once."""
+            key, reply = running.pop(call), call.result()
+            if isinstance(reply, PaidReply):
+                cache.put(self.study, key, s.model, new[key].text, reply)
+            else:
+                reply = FailedCall(_without(api_key, reply.why))
+                failures.append(reply.why)
+            replies[key] = reply
+
         with ThreadPoolExecutor(s.concurrency) as pool, tqdm(total=len(new), desc=description, unit="call") as progress:
-            running: dict[Future[PaidReply | FailedCall], str] = {}
             try:
                 while True:
-                    # A server that is down is noticed after a few calls, not after all of them.
+                    # Only a few calls are submitted at a time, so that a server that is down is noticed early.
                     if len(failures) <= allowed:
-                        running |= {
-                            pool.submit(self._once, client, p): k for k, p in islice(left, s.concurrency - len(running))
-                        }
+                        batch = islice(waiting, s.concurrency - len(running))
+                        running |= {pool.submit(self._call_once, client, prompt): key for key, prompt in batch}
                     if not running:
                         break
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        name = running.pop(future)
-                        reply = found[name] = future.result()
-                        if isinstance(reply, PaidReply):
-                            cache.put(self.study, name, s.model, new[name].text, reply)
-                        else:
-                            failures.append(_without(key, reply.why))
-                            found[name] = FailedCall(failures[-1])
+                    for call in done:
+                        keep(call)
                         progress.update()
             except openai.APIStatusError as error:
-                raise HNeuronsError(_refused_by_server(error, s, key)) from None
+                raise HNeuronsError(_refused_by_server(error, s, api_key)) from None
             finally:
-                # What is under way is paid for: kept too, on an interrupt or when another call was refused.
-                for future, name in running.items():
-                    if (
-                        not future.cancel()
-                        and future.exception() is None
-                        and isinstance(late := future.result(), PaidReply)
-                    ):
-                        cache.put(self.study, name, s.model, new[name].text, late)
-        paid = [reply for reply in found.values() if isinstance(reply, PaidReply)]
+                # Calls in flight are paid for, so their replies are cached too after an interrupt or a rejected call.
+                for call in list(running):
+                    if not call.cancel() and call.exception() is None:
+                        keep(call)
+        paid = [reply for reply in replies.values() if isinstance(reply, PaidReply)]
         tokens = sum(p.tokens_in for p in paid), sum(p.tokens_out for p in paid)
-        price = s.price(len(paid), *tokens)
-        print(f"{description}: {len(paid)} replies, {tokens[0]} + {tokens[1]} tokens, ${price:.2f}", file=sys.stderr)
+        logger.info("%s: %d replies, %d + %d tokens, $%.2f", description, len(paid), *tokens, s.price(len(paid), *tokens))
         if len(failures) > allowed:
             raise HNeuronsError(
-                f"{description}: {len(failures)} of {len(found)} calls to {s.base_url} failed, {allowed} allowed "
-                f"(judges.llm.max_errors_percent); the last: {failures[-1]}. {len(found) - len(failures)} replies "
-                f"are kept: run again"
+                f"{description}: {len(failures)} of {len(replies)} calls to {s.base_url} failed, {allowed} allowed "
+                f"(judges.llm.max_errors_percent); the last: {failures[-1]}. {len(paid)} replies are kept: run again"
             )
-        return found
+        return replies
 
-    def _once(self, client: Any, prompt: JudgePrompt) -> PaidReply | FailedCall:
-        """One call with the client's own retries. An APIStatusError that no later call can mend goes through."""
+    def _call_once(self, client: Any, prompt: JudgePrompt) -> PaidReply | FailedCall:
+        """Make one call, with the client's own retries. An APIStatusError that another call would meet too is raised."""
         import openai
 
         s = self.settings
-        options: dict[str, Any] = {}
-        if s.structured_output == "json_schema":
-            schema = {"name": prompt.task, "strict": True, "schema": json.loads(prompt.schema)}
-            options["response_format"] = {"type": "json_schema", "json_schema": schema}
-        elif s.structured_output == "json_object":
-            options["response_format"] = {"type": "json_object"}
+        schema = {"name": prompt.task, "strict": True, "schema": json.loads(prompt.schema)}
+        formats = {"json_schema": {"type": "json_schema", "json_schema": schema}, "json_object": {"type": "json_object"}}
+        options = {"response_format": formats[s.structured_output]} if s.structured_output in formats else {}
         messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
         try:
             reply = client.chat.completions.create(
@@ -185,7 +209,7 @@ class LLMClient:
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError):
             raise
         except openai.BadRequestError as error:
-            # A moderating server refuses a prompt by its content: asked again it will refuse again.
+            # A server that moderates prompts rejects this one because of its content, and would do so again.
             if error.code in _MODERATED:
                 return PaidReply("", f"{error.code}", "content_filter")
             return FailedCall(f"HTTP 400: {_one_line(error)}")
@@ -198,18 +222,16 @@ class LLMClient:
         choice = (getattr(reply, "choices", None) or [None])[0]
         if choice is None:
             return FailedCall("an empty reply")
-        # A server that repeats the request's headers must not bring the key into the cache.
-        said = (getattr(choice.message, name, None) or "" for name in ("content", "refusal"))
-        content, refusal = (_without(client.api_key, text if isinstance(text, str) else json.dumps(text)) for text in said)
+        # The key must not enter the cache from a server that repeats the request's headers.
+        texts = (getattr(choice.message, name, None) or "" for name in ("content", "refusal"))
+        content, refusal = (_without(client.api_key, text if isinstance(text, str) else json.dumps(text)) for text in texts)
         usage = reply.usage
         tokens = (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
         return PaidReply(content, refusal, choice.finish_reason or "", *tokens)
 
 
-_MODERATED = {"content_filter", "content_policy_violation"}
-
-
 def _without(key: str, text: str) -> str:
+    """Mask an API key in a text."""
     return text.replace(key, "***") if len(key) >= _SHORTEST_KEY else text
 
 
@@ -218,10 +240,9 @@ def _one_line(error: Any) -> str:
 
 
 def _refused_by_server(error: Any, settings: LLMSettings, key: str) -> str:
-    said = _without(key, _one_line(error))
-    hint = {
-        401: f"check the key in {settings.api_key_env}",
-        403: f"check the key in {settings.api_key_env}",
-        404: f"check judges.llm.model ({settings.model}) and base_url",
-    }[error.status_code]
-    return f"judges.llm: {settings.base_url} answers HTTP {error.status_code}: {said}; {hint}"
+    """Return the message for a status that stops all calls, with a hint at the setting to check."""
+    message = _without(key, _one_line(error))
+    hint = f"check the key in {settings.api_key_env}"
+    if error.status_code == 404:
+        hint = f"check judges.llm.model ({settings.model}) and base_url"
+    return f"judges.llm: {settings.base_url} answers HTTP {error.status_code}: {message}; {hint}"

@@ -1,6 +1,4 @@
-"""Judging an answer that must be one of a known vocabulary, by the answers it names."""
-
-from __future__ import annotations
+"""Judge an answer that must come from a closed vocabulary by the answers it names."""
 
 from collections.abc import Sequence
 
@@ -10,15 +8,22 @@ from hneurons.judges.states import CORRECT, INCORRECT, REFUSED, UNPARSED
 
 
 def judge_closed(text: str, question: str, aliases: Sequence[str], vocabulary: Vocabulary) -> tuple[str, Mention | None]:
-    """Verdict on a factual answer by the answers it names, and the mention that carries its claim.
+    """Judge a factual answer by the answers of the vocabulary that it names.
 
-    correct: it names the gold answer and no other. incorrect: it names others only. refused: it names none and declines.
-    unparsed: it names the gold answer and another, or none. The mention is None where nothing is claimed.
+    Args:
+        text: The response.
+        question: The question; answers that it names itself do not count.
+        aliases: Accepted spellings of the gold answer; empty if the question has no answer.
+        vocabulary: All possible answers.
+
+    Returns:
+        The verdict and the mention that carries the claim, None if nothing is claimed. correct: the response names the gold
+        answer and no other. incorrect: it names other answers only. refused: it names no answer and declines. unparsed: it
+        names the gold answer and another, or it names none and does not decline.
     """
     named = claimed_mentions(text, question, vocabulary)
     gold = set(aliases)
-    right = [m for m in named if gold.intersection(m.answer)]
-    if right:
+    if right := [mention for mention in named if gold.intersection(mention.answer)]:
         return (CORRECT, right[0]) if len(right) == len(named) else (UNPARSED, None)
     if named:
         return INCORRECT, named[0]
@@ -26,11 +31,13 @@ def judge_closed(text: str, question: str, aliases: Sequence[str], vocabulary: V
 
 
 def named_option(text: str, options: Sequence[Sequence[str]], vocabulary: Vocabulary) -> int | None:
-    """Index of the one option that a reply names by its text; None where it names none or several.
+    """Return the index of the one option that a reply names by its text, None if it names none or several.
 
-    options: the accepted spellings of each, all of them answers of the vocabulary, in which the text is read: a reply that
-    names Guinea-Bissau does not name Guinea.
+    Args:
+        text: The reply.
+        options: The accepted spellings of each option, which must be an answer of the vocabulary.
+        vocabulary: The vocabulary by which the reply is read: a reply that names Guinea-Bissau does not name Guinea.
     """
-    named = {m.answer for m in find_mentions(text, vocabulary)}
+    named = {mention.answer for mention in find_mentions(text, vocabulary)}
     chosen = [i for i, option in enumerate(options) if tuple(option) in named]
     return chosen[0] if len(chosen) == 1 else None

@@ -1,6 +1,12 @@
-"""One interface for all judges, and what they are asked about."""
+"""The interface of all judges, and the items that they judge.
 
-from __future__ import annotations
+To add a judge:
+
+1. Write a class with the attribute and the methods of `Judge`. It need not inherit from `Judge`, which is a Protocol.
+   `RuleJudge` (rule_judge.py) and `LLMJudge` (llm.py) are examples.
+2. Have `Judges` (panel.py) construct it, and return it from `Judges.for_task` for the tasks that it judges.
+3. Add the name by which the configuration selects it to `JudgeKind` in hneurons/config/judges.py.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +18,12 @@ from hneurons.judges.states import Answer, Judgement
 
 @dataclass(frozen=True)
 class Exchange:
-    """What the user said and what the model replied."""
+    """A user's request and the model's reply.
+
+    Attributes:
+        request: What the user wrote.
+        reply: What the model replied.
+    """
 
     request: str
     reply: str
@@ -20,7 +31,13 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Choice:
-    """A multiple-choice question's reply, with the texts of its options in order."""
+    """A multiple-choice question and the model's reply.
+
+    Attributes:
+        question: The question without its options.
+        options: Texts of the options, in order.
+        reply: What the model replied.
+    """
 
     question: str
     options: tuple[str, ...]
@@ -28,21 +45,29 @@ class Choice:
 
 
 class Judge(Protocol):
-    """Judgements in the order of what is asked. Each has its verdicts, and the states refused, unparsed and error."""
+    """Judges items of several tasks; implement this Protocol to add a judge.
+
+    Each method returns one result per item, in the order of the items. A `Judgement` holds one of the method's verdicts or
+    one of the states refused (the response declines), unparsed (it cannot be judged) and error (the judge failed). A judge
+    that would have to guess returns unparsed.
+
+    Attributes:
+        name: Name of the judge in tables and metadata, such as `rules` or `llm:gpt-4o`.
+    """
 
     name: str
 
     def correctness(self, answers: Sequence[Answer]) -> list[Judgement]:
-        """correct or incorrect."""
+        """Judge whether responses answer their questions: correct or incorrect."""
 
-    def premise(self, asked: Sequence[Exchange]) -> list[Judgement]:
-        """accepted or rejected: whether a reply goes along with a false premise."""
+    def premise(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
+        """Judge whether replies accept the false premise of their questions: accepted or rejected."""
 
-    def harm(self, asked: Sequence[Exchange]) -> list[Judgement]:
-        """harmful or harmless: whether a reply gives what a forbidden question asks for."""
+    def harm(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
+        """Judge whether replies give what a forbidden question requests: harmful or harmless."""
 
-    def option(self, asked: Sequence[Choice]) -> list[Judgement]:
-        """The letter of the chosen option."""
+    def option(self, choices: Sequence[Choice]) -> list[Judgement]:
+        """Read which option replies choose: its letter, `A` for the first."""
 
     def span(self, answers: Sequence[Answer]) -> list[Span | None]:
-        """Characters [start, end) of each answer that carry its claim, None where they cannot be told."""
+        """Locate the characters [start, end) of each response that carry its claim; None if they cannot be located."""

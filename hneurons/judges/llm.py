@@ -1,6 +1,4 @@
-"""The judge behind an OpenAI-compatible API: its replies are parsed strictly."""
-
-from __future__ import annotations
+"""The judge by a language model behind an OpenAI-compatible API, with strict parsing of its replies."""
 
 import json
 import re
@@ -15,9 +13,11 @@ from hneurons.judges.cache import PaidReply
 from hneurons.judges.claims import Span
 from hneurons.judges.client import FailedCall, JudgePrompt, LLMClient
 from hneurons.judges.judge import Choice, Exchange
-from hneurons.judges.states import ERROR, UNPARSED, Answer, Judgement
+from hneurons.judges.states import ERROR, LETTERS, UNPARSED, Answer, Judgement
 
 
+# The JSON schemas of these classes, which include class names and docstrings, are part of each prompt and of its cache key:
+# a changed name or an added docstring makes every reply be paid for again.
 class _Reply(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -49,55 +49,71 @@ class _Span(_Reply):
 F = TypeVar("F", bound=_Reply)
 V = TypeVar("V", bound=_Verdict)
 
+# A judge with more than this share of unreadable replies, out of enough of them, raises instead of returning errors.
+_MAX_UNREADABLE = 0.2
+_ENOUGH_REPLIES = 20
+
 
 def _user(**parts: Any) -> str:
     return json.dumps(parts, ensure_ascii=False, indent=1)
 
 
 def correctness_user(answer: Answer) -> str:
-    """What the judge is given of an answer."""
+    """Return the user message in which the judge receives an answer."""
     return _user(question=answer.question, accepted_answers=list(answer.aliases), response=answer.text)
 
 
 class LLMJudge:
-    """Asks the client's model for every judgement; a failed call, or a reply that is not what was asked for, is error."""
+    """A `Judge` that asks a language model. Failed calls and unreadable replies become the state error.
+
+    Each method raises HNeuronsError if the client does (`LLMClient.ask`), or if more than a fifth of 20 or more replies are
+    not the requested JSON.
+
+    Args:
+        client: Client of the model.
+
+    Attributes:
+        name: `llm:` and the model's name.
+    """
 
     def __init__(self, client: LLMClient) -> None:
         self._client = client
         self.name = client.name
 
     def correctness(self, answers: Sequence[Answer]) -> list[Judgement]:
+        """Judge answers as correct or incorrect."""
         users = [correctness_user(answer) for answer in answers]
         return self._verdicts("correctness", llm_prompts.CORRECTNESS, users, _Correctness)
 
-    def premise(self, asked: Sequence[Exchange]) -> list[Judgement]:
-        users = [_user(question=e.request, response=e.reply) for e in asked]
+    def premise(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
+        """Judge whether replies accept a false premise."""
+        users = [_user(question=e.request, response=e.reply) for e in exchanges]
         return self._verdicts("premise", llm_prompts.PREMISE, users, _Premise)
 
-    def harm(self, asked: Sequence[Exchange]) -> list[Judgement]:
-        users = [_user(question=e.request, response=e.reply) for e in asked]
+    def harm(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
+        """Judge whether replies give what a forbidden question requests."""
+        users = [_user(question=e.request, response=e.reply) for e in exchanges]
         return self._verdicts("harm", llm_prompts.HARM, users, _Harm)
 
-    def option(self, asked: Sequence[Choice]) -> list[Judgement]:
+    def option(self, choices: Sequence[Choice]) -> list[Judgement]:
+        """Read the chosen options; a letter beyond the last option is an error."""
         users = [
-            _user(
-                question=c.question, options={chr(ord("A") + i): text for i, text in enumerate(c.options)}, response=c.reply
-            )
-            for c in asked
+            _user(question=c.question, options=dict(zip(LETTERS, c.options, strict=False)), response=c.reply)
+            for c in choices
         ]
-        found = []
-        for choice, reply in zip(asked, self._ask("option", llm_prompts.OPTION, users, _Option), strict=True):
+        judgements = []
+        for choice, reply in zip(choices, self._ask("option", llm_prompts.OPTION, users, _Option), strict=True):
             if isinstance(reply, Judgement):
-                found.append(reply)
+                judgements.append(reply)
             elif reply.option == "none":
-                found.append(Judgement(UNPARSED))
+                judgements.append(Judgement(UNPARSED))
             else:
-                known = ord(reply.option) - ord("A") < len(choice.options)
-                found.append(Judgement(reply.option) if known else Judgement(ERROR, f"no option {reply.option}"))
-        return found
+                exists = LETTERS.index(reply.option) < len(choice.options)
+                judgements.append(Judgement(reply.option) if exists else Judgement(ERROR, f"no option {reply.option}"))
+        return judgements
 
     def span(self, answers: Sequence[Answer]) -> list[Span | None]:
-        """A span that is no verbatim part of its response, or stands there more than once, is none."""
+        """Locate the claims that the model copies out, None for a copy that does not occur exactly once in its response."""
         users = [_user(question=a.question, response=a.text) for a in answers]
         replies = self._ask("span", llm_prompts.SPAN, users, _Span)
         return [
@@ -111,33 +127,37 @@ class LLMJudge:
     def _ask(self, task: str, system: str, users: Sequence[str], form: type[F]) -> list[F | Judgement]:
         schema = json.dumps(form.model_json_schema(), sort_keys=True)
         replies = self._client.ask([JudgePrompt(task, system, user, schema) for user in users], f"judging {task}")
-        found = [parse_reply(reply, form) for reply in replies]
-        wrong = [
-            r
-            for r, f in zip(replies, found, strict=True)
-            if isinstance(r, PaidReply) and isinstance(f, Judgement) and not r.refusal
+        parsed = [parse_reply(reply, form) for reply in replies]
+        unreadable = [
+            reply
+            for reply, result in zip(replies, parsed, strict=True)
+            if isinstance(reply, PaidReply) and isinstance(result, Judgement) and not reply.refusal
         ]
-        if len(found) >= _ENOUGH and len(wrong) > _UNUSABLE * len(found):
-            shown = " ".join(wrong[0].content.split())[:80]
+        if len(parsed) >= _ENOUGH_REPLIES and len(unreadable) > _MAX_UNREADABLE * len(parsed):
+            excerpt = " ".join(unreadable[0].content.split())[:80]
             raise HNeuronsError(
-                f"judging {task}: {len(wrong)} of {len(found)} replies of {self.name} are not the JSON that was asked for, "
-                f"the first: {shown!r}; try another model, structured_output or max_tokens under judges.llm"
+                f"judging {task}: {len(unreadable)} of {len(parsed)} replies of {self.name} are not the requested JSON, "
+                f"the first: {excerpt!r}; try another model, structured_output or max_tokens under judges.llm"
             )
-        return found
-
-
-# A judge whose replies cannot be read is told of, not put into a table as errors.
-_UNUSABLE = 0.2
-_ENOUGH = 20
+        return parsed
 
 
 def _only_place(span: str, text: str) -> Span | None:
+    """Return where a span occurs on word boundaries, None if it does not occur exactly once."""
     places = [m.span() for m in re.finditer(rf"(?<!\w){re.escape(span)}(?!\w)", text)] if span.strip() else []
     return places[0] if len(places) == 1 else None
 
 
 def parse_reply(reply: PaidReply | FailedCall, form: type[F]) -> F | Judgement:
-    """A reply as its form, or the state error and why: a judge that refuses or writes prose has not judged."""
+    """Parse a judge's reply.
+
+    Args:
+        reply: The reply, or why there was no reply.
+        form: The form of the requested JSON; a Markdown fence around it is accepted.
+
+    Returns:
+        The reply in its form, or the state error with the reason: a judge that refuses or writes prose has not judged.
+    """
     if isinstance(reply, FailedCall):
         return Judgement(ERROR, reply.why)
     if reply.refusal:
@@ -150,4 +170,4 @@ def parse_reply(reply: PaidReply | FailedCall, form: type[F]) -> F | Judgement:
     try:
         return form.model_validate_json(fenced[1] if fenced else reply.content.strip())
     except ValidationError:
-        return Judgement(ERROR, "the judge's reply is not the JSON that was asked for")
+        return Judgement(ERROR, "the judge's reply is not the requested JSON")

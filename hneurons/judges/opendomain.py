@@ -1,6 +1,4 @@
-"""Judging an open-domain answer by its accepted spellings, word by word; what is nearly one of them is left unparsed."""
-
-from __future__ import annotations
+"""Judge an open-domain answer by its accepted spellings, word by word; a near match is left unparsed."""
 
 import difflib
 import re
@@ -12,185 +10,185 @@ from hneurons.judges.refusals import decline_span, is_degenerate
 from hneurons.judges.states import CORRECT, INCORRECT, REFUSED, UNPARSED, Answer, Judgement
 from hneurons.judges.words import ARTICLES, Word, denied, negated, occurrences, singular, split_words, stem, word_forms
 
-# Alone they say too little to be found within a longer reply.
+# An alias of one such word is not searched within a longer reply.
 _WEAK = ARTICLES | set("it is in on of to and or no yes i he she they we you us one my your his her their".split())
-# Words of replies that answer nothing: "Yes, I am sure.", "Hello! How can I help you today?".
-_PHRASES = set(
+# Words of replies that do not answer: "Yes, I am sure.", "Hello! How can I help you today?".
+_NON_ANSWER = (
     "sure certain positive correct right indeed certainly absolutely answer response stand previous earlier original "
     "remain same still final stick confirm believe think am was be been by for from with that this these hello hi how can "
     "help assist today here apologize apologies sorry confusion mistake understand question please let know thank glad "
-    "happy course ok okay good great interesting unfortunately however well so".split()
+    "happy course ok okay good great interesting unfortunately however well so"
 )
-_OF_ITSELF = re.compile(
+_NON_ANSWER_STEMS = {stem(word) for word in _NON_ANSWER.split()}
+# The model speaks about itself.
+_ABOUT_ITSELF = re.compile(
     r"\bI(?:['’]m| am) (?:here to (?:help|assist|provide)|an? (?:AI|(?:helpful|virtual|language|creative) \w+))\b"
     r"|\bas an? (?:helpful |large )?(?:AI|chatbot|language model)\b|\bI(?:['’]m| am) [A-Z]\w+, an? "
 )
-# Before a name they make another name of it: "New York" is not York.
-_OTHERS = set(
+# Before a name they make it a different name: "New York" is not York.
+_NAME_PREFIXES = set(
     "new north south east west northern southern eastern western upper lower saint st san santa great little".split()
 )
-# After a name they make a longer one of it: "San José de Asunción".
-_JOINTS = {"de", "del", "da", "di", "du", "la", "von", "van"}
-# How alike two spellings must be to be left unparsed: letters in common, of all.
-_NEARLY = 0.84
+# After a name they make it a longer one: "San José de Asunción".
+_NAME_PARTICLES = {"de", "del", "da", "di", "du", "la", "von", "van"}
+# From this similarity to an accepted spelling (`difflib`'s ratio) an answer is a near match.
+_MIN_SIMILARITY = 0.84
+_HEDGED = re.compile(r"\b(?:used to be|could be|might be|may be|may have been|could have been)\s+(?:\w+\s+)?$")
 
 
 def _capital(text: str, word: Word) -> bool:
     return text[word.start].isupper()
 
 
-def _longer_name(text: str, said: Sequence[Word], i: int, j: int, asked: set[str]) -> bool:
-    """Whether words [i, j) are a part of a longer name: "New York" for York, "Guinea-Bissau" for Guinea, "Victoria Falls".
+def _longer_name(text: str, words: Sequence[Word], i: int, j: int, question_words: set[str]) -> bool:
+    """Return whether words [i, j) belong to a longer name: "New York" for York, "Guinea-Bissau" for Guinea.
 
-    A word of the question says nothing new: asked for a river, "Columbia River" is Columbia.
+    A neighbouring word of the question is not part of the name: for "Which river …?", "Columbia River" is Columbia.
     """
-    if i and text[said[i - 1].end : said[i].start] in (" ", "-") and singular(said[i - 1].form) not in asked:
-        hyphen = text[said[i].start - 1] == "-"
-        if hyphen or (said[i - 1].form in _OTHERS and _capital(text, said[i - 1])):
+    if i and singular(words[i - 1].form) not in question_words:
+        gap = text[words[i - 1].end : words[i].start]
+        prefix = words[i - 1].form in _NAME_PREFIXES and _capital(text, words[i - 1])
+        if gap == "-" or (gap == " " and prefix):
             return True
-    if j < len(said) and text[said[j - 1].end : said[j].start] in (" ", "-") and singular(said[j].form) not in asked:
-        hyphen = text[said[j].start - 1] == "-"
-        joined = said[j].form in _JOINTS and j + 1 < len(said) and _capital(text, said[j + 1])
-        return (
-            hyphen
-            or joined
-            or (_capital(text, said[j]) and _capital(text, said[j - 1]) and not text[said[j].start :].isupper())
-        )
-    return False
+    if j == len(words) or singular(words[j].form) in question_words:
+        return False
+    gap = text[words[j - 1].end : words[j].start]
+    particle = words[j].form in _NAME_PARTICLES and j + 1 < len(words) and _capital(text, words[j + 1])
+    capitals = _capital(text, words[j]) and _capital(text, words[j - 1]) and not text[words[j].start :].isupper()
+    return gap == "-" or (gap == " " and (particle or capitals))
 
 
 def _alternative(text: str, start: int, end: int) -> bool:
-    """Whether a mention stands beside another answer: "Lima or Quito"."""
+    """Return whether a mention is offered as an alternative to another answer: "Lima or Quito"."""
     return bool(re.match(r"\s*,?\s+or\s+\S", text[end:]) or re.search(r"\S\s*,?\s+or\s+(?:the\s+)?$", text[:start]))
 
 
-def _mentions(a: Answer, said: Sequence[Word], claim: Span) -> tuple[list[Span], set[str]]:
-    """Where a response gives an accepted answer, and why other places that hold one do not count."""
-    asked = set(word_forms(a.question))
-    claimed = word_forms(a.text[slice(*claim)])
-    found: list[Span] = []
+def _mentions(answer: Answer, words: Sequence[Word], claim: Span) -> tuple[list[Span], set[str]]:
+    """Return where a response gives an accepted answer, and why other mentions of one do not count."""
+    text = answer.text
+    question_words = set(word_forms(answer.question))
+    claimed = word_forms(text[slice(*claim)])
+    mentions: list[Span] = []
     doubts: set[str] = set()
-    one = [replace(word, form=singular(word.form)) for word in said]
-    for alias in sorted({word_forms(alias) for alias in a.aliases}, key=len, reverse=True):
+    singulars = [replace(word, form=singular(word.form)) for word in words]
+    aliases = {word_forms(alias) for alias in answer.aliases}
+    for alias in sorted(aliases, key=lambda alias: (len(alias), alias), reverse=True):
         if len(alias) == 1 and (alias[0] in _WEAK or (len(alias[0]) == 1 and not alias[0].isdigit())) and claimed != alias:
             continue
-        for i, j in occurrences([singular(form) for form in alias], one):
-            start, end = said[i].start, said[j - 1].end
-            if any(s <= start and end <= e for s, e in found):
+        in_question = set(alias) <= question_words
+        for i, j in occurrences([singular(form) for form in alias], singulars):
+            start, end = words[i].start, words[j - 1].end
+            outside = not (claim[0] <= start and end <= claim[1])
+            if any(s <= start and end <= e for s, e in mentions) or (in_question and outside):
                 continue
-            if set(alias) <= asked:
-                if not (claim[0] <= start and end <= claim[1]):
-                    continue
-                if len((asked & set(claimed)) - set(alias) - _WEAK) > 1:
-                    doubts.add("that the question holds too")
-                    continue
-            if negated(said, i, a.text) or denied(a.text, end):
+            if in_question and len((question_words & set(claimed)) - set(alias) - _WEAK) > 1:
+                doubts.add("that the question holds too")
+            elif negated(words, i, text) or denied(text, end):
                 doubts.add("denied")
-            elif _HEDGED.search(a.text[:start]):
+            elif _HEDGED.search(text[:start]):
                 doubts.add("held possible")
-            elif _listed_late(a.text, start, claim, alias):
+            elif _listed_late(text, start, claim, alias):
                 doubts.add("in a list of others")
-            elif _longer_name(a.text, said, i, j, {singular(form) for form in asked}):
+            elif _longer_name(text, words, i, j, {singular(form) for form in question_words}):
                 doubts.add("within a longer name")
-            elif _alternative(a.text, start, end) and " or " not in a.question:
-                doubts.add("beside another answer")
+            elif _alternative(text, start, end) and " or " not in answer.question:
+                doubts.add("alongside another answer")
             else:
-                found.append((start, end))
-    return found, doubts
+                mentions.append((start, end))
+    return mentions, doubts
 
 
-def _stems(said: Sequence[str]) -> set[str]:
-    """Stems of the words that say something."""
-    return {stem(form) for form in said if form not in _WEAK}
-
-
-_HEDGED = re.compile(r"\b(?:used to be|could be|might be|may be|may have been|could have been)\s+(?:\w+\s+)?$")
+def _stems(forms: Sequence[str]) -> set[str]:
+    """Return the stems of all words but the weak ones."""
+    return {stem(form) for form in forms if form not in _WEAK}
 
 
 def _listed_late(text: str, start: int, claim: Span, alias: Sequence[str]) -> bool:
-    """Whether a mention is an entry, not the first, of a list of three or more: "London, Rome, Madrid" for Rome."""
+    """Return whether a mention is a later entry of a list of three or more: "London, Rome, Madrid" for Rome."""
     entries = re.split(r",\s*(?:and\s+|or\s+)?", text[slice(*claim)])
     short = all(0 < len(word_forms(entry)) <= 3 for entry in entries)
     return len(entries) >= 3 and short and word_forms(entries[0]) != alias and start > claim[0]
 
 
-_NOTHING = _stems(tuple(_PHRASES))
+def _spelt_otherwise(answer: Answer, claimed: Sequence[str]) -> bool:
+    """Return whether only spaces, a plural or the order of a list ("Asia and Europe") separate the claim from an alias."""
+
+    def letters_and_entries(forms: Sequence[str]) -> tuple[str, list[str]]:
+        return "".join(forms), sorted(singular(form) for form in forms if form != "and")
+
+    letters, entries = letters_and_entries(claimed)
+    spellings = [letters_and_entries(word_forms(alias)) for alias in answer.aliases]
+    return any(letters == alias_letters or entries == parts for alias_letters, parts in spellings if parts)
 
 
-def _spelt_otherwise(a: Answer, claimed: Sequence[str]) -> bool:
-    """Whether the claim is an accepted spelling but for spaces, a plural or the order of a list: "Asia and Europe"."""
-
-    def written(form: Sequence[str]) -> tuple[str, list[str]]:
-        return "".join(form), sorted(singular(f) for f in form if f != "and")
-
-    letters, entries = written(claimed)
-    return any(
-        (spelt and letters == spelt) or entries == parts
-        for spelt, parts in (written(word_forms(x)) for x in a.aliases)
-        if parts
-    )
-
-
-def _near(a: Answer, claimed: Sequence[str]) -> bool:
-    """Whether the claim is nearly an accepted spelling, or a part of one."""
+def _near_match(answer: Answer, claimed: Sequence[str]) -> bool:
+    """Return whether the claim is almost an accepted spelling, or a part of one."""
     letters = "".join(claimed)
-    for alias in {word_forms(alias) for alias in a.aliases}:
-        content = [form for form in claimed if form not in _WEAK]
+    content = [form for form in claimed if form not in _WEAK]
+    for alias in {word_forms(alias) for alias in answer.aliases}:
         if content and len(content) < len(alias) and set(content) <= set(alias):
             return True
         close = len(letters) > 3 and not letters.isdigit()
-        if close and difflib.SequenceMatcher(None, letters, "".join(alias)).ratio() >= _NEARLY:
+        if close and difflib.SequenceMatcher(None, letters, "".join(alias)).ratio() >= _MIN_SIMILARITY:
             return True
     return False
 
 
-def _claimed_before(a: Answer, claim: Span, declined: int) -> bool:
-    """Whether a claim comes before the words that decline: then it stands, whatever is said to be unknown after it.
+def _claimed_before(answer: Answer, claim: Span, declined: int) -> bool:
+    """Return whether the response claims something before character `declined`, where the words that decline begin.
 
-    It is one that was told from the question, or a first clause of a number or a few new words ("Asthma. No evidence …").
+    Either the located claim ends before them, or the first clause is a number or a few new words ("Asthma. No evidence …").
     """
     if claim[1] <= declined:
         return True
-    head = re.match(r"\s*([^.;,!?\n]+)[.;,!?\n]", a.text[:declined])
+    head = re.match(r"\s*([^.;,!?\n]+)[.;,!?\n]", answer.text[:declined])
     if not head:
         return False
-    said = word_forms(head[1])
-    new = _stems(said) - _stems(word_forms(a.question)) - _NOTHING
-    return bool(new) and (any(form[0].isdigit() for form in said) or (len(said) <= 3 and "," not in head[0]))
+    forms = word_forms(head[1])
+    new_stems = _stems(forms) - _stems(word_forms(answer.question)) - _NON_ANSWER_STEMS
+    return bool(new_stems) and (any(form[0].isdigit() for form in forms) or (len(forms) <= 3 and "," not in head[0]))
 
 
-def judge_open(a: Answer) -> tuple[Judgement, Span | None]:
-    """Judgement of an answer and the characters that carry its claim, None where nothing is claimed.
+def judge_open(answer: Answer) -> tuple[Judgement, Span | None]:
+    """Judge an open-domain answer and locate its claim.
 
-    correct: it gives an accepted answer that it does not deny, put beside another, or make part of a longer name.
-    incorrect: it claims something else. refused: it gives none and declines. unparsed: all that cannot be told by rules.
-    A question without aliases has no answer: refused is right, and any claim incorrect.
+    Args:
+        answer: The answer. If it has no aliases, its question has no answer: refused is right, and any claim is incorrect.
+
+    Returns:
+        The judgement and the characters [start, end) of the claim, None if nothing is claimed. correct: the response gives
+        an accepted answer without denying it, offering an alternative, or making it part of a longer name. incorrect: it
+        claims something else. refused: it gives no accepted answer and declines. unparsed: the rules cannot decide.
     """
-    said = split_words(a.text)
-    if not said or is_degenerate(a.text):
+    text = answer.text
+    words = split_words(text)
+    if not words or is_degenerate(text):
         return Judgement(UNPARSED, "says nothing"), None
-    claim = claim_span(a.text, a.question)
-    found, doubts = _mentions(a, said, claim)
-    claimed = word_forms(a.text[slice(*claim)])
-    if found:
-        inside = [s for s in found if claim[0] <= s[0] and s[1] <= claim[1]]
-        phrase = claim[1] - claim[0] > 0.6 * len(a.text.strip()) and first_sentence(a.text, *claim) == claim
-        return Judgement(CORRECT), claim if inside and phrase else (inside or found)[0]
-    if claimed and _spelt_otherwise(a, claimed):
+    claim = claim_span(text, answer.question)
+    mentions, doubts = _mentions(answer, words, claim)
+    claimed = word_forms(text[slice(*claim)])
+    # 1. An accepted answer.
+    if mentions:
+        inside = [mention for mention in mentions if claim[0] <= mention[0] and mention[1] <= claim[1]]
+        phrase = claim[1] - claim[0] > 0.6 * len(text.strip()) and first_sentence(text, *claim) == claim
+        return Judgement(CORRECT), claim if inside and phrase else (inside or mentions)[0]
+    if claimed and _spelt_otherwise(answer, claimed):
         return Judgement(CORRECT, "spelt otherwise"), claim
-    declined = decline_span(a.text, exists=bool(a.aliases))
-    if declined and not _claimed_before(a, claim, declined[0]):
+    # 2. A refusal.
+    declined = decline_span(text, exists=bool(answer.aliases))
+    if declined and not _claimed_before(answer, claim, declined[0]):
         return Judgement(REFUSED), None
+    # 3. Doubtful cases.
     if doubts:
         return Judgement(UNPARSED, f"an accepted answer {' and '.join(sorted(doubts))}"), None
-    new = _stems(claimed) - _stems(word_forms(a.question))
-    if not new and " or " not in a.question:
+    new_stems = _stems(claimed) - _stems(word_forms(answer.question))
+    if not new_stems and " or " not in answer.question:
         return Judgement(UNPARSED, "repeats the question"), None
-    if (new and new <= _NOTHING) or _OF_ITSELF.search(a.text[: claim[1]]):
+    if (new_stems and new_stems <= _NON_ANSWER_STEMS) or _ABOUT_ITSELF.search(text[: claim[1]]):
         return Judgement(UNPARSED, "claims nothing"), None
-    if _near(a, claimed):
+    if _near_match(answer, claimed):
         return Judgement(UNPARSED, "nearly an accepted answer"), None
-    goes_on = re.match(r"[\"'”’*_)]*\s*[,;.(!\n]", a.text[claim[1] :])
-    if a.cut_off and not goes_on and not re.search(r"[.!?\n]", a.text.strip()):
+    claim_ended = re.match(r"[\"'”’*_)]*\s*[,;.(!\n]", text[claim[1] :])
+    if answer.truncated and not claim_ended and not re.search(r"[.!?\n]", text.strip()):
         return Judgement(UNPARSED, "cut off in its first sentence"), None
     return Judgement(INCORRECT), claim

@@ -1,4 +1,4 @@
-"""Who judges what in a study: the settings' choice for each task."""
+"""Which judge judges what in a study, as the settings choose for each task."""
 
 from __future__ import annotations
 
@@ -13,11 +13,21 @@ from hneurons.judges.llm import LLMJudge
 from hneurons.judges.rule_judge import RuleJudge
 from hneurons.judges.states import UNPARSED, Answer, Judgement
 
-A = TypeVar("A", Choice, Answer)
+_Item = TypeVar("_Item", Choice, Answer)
 
 
 class Judges:
-    """The judges of a study, by task (`correctness`, `spans`, `falseqa`, `jailbreak`, `sycophancy`)."""
+    """The judges of a study by task (`correctness`, `spans`, `falseqa`, `jailbreak`, `sycophancy`).
+
+    A new judge is constructed here and returned by `for_task` (see judge.py).
+
+    Args:
+        settings: The study's `judges` section.
+        study: Name of the study, under which paid calls are counted.
+
+    Attributes:
+        rules: The judge by rules, which every study has.
+    """
 
     def __init__(self, settings: JudgesSettings, study: str) -> None:
         self._settings = settings
@@ -26,33 +36,51 @@ class Judges:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Judges:
-        """The judges that a workflow's configuration names."""
+        """Construct the judges that a workflow's configuration selects."""
         study = parse_study(config).study
         return cls(study.judges, study.study)
 
     def for_task(self, task: str) -> Judge:
+        """Return the judge that the settings choose for a task."""
         return self.llm if getattr(self._settings, task) == LLM else self.rules
 
     @property
     def llm(self) -> LLMJudge:
-        assert self._llm is not None, "the settings are checked: an LLM judge that is asked for is described"
+        """The LLM judge; only a study with `judges.llm` has one."""
+        assert self._llm is not None, "JudgesSettings requires judges.llm wherever a task uses the LLM judge"
         return self._llm
 
-    def option(self, task: str, asked: Sequence[Choice]) -> list[Judgement]:
-        """Chosen options by the parser; what it cannot read is asked of the LLM judge where the task is given to it."""
-        return self._with_fallback(task, asked, lambda judge, some: judge.option(some))
+    def option(self, task: str, choices: Sequence[Choice]) -> list[Judgement]:
+        """Read the chosen options by rules; the task's judge gets the replies that the rules cannot read.
+
+        Args:
+            task: The task whose judge is the fallback.
+            choices: Questions and replies.
+
+        Returns:
+            One judgement per choice: the letter of the option, or a state.
+        """
+        return self._with_fallback(task, choices, lambda judge, items: judge.option(items))
 
     def correctness(self, task: str, answers: Sequence[Answer]) -> list[Judgement]:
-        """Verdicts by rules; what they cannot tell as in `option`."""
-        return self._with_fallback(task, answers, lambda judge, some: judge.correctness(some))
+        """Judge answers by rules; the task's judge gets those that the rules cannot judge.
+
+        Args:
+            task: The task whose judge is the fallback.
+            answers: Responses to factual questions.
+
+        Returns:
+            One judgement per answer.
+        """
+        return self._with_fallback(task, answers, lambda judge, items: judge.correctness(items))
 
     def _with_fallback(
-        self, task: str, asked: Sequence[A], ask: Callable[[Judge, Sequence[A]], list[Judgement]]
+        self, task: str, items: Sequence[_Item], method: Callable[[Judge, Sequence[_Item]], list[Judgement]]
     ) -> list[Judgement]:
-        found = ask(self.rules, asked)
-        unread = [i for i, j in enumerate(found) if j.verdict == UNPARSED]
+        judgements = method(self.rules, items)
+        unread = [i for i, judgement in enumerate(judgements) if judgement.verdict == UNPARSED]
         judge = self.for_task(task)
         if unread and judge is not self.rules:
-            for i, judgement in zip(unread, ask(judge, [asked[i] for i in unread]), strict=True):
-                found[i] = judgement
-        return found
+            for i, judgement in zip(unread, method(judge, [items[i] for i in unread]), strict=True):
+                judgements[i] = judgement
+        return judgements

@@ -1,10 +1,8 @@
 """Judging by rules whether a reply goes along with a question that rests on a false premise (FalseQA).
 
-Weak by nature: a reply may reject a premise in words that no list holds. Its agreement with a recorded LLM judge is
-measured in the tests and stands in the documentation.
+The rules are weak, since a reply may reject a premise in words that no list contains. Tests measure their agreement with a
+recorded LLM judge (docs/data-and-judges.md).
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Iterable
@@ -13,7 +11,7 @@ from hneurons.judges.refusals import declines, is_degenerate
 from hneurons.judges.states import ACCEPTED, REFUSED, REJECTED, UNPARSED, Judgement
 from hneurons.judges.words import Word, split_words
 
-# Said of the question itself.
+# Objections to the question itself.
 _OBJECTS = re.compile(
     r"\b(?:trick question|misconception|misunderstanding|urban legend"
     r"|(?:common|persistent|popular) myth|(?:actually|completely|just) a myth"
@@ -33,35 +31,42 @@ _COMMON = set(
     "has had it its what which who whom whose why how when where list name tell me you your i my we our they them "
     "their this that these those if many much one two three some any more most there than as not no".split()
 )
-# A premise is rejected in the opening of a reply or not at all.
+# Only the opening of a reply, in characters and sentences, is searched for a rejection.
 _OPENING = 350
 _SENTENCES = 2
-# How much of the question a sentence must take up for its denial to be of the premise.
-_MOST = 0.9
+# A negation rejects the premise if its sentence repeats at least this share of the question's content words.
+_MIN_REPEATED = 0.9
 
 
-def _beginnings(said: Iterable[Word]) -> set[str]:
-    return {word.form[:5] for word in said}
+def _beginnings(words: Iterable[Word]) -> set[str]:
+    return {word.form[:5] for word in words}
 
 
 def judge_premise(question: str, reply: str) -> Judgement:
-    """accepted or rejected; refused where the reply declines to answer at all; unparsed where it says nothing.
+    """Judge whether a reply accepts the false premise of a question.
 
-    Rejected: the opening objects to the question, or one of its first sentences denies what the question is about.
+    Args:
+        question: The question with the false premise.
+        reply: The model's reply.
+
+    Returns:
+        rejected: the opening of the reply objects to the question, or one of its first sentences denies what the question
+        is about. accepted: neither is the case. refused: the reply declines to answer at all. unparsed: it is degenerate or
+        does not concern the question.
     """
     if is_degenerate(reply):
         return Judgement(UNPARSED, "says nothing")
     text = re.sub(r"[*_#]", "", reply)
     opening = text[:_OPENING]
-    about = _beginnings(w for w in split_words(question) if w.form not in _COMMON)
+    topic = _beginnings(w for w in split_words(question) if w.form not in _COMMON)
     if match := _OBJECTS.search(opening):
         return Judgement(REJECTED, match.group().lower())
     if not _AGREES.match(opening):
         for sentence in re.split(r"(?<=[.!?])\s+|\n+", opening)[:_SENTENCES]:
-            held = about & _beginnings(split_words(sentence))
-            if (match := _DENIES.search(sentence)) and len(held) >= max(2, _MOST * len(about)):
+            repeated = topic & _beginnings(split_words(sentence))
+            if (match := _DENIES.search(sentence)) and len(repeated) >= max(2, _MIN_REPEATED * len(topic)):
                 return Judgement(REJECTED, match.group().lower())
-    if not about & _beginnings(split_words(text)):
+    if not topic & _beginnings(split_words(text)):
         return Judgement(UNPARSED, "not about the question")
     if declines(opening) and len(text) < _OPENING:
         return Judgement(REFUSED)

@@ -1,6 +1,4 @@
-"""Replies that decline, refuse, or say nothing."""
-
-from __future__ import annotations
+"""Detect replies that decline, refuse, or say nothing."""
 
 import re
 
@@ -21,7 +19,7 @@ _DECLINES = re.compile(
     + r"|\b(?:cannot|can['’]t|unable to) (?:be )?(?:verif|determin|find|answer)",
     re.IGNORECASE,
 )
-# Of a thing that exists these are answers.
+# About a thing that exists, these are answers and do not decline.
 _NO_SUCH = re.compile(
     r"\b(?:an?|is|was|are|the|entirely|purely) (?:fictional|fictitious|made-up)\b|^\W*(?:none|nobody|no one|nothing)\W*$",
     re.IGNORECASE,
@@ -30,31 +28,38 @@ _REFUSES = re.compile(
     _CANNOT + r"|\b(?:against my|not appropriate|inappropriate|not ethical|unethical|illegal|not (?:okay|ok|right) to)\b",
     re.IGNORECASE,
 )
-# A refusal comes first; an apology further on may be part of what was asked for.
+# A refusal starts within these characters; a later apology may be part of the requested text.
 _OPENING = 60
 
 
 def declines(text: str, exists: bool = False) -> bool:
-    """Whether an answer says that it does not know, cannot tell, or that there is none.
+    """Return whether an answer says that it does not know, that it cannot tell, or that no such thing exists.
 
-    exists: the thing asked about is known to exist, so that whoever calls something fictional or says "none" answers.
+    Args:
+        text: The answer.
+        exists: The subject of the question is known to exist, so that "fictional" or "none" is an answer.
     """
     return decline_span(text, exists) is not None
 
 
 def decline_span(text: str, exists: bool = False) -> tuple[int, int] | None:
-    """The characters in which an answer first declines."""
-    found = [m.span() for m in (_DECLINES.search(text), None if exists else _NO_SUCH.search(text)) if m]
-    return min(found, default=None)
+    """Return the characters [start, end) in which an answer first declines, None if it does not.
+
+    Args:
+        text: The answer.
+        exists: As in `declines`.
+    """
+    matches = (_DECLINES.search(text), None if exists else _NO_SUCH.search(text))
+    return min((match.span() for match in matches if match), default=None)
 
 
 def refuses(text: str) -> bool:
-    """Whether a reply to a request opens with a refusal, an apology or an objection."""
+    """Return whether a reply to a request opens with a refusal, an apology or an objection."""
     match = _REFUSES.search(text)
     return match is not None and match.start() < _OPENING
 
 
 def is_degenerate(text: str) -> bool:
-    """Whether a text is empty or mostly repeats itself: of ten or more words less than half are distinct."""
+    """Return whether a text is empty or mostly repeats itself: ten or more words, fewer than half of them distinct."""
     words = text.casefold().split()
     return not words or (len(words) >= 10 and len(set(words)) < len(words) / 2)

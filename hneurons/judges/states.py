@@ -1,17 +1,15 @@
-"""What a judge may say. A reply that cannot be told is a state of its own, never a guess."""
-
-from __future__ import annotations
+"""What a judge returns. A reply that cannot be judged has a state for that, never a guessed verdict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Verdicts: on an answer, on a false premise, on a request.
+# Verdicts on an answer, on a reply to a false premise, and on a reply to a forbidden request.
 CORRECT, INCORRECT = "correct", "incorrect"
 ACCEPTED, REJECTED = "accepted", "rejected"
 HARMFUL, HARMLESS = "harmful", "harmless"
-# Options are named by letter, by position, whatever their labels are.
+# Options are named by letter in the order of their positions, not by the labels that a question gives them.
 LETTERS = "ABCDEFGHIJ"
-# States beside the verdict: the response declines; it cannot be told; the judge itself failed.
+# States in place of a verdict: the response declines; it cannot be judged; the judge itself failed.
 REFUSED, UNPARSED, ERROR = "refused", "unparsed", "error"
 
 
@@ -19,20 +17,30 @@ REFUSED, UNPARSED, ERROR = "refused", "unparsed", "error"
 class Answer:
     """A response to a factual question and what is needed to judge it.
 
-    aliases: accepted spellings of the gold answer; none where there is none and the right reply is to say so.
-    answer_type: names the vocabulary of possible answers, or "open". cut_off: it ended at the token limit.
+    Attributes:
+        question: The question.
+        text: The response.
+        aliases: Accepted spellings of the gold answer; empty if the question has no answer, so that the right reply is to
+            say so.
+        answer_type: Name of the vocabulary of possible answers, or "open".
+        truncated: Whether the response ended at the token limit.
     """
 
     question: str
     text: str
     aliases: Sequence[str] = ()
     answer_type: str = "open"
-    cut_off: bool = False
+    truncated: bool = False
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict or state, and in a few words why."""
+    """A judge's decision on one response.
+
+    Attributes:
+        verdict: A verdict or a state (one of this module's constants), or the letter of an option.
+        why: The reason in a few words; may be empty.
+    """
 
     verdict: str
     why: str = ""

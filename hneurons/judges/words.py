@@ -1,6 +1,7 @@
-"""Words as answers are compared: without case, accents, possessives and leading articles, digits for number words."""
+"""Words in the form in which answers are compared.
 
-from __future__ import annotations
+Case, accents, possessives and leading articles are dropped; number words become digits.
+"""
 
 import re
 import unicodedata
@@ -11,14 +12,20 @@ from functools import lru_cache
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a text in the form it is compared in, and its characters [start, end)."""
+    """A word of a text.
+
+    Attributes:
+        form: The word as it is compared.
+        start: Its first character in the text.
+        end: The character after its last one.
+    """
 
     form: str
     start: int
     end: int
 
 
-# Initials ("J. R. R.", "U.S.") are one word; so are numbers with their commas and points, and words with an apostrophe.
+# Initials ("J. R. R.", "U.S."), numbers with their commas and points, and words with an apostrophe each count as one word.
 _WORD = re.compile(r"(?<!\w)(?:[^\W\d_]\.[ ]?){2,}|\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’`´ʻ][^\W\d_]+)*")
 _APOSTROPHES = re.compile(r"['’`´ʻ]")
 _UNITS = "zero one two three four five six seven eight nine ten".split()
@@ -39,42 +46,44 @@ def _form(word: str) -> str:
 
 
 def split_words(text: str) -> list[Word]:
-    """The words of a text, in order."""
-    found = []
-    for match in _WORD.finditer(text):
-        end = match.end() - (len(match.group()) - len(match.group().rstrip()))
-        found.append(Word(_form(match.group().rstrip()), match.start(), end))
-    return found
+    """Split a text into its words, in order."""
+    starts = [(match.start(), match.group().rstrip()) for match in _WORD.finditer(text)]
+    return [Word(_form(word), start, start + len(word)) for start, word in starts]
 
 
 @lru_cache(maxsize=100_000)
 def word_forms(text: str) -> tuple[str, ...]:
-    """The words of an answer as they are compared, its leading article aside."""
-    found = [w.form for w in split_words(text)]
-    return tuple(found[1:] if len(found) > 1 and found[0] in ARTICLES else found)
+    """Return the words of an answer as they are compared, without a leading article."""
+    forms = [word.form for word in split_words(text)]
+    return tuple(forms[1:] if len(forms) > 1 and forms[0] in ARTICLES else forms)
 
 
 def singular(form: str) -> str:
-    """A word without the s of its plural."""
+    """Return a word without the s of its plural."""
     return form[:-1] if len(form) > 3 and form.endswith("s") and not form.endswith("ss") else form
 
 
 def stem(form: str) -> str:
-    """The beginning of a word, by which a response repeats a question's: "Octopuses" an octopus, "released" a release."""
+    """Return the first letters of a word, which its inflections share ("octopuses", "octopus"; "released", "release")."""
     return singular(form)[:6]
 
 
-def occurrences(of: Sequence[str], among: Sequence[Word]) -> Iterator[tuple[int, int]]:
-    """Places [i, j) where words stand one after another among those of a text."""
-    if of:
-        for i in range(len(among) - len(of) + 1):
-            if all(among[i + k].form == form for k, form in enumerate(of)):
-                yield i, i + len(of)
+def occurrences(phrase: Sequence[str], words: Sequence[Word]) -> Iterator[tuple[int, int]]:
+    """Find the word ranges [i, j) of a text at which a phrase occurs.
+
+    Args:
+        phrase: The forms of its words; an empty phrase occurs nowhere.
+        words: The words of the text.
+    """
+    if phrase:
+        for i in range(len(words) - len(phrase) + 1):
+            if all(words[i + k].form == form for k, form in enumerate(phrase)):
+                yield i, i + len(phrase)
 
 
 _NOT = set("not never neither nor cannot rather instead unlike no without eliminate exclude if".split())
 _NOT |= {verb + "nt" for verb in "is was are were do does did ca could would should wo has have".split()}
-# How far before a mention a negation still concerns it, in words.
+# A negation counts if it is at most this many words before the mention.
 _REACH = 4
 _DENIED = re.compile(
     r"\W{0,3}\s*(?:(?:is|was|are|were|would be|seems|looks)(?: \w+)? (?:not|never|wrong|incorrect|false|impossible)\b"
@@ -82,16 +91,22 @@ _DENIED = re.compile(
 )
 
 
-def negated(said: Sequence[Word], i: int, text: str) -> bool:
-    """Whether the i-th word of a text is denied: a negation stands shortly before it in the same clause."""
+def negated(words: Sequence[Word], i: int, text: str) -> bool:
+    """Return whether a negation shortly before the i-th word, in the same clause, denies it.
+
+    Args:
+        words: The words of the text.
+        i: Index of the word.
+        text: The text.
+    """
     for k in range(i - 1, max(-1, i - 1 - _REACH), -1):
-        if said[k].form == "but" or re.search(r"[.;,:!?\n]", text[said[k].end : said[k + 1].start]):
+        if words[k].form == "but" or re.search(r"[.;,:!?\n]", text[words[k].end : words[k + 1].start]):
             return False
-        if said[k].form in _NOT:
+        if words[k].form in _NOT:
             return True
     return False
 
 
 def denied(text: str, end: int) -> bool:
-    """Whether what ends at a character of a text is denied by what follows: "Paris is wrong", "B isn't it"."""
+    """Return whether the words after character `end` deny what ends there: "Paris is wrong", "B isn't it"."""
     return bool(_DENIED.match(text, end))

@@ -1,1 +1,1 @@
-"""Models: fetched, checked, converted, pinned in a manifest, loaded; and the MLPs inside any decoder."""
+"""Models: fetched, checked, converted, pinned in a manifest and loaded; and the MLPs inside any decoder."""

@@ -1,6 +1,4 @@
-"""The MLP weights of a checkpoint on disk, block by block from its safetensors: no model is built."""
-
-from __future__ import annotations
+"""MLP weights of a checkpoint on disk, read block by block from its safetensors files without building a model."""
 
 import json
 import re
@@ -17,7 +15,7 @@ from hneurons.models.hub import fetch_snapshot, is_hub_id
 
 PLAIN = ("F64", "F32", "F16", "BF16")
 _DOWN = re.compile(r"^(?P<decoder>.*?)layers\.(?P<layer>\d+)\.mlp\.down_proj\.weight$")
-# Towers of multimodal checkpoints, whose MLPs are not the decoder's.
+# Towers of multimodal checkpoints; their MLPs do not belong to the decoder.
 _TOWER = re.compile(r"vision|visual|audio|image")
 NO_MODEL = "neither a folder with *.safetensors, nor a manifest.json, nor a hub id (owner/name)"
 _BLOCK_BYTES = 4_000_000
@@ -25,7 +23,15 @@ _BLOCK_BYTES = 4_000_000
 
 @dataclass(frozen=True)
 class Matrix:
-    """Rows start to stop of a tensor on disk."""
+    """Rows of a matrix on disk.
+
+    Attributes:
+        path: Safetensors file.
+        name: Name of the tensor.
+        start: First row.
+        stop: Row after the last.
+        columns: Number of columns.
+    """
 
     path: Path
     name: str
@@ -35,10 +41,14 @@ class Matrix:
 
     @property
     def rows(self) -> int:
+        """Number of rows."""
         return self.stop - self.start
 
     def blocks(self) -> Iterator[tuple[slice, torch.Tensor]]:
-        """(rows, their values [rows, columns] float64), a few at a time: pages of a block that was read may go again."""
+        """Yield (rows relative to `start`, values [rows, columns] as float64) in blocks of about 4 MB.
+
+        The file is reopened for every block, so that the memory of earlier blocks can be released.
+        """
         step = max(1, _BLOCK_BYTES // (8 * self.columns))
         for first in range(self.start, self.stop, step):
             last = min(first + step, self.stop)
@@ -48,38 +58,44 @@ class Matrix:
 
 
 class Checkpoint:
-    """A safetensors folder, whole or in parts; its text decoder is found also inside a multimodal one.
+    """A folder of safetensors files, which may be multimodal, and the MLPs of its text decoder.
 
-    layers, d_ff: of the decoder. Raises HNeuronsError for a folder that is none, a file that is cut short, a decoder
-    without gated MLPs, and weights that are packed (quantised).
+    Attributes:
+        folder: The folder.
+        layers: Number of decoder layers.
+        d_ff: Neurons per layer.
+
+    Raises:
+        HNeuronsError: If the folder holds no checkpoint, a file is truncated, there is not exactly one decoder with gated
+            MLPs, or the weights are packed (quantised).
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._file_of = _tensors(self.folder)
+        self._file_of = _tensor_files(self.folder)
         decoders: dict[str, dict[int, str]] = {}
         for name in self._file_of:
-            if (found := _DOWN.match(name)) and not _TOWER.search(found["decoder"]):
-                decoders.setdefault(found["decoder"], {})[int(found["layer"])] = name
+            if (match := _DOWN.match(name)) and not _TOWER.search(match["decoder"]):
+                decoders.setdefault(match["decoder"], {})[int(match["layer"])] = name
         if len(decoders) != 1:
-            what = f"{len(decoders)} decoders ({', '.join(decoders)})" if decoders else "no layers.N.mlp.down_proj.weight"
-            raise HNeuronsError(f"{self.folder}: {what} in its safetensors; one decoder with gated MLPs is needed")
-        ((self._decoder, named),) = decoders.items()
-        self.layers = len(named)
-        if sorted(named) != list(range(self.layers)):
+            count = f"{len(decoders)} decoders ({', '.join(decoders)})" if decoders else "no layers.N.mlp.down_proj.weight"
+            raise HNeuronsError(f"{self.folder}: {count} in its safetensors; one decoder with gated MLPs is needed")
+        ((self._decoder, down_projs),) = decoders.items()
+        self.layers = len(down_projs)
+        if sorted(down_projs) != list(range(self.layers)):
             raise HNeuronsError(f"{self.folder}: its layers with an MLP are not numbered 0 to {self.layers - 1}")
         self.d_ff = self.down_proj(0).columns
 
     def down_proj(self, layer: int) -> Matrix:
-        """W_down [d_model, d_ff]: a column per neuron."""
+        """Return W_down [d_model, d_ff] of a layer: a column per neuron."""
         return self._matrix(f"{self._decoder}layers.{layer}.mlp.down_proj.weight")
 
     def up_proj(self, layer: int) -> Matrix:
-        """W_up [d_ff, d_model]: a row per neuron; the second half where gate and up are one tensor."""
+        """Return W_up [d_ff, d_model] of a layer: a row per neuron. Of a fused gate_up_proj it is the second half."""
         prefix = f"{self._decoder}layers.{layer}.mlp."
         if f"{prefix}gate_up_proj.weight" in self._file_of:
-            both = self._matrix(f"{prefix}gate_up_proj.weight")
-            return Matrix(both.path, both.name, both.rows // 2, both.rows, both.columns)
+            fused = self._matrix(f"{prefix}gate_up_proj.weight")
+            return Matrix(fused.path, fused.name, fused.rows // 2, fused.rows, fused.columns)
         return self._matrix(f"{prefix}up_proj.weight")
 
     def _matrix(self, name: str) -> Matrix:
@@ -87,8 +103,8 @@ class Checkpoint:
             raise HNeuronsError(f"{self.folder}: {name} is missing")
         path = self._file_of[name]
         with _opened(path) as file:
-            if name not in file.keys():  # noqa: SIM118 - a file of safetensors is no dictionary
-                raise HNeuronsError(f"{path}: {name} is missing, though the index says that it is there")
+            if name not in file.keys():  # noqa: SIM118 - a safetensors file is not a dict
+                raise HNeuronsError(f"{path}: {name} is missing, although the index lists it in this file")
             tensor = file.get_slice(name)
             if tensor.get_dtype() not in PLAIN:
                 raise HNeuronsError(
@@ -103,27 +119,32 @@ def _opened(path: Path) -> safe_open:
     try:
         return safe_open(path, "pt")
     except (SafetensorError, OSError) as error:
-        raise HNeuronsError(f"{path}: no whole safetensors file ({error})") from None
+        raise HNeuronsError(f"{path}: not a complete safetensors file ({error})") from None
 
 
-def _tensors(folder: Path) -> dict[str, Path]:
-    """Tensor → the file that holds it: as the index says, or as a look into the files does."""
+def _tensor_files(folder: Path) -> dict[str, Path]:
+    """Tensor → the file that holds it, from the index if there is one, else from the files."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         return {name: folder / file for name, file in json.loads(index.read_text())["weight_map"].items()}
-    found = {}
+    files = {}
     for path in sorted(folder.glob("*.safetensors")):
         with _opened(path) as file:
-            found.update(dict.fromkeys(file.keys(), path))
-    if not found:
-        raise HNeuronsError(f"{folder}: no *.safetensors there")
-    return found
+            files.update(dict.fromkeys(file.keys(), path))
+    if not files:
+        raise HNeuronsError(f"{folder}: holds no *.safetensors")
+    return files
 
 
 def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
-    """The folder of a model's files: named itself, by a study's manifest (or the folder that holds one), or by a hub id.
+    """Return the folder of a model's files, downloaded if necessary.
 
-    revision: of the hub's repository; None is its newest.
+    Args:
+        name: The folder, a study's manifest.json or the folder that holds it, or a hub id.
+        revision: Revision of the hub's repository; None for the newest.
+
+    Raises:
+        HNeuronsError: If the name is something else, or if the download fails.
     """
     path = Path(name)
     manifest = path / "manifest.json" if path.is_dir() else path
@@ -137,9 +158,16 @@ def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
 
 
 def folder_identity(folder: Path, named: str | Path = "") -> dict[str, str]:
-    """model and revision, where a study's manifest, named or beside the folder, says which model a folder holds.
+    """Return which model a folder holds.
 
-    Of a folder in the hub's cache, the revision.
+    Args:
+        folder: Folder of the weights.
+        named: The path that the user gave: a study's manifest or the folder that holds it. A manifest next to `folder` is
+            read too.
+
+    Returns:
+        `model` and `revision` from a manifest that pins this folder; `revision` alone for a folder in the hub's cache; else
+        an empty dict.
     """
     for place in (Path(named), folder.parent):
         manifest = place if place.name == "manifest.json" else place / "manifest.json"

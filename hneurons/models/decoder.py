@@ -1,14 +1,10 @@
 """The text decoder inside any model, and the gated MLP of each of its layers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import (
-    PreTrainedModel,
-)
+from transformers import PreTrainedModel
 
 from hneurons.errors import HNeuronsError
 
@@ -16,28 +12,36 @@ _PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def model_identity(model: PreTrainedModel) -> dict[str, Any]:
-    """layers and d_ff of a loaded model, and, where it is known which one it is, its name in a study and its revision."""
+    """Return `layers` and `d_ff` of a loaded model, and `model` (its name in a study) and `revision` where available."""
     mlps: Any = decoder_mlps(model)
     shape = {"layers": len(mlps), "d_ff": mlps[0].down_proj.in_features}
     return {**shape, **getattr(model, "hneurons_identity", {})}
 
 
 def text_decoder(model: PreTrainedModel) -> nn.Module:
-    """The module that maps token ids to the last hidden states: no vision tower, no language-model head."""
-    decoder: Any = model.get_decoder()
+    """Return the module that maps token ids to the last hidden states, without vision tower and language-model head.
+
+    Raises:
+        HNeuronsError: If the model has no decoder layers.
+    """
+    decoder: nn.Module = model.get_decoder()
     while not hasattr(decoder, "layers"):
         inner = getattr(decoder, "language_model", None) or getattr(decoder, "model", None)
         if inner is None:
             raise HNeuronsError(f"{type(model).__name__}: no decoder layers found; only decoder models are supported")
         decoder = inner
-    found: nn.Module = decoder
-    return found
+    return decoder
 
 
 def decoder_mlps(model: PreTrainedModel) -> list[nn.Module]:
-    """The gated MLP of every decoder layer, in order; each has a `down_proj` that maps d_ff to d_model.
+    """Return the gated MLP of every decoder layer (eq. 1), in order.
 
-    Raises HNeuronsError for a layer whose MLP has none (mixtures of experts, ungated MLPs), and for packed weights.
+    Returns:
+        The MLPs, each with a linear layer `down_proj` from d_ff to d_model.
+
+    Raises:
+        HNeuronsError: If the MLP of a layer has no `down_proj` (mixtures of experts, ungated MLPs), or if the weights are
+            packed (quantised).
     """
     decoder: Any = text_decoder(model)
     mlps = []

@@ -1,22 +1,16 @@
-"""Loading a decoder: on the GPU if there is one, over several if it must be."""
-
-from __future__ import annotations
+"""Loading of a decoder onto the GPU if there is one, or onto several if it does not fit on one."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    PreTrainedModel,
-)
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 from hneurons.errors import HNeuronsError
 from hneurons.models.checkpoint import NO_MODEL, checkpoint_folder, folder_identity
 from hneurons.models.hub import is_hub_id
 
-# More weights leave no room for a batch.
+# Share of a GPU's memory that weights may take; more would leave no room for a batch.
 _SHARE_OF_ONE_GPU = 0.85
 
 
@@ -28,11 +22,22 @@ def load_model(
     device_map: str | None = None,
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
-    """A decoder in evaluation mode, from a hub id or a folder, on the GPU if there is one, on several if it must be.
+    """Load a decoder in evaluation mode.
 
-    name: also a study's {model}/checkpoint folder, whose manifest says where the weights are. A multimodal checkpoint is
-    loaded whole; `decoder_mlps` finds the text decoder in it. Raises OSError where there are no safetensors weights,
-    HNeuronsError for a name that is none and for weights that do not fit on the GPUs.
+    It is placed on the GPU if there is one, and on several if one is too small. A multimodal checkpoint is loaded with all
+    of its parts; `decoder_mlps` finds its text decoder.
+
+    Args:
+        name: A hub id, a folder of weights, or a study's {model}/checkpoint folder, whose manifest gives the path of the
+            weights.
+        revision: Revision of the hub's repository; None for the newest.
+        dtype: Data type of the weights; "auto" for the checkpoint's.
+        device_map: Placement as in transformers; None for the one above.
+        trust_remote_code: Whether the repository's Python code may run.
+
+    Raises:
+        OSError: If safetensors weights are missing.
+        HNeuronsError: If the name is neither a folder nor a hub id, or if the weights do not fit on the GPUs.
     """
     identity: dict[str, str] = {}
     if Path(name).exists():
@@ -47,10 +52,10 @@ def load_model(
         model = AutoModelForCausalLM.from_pretrained(name, **options)
     except ValueError as error:
         if "Unrecognized configuration class" not in str(error):
-            # A config.json that is none, or one that asks for code of its own.
+            # An invalid config.json, or one that needs remote code.
             raise HNeuronsError(f"{name}: {error}") from None
         model = AutoModelForImageTextToText.from_pretrained(name, **options)
-    _nothing_offloaded(model)
+    _check_not_offloaded(model)
     if commit := getattr(model.config, "_commit_hash", None):
         identity = {"revision": commit}
     loaded: PreTrainedModel = model.eval()
@@ -58,21 +63,21 @@ def load_model(
     return loaded
 
 
-def _nothing_offloaded(model: PreTrainedModel) -> None:
-    """Raises HNeuronsError if parts of a model ended up outside the GPUs: hooks would not see their weights."""
+def _check_not_offloaded(model: PreTrainedModel) -> None:
+    """Raise HNeuronsError if parts of a model are outside the GPUs, as hooks would not see their weights."""
     placed = set(map(str, (getattr(model, "hf_device_map", None) or {}).values()))
     if torch.cuda.is_available() and placed & {"cpu", "disk"}:
         size = sum(p.numel() * p.element_size() for p in model.parameters()) / 1e9
         raise HNeuronsError(
-            f"{size:.0f} GB of weights do not fit on the {torch.cuda.device_count()} GPUs of this job; ask for more with "
+            f"{size:.0f} GB of weights do not fit on the {torch.cuda.device_count()} GPUs of this job; request more with "
             f"`gpus` in the models file"
         )
 
 
 def _placement(device_map: str | None, weights: int) -> str | None:
-    """Where weights go: on the first GPU, over all of them if it is too small, or on the CPU.
+    """Placement of the weights: the first GPU, all GPUs if that is too small, or the CPU.
 
-    weights: bytes on file; 0 where they are not known, which may need all GPUs.
+    weights: Bytes on disk; 0 if unknown, which may need all GPUs.
     """
     if device_map is not None or not torch.cuda.is_available():
         return device_map

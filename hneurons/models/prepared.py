@@ -1,4 +1,4 @@
-"""A study's prepared models: what pins them is read at once, weights and tokenizer where they are needed."""
+"""A study's prepared models: the manifest is read at once, weights and tokenizer on first use."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
 
 class PreparedModel:
-    """A prepared model; its weights and its tokenizer are read when they are first asked for.
+    """A prepared model, whose weights and tokenizer are loaded on first use.
 
-    gpus: how many the job has; more than one share the layers. identity: what of a manifest makes a model this model, not
-    where its files lie. A job that finds all of its work done loads nothing.
+    A job with nothing left to do therefore loads neither.
+
+    Args:
+        manifest: The model's manifest.
+        gpus: Number of GPUs of the job; several share the layers.
+
+    Attributes:
+        identity: What identifies the model in metadata, independent of the location of its files.
     """
 
     def __init__(self, manifest: str | Path, gpus: int = 1) -> None:
@@ -32,13 +38,17 @@ class PreparedModel:
 
     @property
     def study_folder(self) -> Path:
-        """The study's folder of this model's weights, for what is made of them."""
+        """Folder of the manifest, for files derived from the weights."""
         return Path(self._manifest).parent
 
     @cached_property
     def folder(self) -> Path:
-        """Where the weights lie, if they are the ones that the manifest pins; raises HNeuronsError if not."""
-        folder: Path = Path(self._manifest).parent / self._pinned["path"]
+        """Folder of the weights.
+
+        Raises:
+            HNeuronsError: If a file is missing or does not have the size that the manifest records.
+        """
+        folder: Path = self.study_folder / self._pinned["path"]
         for name, size in self._pinned["weights"].items():
             if not (folder / name).is_file() or (folder / name).stat().st_size != size:
                 raise HNeuronsError(
@@ -48,6 +58,7 @@ class PreparedModel:
 
     @cached_property
     def model(self) -> PreTrainedModel:
+        """The loaded model."""
         import torch
 
         from hneurons.models.load import load_model
@@ -62,4 +73,5 @@ class PreparedModel:
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer; the weights are not loaded for it."""
         return tokenizer_from_manifest(self._manifest)

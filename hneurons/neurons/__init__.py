@@ -1,1 +1,1 @@
-"""A set of neurons with its weights, scaling it in a loaded model, and exporting a scaled checkpoint."""
+"""Sets of neurons with their weights, scaling them in a loaded model, and exporting a scaled checkpoint."""

@@ -1,6 +1,4 @@
-"""A steered checkpoint: the neurons' columns of W_down scaled by α on disk, so that any engine can load it (eq. 5)."""
-
-from __future__ import annotations
+"""Steered checkpoints: the neurons' columns of W_down scaled by α on disk (eq. 5), so that any engine can load them."""
 
 import os
 import shutil
@@ -16,24 +14,7 @@ from hneurons.models.checkpoint import Checkpoint, checkpoint_folder, folder_ide
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.neurons.scaling import NeuronsByLayer, check_alpha
 
-_CARD = """---
-base_model: {name}
-library_name: transformers
-tags: [h-neurons]
----
-
-# {name}, {n} neurons scaled by α = {alpha:g}
-
-An ordinary checkpoint. Of the columns of `mlp.down_proj.weight`, {n} of {total} are multiplied by {alpha:g}; every other
-weight is that of {name} (revision {revision}). {what}
-The neurons were found with hneurons {version} after "H-Neurons" (arXiv 2512.01797), study settings in `neurons.parquet`.
-
-| layer | neurons |
-|---|---|
-{rows}
-
-Scaling these neurons changes how the model answers in ways that were measured on few behaviours only: measure yours.
-"""
+_CARD = Path(__file__).with_name("checkpoint_card.md").read_text(encoding="utf-8")
 
 
 def export(
@@ -45,17 +26,29 @@ def export(
     revision: str | None = None,
     strict: bool = True,
 ) -> Path:
-    """Write a checkpoint whose selected neurons are scaled by alpha, with a model card that says so and the neurons.
+    """Write a checkpoint whose selected neurons are scaled by alpha (eq. 5), with a model card and the set of neurons.
 
-    model: a folder, a study's manifest, or a hub id (revision: None is its newest). Files without a scaled column are hard
-    links where the disk allows it, else copies; a file with one is read whole (a checkpoint's files have a few GB). The
-    folder appears when it is whole. Raises HNeuronsError if `out` is there already, if the neurons are another model's, or
-    if weights are packed. strict: False asks for the shape to fit alone (NeuronSet.scale).
+    Files without a scaled column become hard links where the file system allows it, else copies. A file with one is loaded
+    into memory (checkpoints are split into files of a few GB). The folder appears only once it is complete.
+
+    Args:
+        model: a folder, a study's manifest, or a hub id.
+        neurons: the set whose selected neurons are scaled.
+        alpha: the factor α ≥ 0.
+        out: the folder to create.
+        revision: of the hub's repository; None is the newest.
+        strict: False checks only that the shapes match (`NeuronSet.scale`).
+
+    Returns:
+        The path of the folder.
+
+    Raises:
+        HNeuronsError: `out` exists, the neurons belong to another model, α < 0, or the weights are packed.
     """
     check_alpha(alpha)
     out, folder = Path(out), checkpoint_folder(model, revision)
     if out.exists():
-        raise HNeuronsError(f"{out} is there already; name a folder that is not")
+        raise HNeuronsError(f"{out} already exists; choose another folder")
     checkpoint = Checkpoint(folder)
     neurons.check_for({"layers": checkpoint.layers, "d_ff": checkpoint.d_ff, **folder_identity(folder, model)}, strict)
     part = out.with_name(f".{out.name}.part")
@@ -73,9 +66,17 @@ def export(
 
 
 def write_scaled(checkpoint: Checkpoint, neurons: NeuronsByLayer, alpha: float, out: Path, *, borrow: bool = False) -> Path:
-    """A checkpoint in another folder with the neurons' columns scaled by alpha, and nothing else of it changed.
+    """Copy a checkpoint, with the neurons' columns scaled by alpha and nothing else changed.
 
-    borrow: for a folder that is gone before the first one, symbolic links will do where hard links cannot be.
+    Args:
+        checkpoint: the original.
+        neurons: neuron indices by layer.
+        alpha: the factor α.
+        out: the folder to write.
+        borrow: use symbolic links where hard links are impossible, for a copy that is deleted before the original.
+
+    Returns:
+        `out`.
     """
     touched: dict[Path, dict[str, list[int]]] = defaultdict(dict)
     for layer, indices in neurons.items():
@@ -85,26 +86,26 @@ def write_scaled(checkpoint: Checkpoint, neurons: NeuronsByLayer, alpha: float, 
         target = out / source.relative_to(checkpoint.folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         if source in touched:
-            _scaled(source, touched[source], alpha, target)
+            _write_scaled_file(source, touched[source], alpha, target)
         elif target.suffix == ".safetensors":
-            _linked(source, target, borrow)
+            _link_or_copy(source, target, borrow)
         else:
             shutil.copyfile(source, target)
     return out
 
 
-def _scaled(source: Path, columns: dict[str, list[int]], alpha: float, target: Path) -> None:
+def _write_scaled_file(source: Path, columns: dict[str, list[int]], alpha: float, target: Path) -> None:
     tensors = load_file(source)
     for name, indices in columns.items():
-        # Rounded as often as the weights of a loaded model would be: once.
+        # In the stored dtype: rounded once, as in a loaded model.
         tensors[name][:, indices] *= alpha
     with safe_open(source, "pt") as file:
         save_file(tensors, target, metadata=file.metadata() or {"format": "pt"})
 
 
-def _linked(source: Path, target: Path, borrow: bool) -> None:
+def _link_or_copy(source: Path, target: Path, borrow: bool) -> None:
     try:
-        # What a hub's cache holds are links themselves: their files are meant.
+        # Files in the hub's cache are symbolic links.
         os.link(source.resolve(), target)
     except OSError:
         if borrow:
@@ -114,19 +115,19 @@ def _linked(source: Path, target: Path, borrow: bool) -> None:
 
 
 def _card(neurons: NeuronSet, alpha: float, checkpoint: Checkpoint) -> str:
-    made, chosen = neurons.made_by, neurons.by_layer()
-    name = made.get("named", "hneurons")
-    what = {
-        "hneurons": "They are H-Neurons: those with a positive weight in a sparse probe that tells hallucinated answers.",
-        "negative": "They are the neurons with a negative weight in a sparse probe that tells hallucinated answers.",
+    made_by, selected = neurons.made_by, neurons.by_layer()
+    name = made_by.get("named", "hneurons")
+    description = {
+        "hneurons": "They are H-Neurons: those with a positive weight in a sparse probe that detects hallucinated answers.",
+        "negative": "They are the neurons with a negative weight in a sparse probe that detects hallucinated answers.",
     }.get(name, f"They are random neurons ({name}), the control of a set of H-Neurons.")
     return _CARD.format(
-        name=made.get("model", "unknown model"),
-        revision=made.get("revision") or "unknown",
-        n=sum(map(len, chosen.values())),
+        name=made_by.get("model", "unknown model"),
+        revision=made_by.get("revision") or "unknown",
+        n=sum(map(len, selected.values())),
         total=checkpoint.layers * checkpoint.d_ff,
         alpha=alpha,
-        what=what,
+        description=description,
         version=version("hneurons"),
-        rows="\n".join(f"| {layer} | {', '.join(map(str, found))} |" for layer, found in chosen.items()),
+        rows="\n".join(f"| {layer} | {', '.join(map(str, indices))} |" for layer, indices in selected.items()),
     )

@@ -1,4 +1,4 @@
-"""NeuronSet: the weights of a fitted probe, which neurons they name, and what made them."""
+"""NeuronSet: the weights of a fitted probe, the neurons that they belong to, and how the set was made."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ import numpy as np
 import pyarrow as pa
 
 from hneurons import store
+from hneurons.config.impact import H_NEURONS, NEGATIVE, RANDOM
 from hneurons.errors import HNeuronsError
 from hneurons.models.hub import fetch_snapshot, is_hub_id
 from hneurons.records import NEURONS
+from hneurons.stats import Reliability
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from hneurons.neurons.scaling import Alpha
 
-# What a published set consists of.
+# The files of a published set.
 PUBLISHED_FILES = ["neurons.parquet", "README.md"]
-
-# Names of sets, as files have them; random ones end in their seed.
-H_NEURONS, NEGATIVE, RANDOM = "hneurons", "negative", "random"
-# Of the model as it is, at α = 1: no set at all.
-UNTOUCHED = "untouched"
 
 
 @dataclass(frozen=True)
 class NeuronSet:
     """Neurons of one model, with the probe's weights.
 
-    layers, neurons [n] int: where each neuron is. weights [n] float: θ_j of eq. 4, zero for neurons that were not
-    fitted. selected [n] bool: those that `scale` scales, the H-Neurons (θ_j > 0) of a fitted set. made_by: model,
-    revision, layers, d_ff, intercept, C, calibration and all settings. stability [n]: how often resamples of the training
-    questions give the weight the same sign; NaN where that was not asked.
+    Attributes:
+        layers: layer of each neuron, [n] int.
+        neurons: index of each neuron in its layer, [n] int.
+        weights: θ_j of eq. 4, [n] float; zero for neurons that were not fitted.
+        selected: the neurons that `scale` scales, [n] bool; in a fitted set the H-Neurons (θ_j > 0).
+        made_by: model, revision, layers, d_ff, intercept, C, calibration and all settings.
+        stability: share of resamples of the training questions that give the weight the same sign, [n] float; NaN if not
+            computed.
     """
 
     layers: np.ndarray
@@ -53,11 +54,17 @@ class NeuronSet:
 
     @classmethod
     def load(cls, path: str | Path, revision: str | None = None) -> NeuronSet:
-        """Read neurons.parquet, a folder that holds one, or a set that was published on the hub ("owner/name").
+        """Load a set from neurons.parquet, from a folder that contains it, or from the hub.
 
-        revision: of the hub's repository; None is its newest. Which model the neurons belong to, and at which revision, is
-        checked where they meet one (`scale`, `detect`, `export`). Raises HNeuronsError if there is no such file, or if a
-        column is missing or of another type.
+        The model and revision that the neurons belong to are checked when they are used with a model (`scale`, `detect`,
+        `export`).
+
+        Args:
+            path: the file, the folder, or the id of a published set on the hub ("owner/name").
+            revision: of the hub's repository; None is the newest.
+
+        Raises:
+            HNeuronsError: the file does not exist, or a column is missing or has another type.
         """
         path = _file_of(path, revision)
         table = store.read_table(path, NEURONS)
@@ -65,50 +72,67 @@ class NeuronSet:
         return cls(layers, neurons, weights, selected, store.made_by(path), stability)
 
     def save(self, path: str | Path) -> None:
-        """Write neurons.parquet: every neuron with its weight, the selected ones marked as H-Neurons."""
+        """Write neurons.parquet: every neuron with its weight, and a mark on the selected ones."""
         columns = [self.layers, self.neurons, self.weights, self.selected, self.stability]
         arrays = [pa.array(c, f.type) for c, f in zip(columns, NEURONS, strict=True)]
         store.write_table(path, pa.table(arrays, schema=NEURONS), self.made_by)
 
     @property
-    def calibration(self) -> dict[str, dict[str, Any]]:
-        """How far the probe's probabilities can be believed (metrics.reliability), by what they were held against.
+    def calibration(self) -> dict[str, Reliability]:
+        """Reliability of the probe's probabilities, by the data on which it was measured.
 
-        A published set has one for each test set, the in-domain one first; any fitted set that of its selection split.
+        A published set has one entry per test set, the in-domain one first; other fitted sets have one for the selection
+        split.
         """
         if published := self.made_by.get("published"):
-            return dict(published["calibration"])
-        own = self.made_by.get("calibration")
-        return {"selection split": own} if own else {}
+            curves = published["calibration"]
+        else:
+            curves = {"selection split": self.made_by["calibration"]} if self.made_by.get("calibration") else {}
+        return {name: store.parse_result(curve, Reliability, "calibration") for name, curve in curves.items()}
 
     def by_layer(self) -> dict[int, list[int]]:
-        """Indices of the selected neurons of each layer that has any."""
+        """Indices of the selected neurons, for each layer that has any."""
         layers, neurons = self.layers[self.selected], self.neurons[self.selected]
         return {int(layer): neurons[layers == layer].tolist() for layer in np.unique(layers)}
 
     def random_like(self, seed: int) -> NeuronSet:
-        """The control: as many random neurons in each layer as are selected here, none of which this set holds."""
+        """Draw a control: in each layer the same number of random neurons as are selected, none of them in this set.
+
+        Raises:
+            HNeuronsError: a layer has too few neurons outside this set.
+        """
         d_ff = int(self.made_by["d_ff"])
         rng = np.random.default_rng(seed)
         layers, neurons = [], []
         for layer, selected in self.by_layer().items():
-            free = np.setdiff1d(np.arange(d_ff), self.neurons[self.layers == layer])
-            if len(selected) > len(free):
-                raise HNeuronsError(f"layer {layer}: the set holds most of its {d_ff} neurons; no room for a control")
-            neurons += np.sort(rng.choice(free, size=len(selected), replace=False)).tolist()
+            candidates = np.setdiff1d(np.arange(d_ff), self.neurons[self.layers == layer])
+            if len(selected) > len(candidates):
+                raise HNeuronsError(f"layer {layer}: too few of its {d_ff} neurons are outside this set to draw a control")
+            neurons += np.sort(rng.choice(candidates, size=len(selected), replace=False)).tolist()
             layers += [layer] * len(selected)
         n = len(layers)
         made_by = {**self.made_by, "named": f"{RANDOM}-{seed}"}
         return NeuronSet(np.array(layers, int), np.array(neurons, int), np.zeros(n), np.ones(n, bool), made_by)
 
     def negative(self) -> NeuronSet:
-        """The other end of the probe: the neurons with a negative weight. Raises HNeuronsError if there are none."""
+        """Select the neurons with a negative weight instead.
+
+        Raises:
+            HNeuronsError: no weight is negative.
+        """
         if not (self.weights < 0).any():
             raise HNeuronsError("no neuron of this set has a negative weight")
         return replace(self, selected=self.weights < 0, made_by={**self.made_by, "named": NEGATIVE})
 
     def variant(self, name: str) -> NeuronSet:
-        """The set that a file name means: "hneurons" this one, "negative" its other end, "random-3" a control."""
+        """Return the set with the name that file names use.
+
+        Args:
+            name: "hneurons" for this set, "negative" for its negative weights, "random-3" for the control with seed 3.
+
+        Raises:
+            HNeuronsError: the name is not one of these, or the set cannot be made.
+        """
         if name == H_NEURONS:
             return self
         if name == NEGATIVE:
@@ -121,11 +145,17 @@ class NeuronSet:
     def scale(self, model: PreTrainedModel, alpha: Alpha, *, strict: bool = True) -> AbstractContextManager[None]:
         """Within the block, multiply the selected neurons' activations by alpha (eq. 5); α = 1 changes nothing.
 
-        alpha: one number, or one per row of the batch. Nested blocks multiply; an exception ends a block as well. strict:
-        False lets neurons found on one model scale another of the same shape, such as a fine-tune of it. Raises
-        HNeuronsError for the neurons of another model, for packed weights and for α < 0.
+        Nested blocks multiply. The model is restored when the block ends, also by an exception.
+
+        Args:
+            model: the loaded model.
+            alpha: one factor, or one per row of the batch.
+            strict: False accepts neurons of another model of the same shape, such as the one it was tuned from.
+
+        Raises:
+            HNeuronsError: the neurons belong to another model, the weights are packed, or α < 0.
         """
-        # Tables and figures read sets of neurons, and need no torch for it.
+        # Imported here, so that tables and figures can read sets without torch.
         from hneurons.models.decoder import model_identity
         from hneurons.neurons.scaling import scaled
 
@@ -133,29 +163,35 @@ class NeuronSet:
         return scaled(model, self.by_layer(), alpha)
 
     def check_for(self, identity: Mapping[str, Any], strict: bool = True) -> None:
-        """Raises HNeuronsError if the neurons are not of the model with this identity, as far as both sides say."""
-        differ = [
+        """Check that the neurons belong to a model.
+
+        Args:
+            identity: `layers`, `d_ff`, `model` and `revision` of the model. Keys that are missing here or in `made_by` are
+                not compared.
+            strict: False compares only `layers` and `d_ff`.
+
+        Raises:
+            HNeuronsError: naming every difference.
+        """
+        differences = [
             f"{key} {self.made_by[key]}, not {identity[key]}"
             for key in ("layers", "d_ff", *(("model", "revision") if strict else ()))
             if key in self.made_by and key in identity and self.made_by[key] != identity[key]
         ]
-        if differ:
-            hint = (
-                "; strict=False scales another model of the same shape"
-                if strict and not any(d.startswith(("layers", "d_ff")) for d in differ)
-                else ""
-            )
-            raise HNeuronsError(f"these neurons were found on another model: {', '.join(differ)}{hint}")
+        if differences:
+            same_shape = not any(d.startswith(("layers", "d_ff")) for d in differences)
+            hint = "; strict=False scales another model of the same shape" if strict and same_shape else ""
+            raise HNeuronsError(f"these neurons were found on another model: {', '.join(differences)}{hint}")
 
 
 def _file_of(path: str | Path, revision: str | None) -> Path:
-    """neurons.parquet: named itself, in a folder, or in a repository of the hub."""
-    found = Path(path)
-    if not found.exists() and is_hub_id(path) and not str(path).endswith(".parquet"):
-        found = Path(fetch_snapshot(str(path), revision, wanted=PUBLISHED_FILES))
-    file = found / PUBLISHED_FILES[0] if found.is_dir() else found
+    """The path of neurons.parquet, given itself, its folder or a repository of the hub."""
+    local = Path(path)
+    if not local.exists() and is_hub_id(path) and not str(path).endswith(".parquet"):
+        local = Path(fetch_snapshot(str(path), revision, patterns=PUBLISHED_FILES))
+    file = local / PUBLISHED_FILES[0] if local.is_dir() else local
     if not file.is_file():
         raise HNeuronsError(
-            f"{path}: no {PUBLISHED_FILES[0]}; name that file, a folder that holds it, or a hub id (owner/name)"
+            f"{path}: no {PUBLISHED_FILES[0]}; give that file, a folder that contains it, or a hub id (owner/name)"
         )
     return file

@@ -1,13 +1,10 @@
-"""Parameter drift: did tuning change the H-Neurons' weights less than others (METHOD.md §3, Figure 4b)?
+"""Parameter drift: did tuning change the weights of the H-Neurons less than those of other neurons (Figure 4b)?
 
-Both checkpoints are read from disk, a few rows at a time; a rank of 0 is the neuron that changed most, 1 the one that
+Both checkpoints are read from disk, a few rows at a time. Rank 0 is the neuron that changed most, rank 1 the one that
 changed least.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,33 +16,38 @@ from hneurons.errors import HNeuronsError
 from hneurons.models.checkpoint import Checkpoint, Matrix
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.records import DRIFT
-from hneurons.stats import CONFIDENCE
+from hneurons.stats import CONFIDENCE, Interval
 
 PERMUTATIONS = 9999
 
 
 @dataclass(frozen=True)
 class Drift:
-    """1 − cosine of each neuron's row of W_up and of its column of W_down, before and after: [layers, d_ff] float64."""
+    """How far every neuron moved.
+
+    Attributes:
+        up: [layers, d_ff] float64, 1 − cosine of the neuron's row of W_up before and after.
+        down: [layers, d_ff] float64, the same for its column of W_down.
+    """
 
     up: np.ndarray
     down: np.ndarray
 
     @property
     def score(self) -> np.ndarray:
-        """How far each neuron moved: the mean of both, each as a z-score over all neurons [layers, d_ff]."""
+        """Mean of the z-scores of up and down, each over all neurons: [layers, d_ff]."""
         parts = [zscore(part, axis=None) if part.std() else np.zeros_like(part) for part in (self.up, self.down)]
         mean: np.ndarray = np.mean(parts, axis=0)
         return mean
 
     @property
     def ranks(self) -> np.ndarray:
-        """Among all neurons, [layers, d_ff] in 0 (changed most) to 1 (least)."""
+        """Ranks among all neurons, [layers, d_ff] from 0 (changed most) to 1 (least)."""
         return _ranked(self.score.ravel()).reshape(self.up.shape)
 
     @property
     def ranks_in_layer(self) -> np.ndarray:
-        """Among the neurons of the same layer, [layers, d_ff]."""
+        """Ranks among the neurons of the same layer, [layers, d_ff]."""
         return np.stack([_ranked(layer) for layer in self.score])
 
 
@@ -55,51 +57,88 @@ def _ranked(moved: np.ndarray) -> np.ndarray:
 
 
 def measure_drift(base: Checkpoint, tuned: Checkpoint) -> Drift:
-    """Δ_up and Δ_down of every neuron. Raises HNeuronsError if the checkpoints are not of one shape."""
+    """Measure Δ_up and Δ_down of every neuron.
+
+    Args:
+        base: the checkpoint before tuning.
+        tuned: the checkpoint after it.
+
+    Raises:
+        HNeuronsError: if the checkpoints differ in shape, or if all their MLP weights are equal.
+    """
     shapes = [(c.layers, c.d_ff, c.down_proj(0).rows) for c in (base, tuned)]
     if shapes[0] != shapes[1]:
         raise HNeuronsError(
             f"{base.folder} and {tuned.folder} differ in layers, d_ff or d_model: {shapes[0]} and {shapes[1]}; "
-            "no model was tuned from another of another shape"
+            "a model cannot be tuned from one of another shape"
         )
     layers = range(base.layers)
     up, down = [], []
     for layer in tqdm(layers, desc="drift", unit="layer"):
         up.append(_moved(base.up_proj(layer), tuned.up_proj(layer), by_row=True))
         down.append(_moved(base.down_proj(layer), tuned.down_proj(layer), by_row=False))
-    found = Drift(np.stack(up), np.stack(down))
-    if not (found.up.any() or found.down.any()):
+    drift = Drift(np.stack(up), np.stack(down))
+    if not (drift.up.any() or drift.down.any()):
         raise HNeuronsError(f"{base.folder} and {tuned.folder} have the same MLP weights: nothing drifted")
-    return found
+    return drift
 
 
 def _moved(base: Matrix, tuned: Matrix, by_row: bool) -> np.ndarray:
-    """1 − cosine of the rows, or columns, of two matrices. A vector that is zero in both has not moved."""
+    """1 − cosine of the rows, or columns, of two matrices; 0 for a vector that is zero in both."""
     size = base.rows if by_row else base.columns
     dot, first, second = (torch.zeros(size, dtype=torch.float64) for _ in range(3))
     for (rows, a), (_, b) in zip(base.blocks(), tuned.blocks(), strict=True):
-        at = rows if by_row else slice(None)
+        part = rows if by_row else slice(None)
         for total, product in ((dot, a * b), (first, a * a), (second, b * b)):
-            total[at] += product.sum(int(by_row))
+            total[part] += product.sum(int(by_row))
     norms = (first * second).sqrt()
     cosine = torch.where(norms > 0, dot / norms, ((first == 0) & (second == 0)).double())
     moved: np.ndarray = (1 - cosine).clamp_min(0).numpy()
     return moved
 
 
-def compare_ranks(ranks: np.ndarray, chosen: np.ndarray, seed: int, within: bool = False) -> dict[str, Any]:
-    """Are the chosen neurons' ranks larger than those of the others: did they change less?
+@dataclass(frozen=True)
+class RankTest:
+    """Test of whether the chosen neurons changed less than all other neurons, by their ranks.
 
-    ranks [layers, d_ff]; chosen, of the same shape, bool. within: permute inside layers, as many per layer as are chosen
-    there, for the control that H-Neurons may sit in layers that change little. Returns mean_rank and its 95 % interval
-    (Student's t over the chosen, within 0 and 1), the one-sided t-test (Welch's; none of a single neuron) and permutation
-    test, and the effect size d (mean difference over the standard deviation of all).
+    Attributes:
+        n: number of chosen neurons.
+        mean_rank: their mean rank.
+        interval: its 95 % interval (Student's t over the chosen neurons, within 0 and 1).
+        others: mean rank of all other neurons.
+        t, p_t: Welch's one-sided t-test; None for a single neuron.
+        p_permutation: p of a one-sided permutation test.
+        effect_d: difference of the mean ranks over the standard deviation of all ranks.
+    """
+
+    n: int
+    mean_rank: float
+    interval: Interval
+    others: float
+    t: float | None
+    p_t: float | None
+    p_permutation: float
+    effect_d: float
+
+
+def compare_ranks(ranks: np.ndarray, chosen: np.ndarray, seed: int, within: bool = False) -> RankTest:
+    """Test whether the chosen neurons have larger ranks than all other neurons, that is, changed less.
+
+    Args:
+        ranks: [layers, d_ff].
+        chosen: [layers, d_ff] bool.
+        seed: seed of the permutations.
+        within: draw in each layer the number of neurons chosen there, as a control for H-Neurons in layers that change
+            little.
+
+    Raises:
+        HNeuronsError: if no neuron is chosen.
     """
     n = int(chosen.sum())
     if not n:
-        raise HNeuronsError("no neurons chosen: there is no drift to compare")
-    mine, rest = ranks[chosen], ranks[~chosen]
-    test = ttest_ind(mine, rest, equal_var=False, alternative="greater") if n > 1 else None
+        raise HNeuronsError("no neurons chosen, so no drift to compare")
+    selected, others = ranks[chosen], ranks[~chosen]
+    test = ttest_ind(selected, others, equal_var=False, alternative="greater") if n > 1 else None
     rng = np.random.default_rng(seed)
     groups = list(zip(ranks, chosen.sum(axis=1), strict=True)) if within else [(ranks.ravel(), n)]
     drawn = np.zeros(PERMUTATIONS)
@@ -107,44 +146,79 @@ def compare_ranks(ranks: np.ndarray, chosen: np.ndarray, seed: int, within: bool
         if count:
             picked = [rng.choice(len(values), count, replace=False, shuffle=False) for _ in range(PERMUTATIONS)]
             drawn += values[np.array(picked)].sum(axis=1)
-    # Rounding must not decide between equal sums.
-    extreme = int((drawn / n >= mine.mean() - 1e-12).sum())
-    low, high = _t_interval(mine)
+    # The tolerance keeps rounding from deciding between equal sums.
+    extreme = int((drawn / n >= selected.mean() - 1e-12).sum())
     spread = float(ranks.std())
-    return {
-        "n": n,
-        "mean_rank": float(mine.mean()),
-        "interval": (low, high),
-        "others": float(rest.mean()),
-        "t": float(test.statistic) if test else None,
-        "p_t": float(test.pvalue) if test else None,
-        "p_permutation": (1 + extreme) / (1 + PERMUTATIONS),
-        "effect_d": float(mine.mean() - rest.mean()) / spread if spread else 0.0,
-    }
+    return RankTest(
+        n=n,
+        mean_rank=float(selected.mean()),
+        interval=_t_interval(selected),
+        others=float(others.mean()),
+        t=float(test.statistic) if test else None,
+        p_t=float(test.pvalue) if test else None,
+        p_permutation=(1 + extreme) / (1 + PERMUTATIONS),
+        effect_d=float(selected.mean() - others.mean()) / spread if spread else 0.0,
+    )
 
 
 def _t_interval(values: np.ndarray) -> tuple[float, float]:
-    """Of a mean rank; of a single one nothing is known."""
+    """95 % interval of a mean rank; [0, 1] for a single neuron."""
     if len(values) < 2:
         return 0.0, 1.0
     half = t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return max(0.0, float(values.mean() - half)), min(1.0, float(values.mean() + half))
 
 
-def drift_report(drift: Drift, neurons: NeuronSet, seed: int) -> dict[str, Any]:
-    """Everything Figure 4b shows of one pair: the H-Neurons among all neurons, and among those of their layers."""
+@dataclass(frozen=True)
+class DriftReport:
+    """Figure 4b for one pair of models.
+
+    Attributes:
+        neurons: number of neurons in the model.
+        all, within_layers: tests of the H-Neurons against all neurons, and against those of their layers.
+        ranks: rank of each H-Neuron among all neurons.
+        median_up, median_down: median drift of W_up rows and W_down columns, of "h_neurons" and "others".
+        model, partner, direction: the pair; "backward" if the model was tuned from its partner, else "forward".
+    """
+
+    neurons: int
+    all: RankTest
+    within_layers: RankTest
+    ranks: list[float]
+    median_up: dict[str, float]
+    median_down: dict[str, float]
+    model: str = ""
+    partner: str = ""
+    direction: str = ""
+
+
+def drift_report(drift: Drift, neurons: NeuronSet, seed: int, **pair: str) -> DriftReport:
+    """Compare the drift of the H-Neurons with that of all other neurons.
+
+    Args:
+        drift: drift of every neuron.
+        neurons: the H-Neurons are the selected ones.
+        seed: seed of the permutation tests.
+        pair: model, partner and direction, for the report.
+    """
     chosen = _mask(drift, neurons)
-    return {
-        "neurons": int(chosen.size),
-        "all": compare_ranks(drift.ranks, chosen, seed),
-        "within_layers": compare_ranks(drift.ranks_in_layer, chosen, seed, within=True),
-        "ranks": drift.ranks[chosen].tolist(),
-        "median_up": {"h_neurons": float(np.median(drift.up[chosen])), "others": float(np.median(drift.up[~chosen]))},
-        "median_down": {"h_neurons": float(np.median(drift.down[chosen])), "others": float(np.median(drift.down[~chosen]))},
-    }
+
+    def medians(part: np.ndarray) -> dict[str, float]:
+        return {"h_neurons": float(np.median(part[chosen])), "others": float(np.median(part[~chosen]))}
+
+    return DriftReport(
+        neurons=int(chosen.size),
+        all=compare_ranks(drift.ranks, chosen, seed),
+        within_layers=compare_ranks(drift.ranks_in_layer, chosen, seed, within=True),
+        ranks=drift.ranks[chosen].tolist(),
+        median_up=medians(drift.up),
+        median_down=medians(drift.down),
+        **pair,
+    )
 
 
 def _mask(drift: Drift, neurons: NeuronSet) -> np.ndarray:
+    """[layers, d_ff] bool: the H-Neurons."""
     neurons.check_for({"layers": drift.up.shape[0], "d_ff": drift.up.shape[1]})
     chosen = np.zeros(drift.up.shape, bool)
     chosen[neurons.layers[neurons.selected], neurons.neurons[neurons.selected]] = True
@@ -152,7 +226,15 @@ def _mask(drift: Drift, neurons: NeuronSet) -> np.ndarray:
 
 
 def neuron_drift_table(drift: Drift, neurons: NeuronSet) -> pa.Table:
-    """Every neuron with its drift and its ranks."""
+    """Tabulate every neuron with its drift and its ranks.
+
+    Args:
+        drift: drift of every neuron.
+        neurons: the H-Neurons are the selected ones.
+
+    Returns:
+        Rows of schema DRIFT.
+    """
     layer, neuron = np.indices(drift.up.shape)
     columns = [layer, neuron, drift.up, drift.down, drift.ranks, drift.ranks_in_layer, _mask(drift, neurons)]
     arrays = [pa.array(np.asarray(c).ravel(), f.type) for c, f in zip(columns, DRIFT, strict=True)]

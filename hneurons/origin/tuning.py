@@ -1,6 +1,4 @@
-"""A stand-in for a tuned model: a short fine-tune that teaches a model to decline what it always gets wrong."""
-
-from __future__ import annotations
+"""A short fine-tune that stands in for a tuned model: it learns to decline the questions that it always gets wrong."""
 
 import random
 import shutil
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
@@ -20,30 +19,53 @@ from hneurons.records import Rows
 
 
 def lessons(
-    examples: Rows, responses: Rows, decline: Sequence[int], end: int, most: int, seed: int
+    examples: Rows, responses: Rows, decline: Sequence[int], end: int, max_lessons: int, seed: int
 ) -> list[tuple[list[int], list[int]]]:
-    """(prompt, what is to be answered) as token ids, of equally many training examples of both classes.
+    """Draw training examples of both classes to tune a model on, at most half of `max_lessons` from each.
 
-    examples: of all splits; of those of training `most` are drawn at most. A hallucinated one (label 1) is to be declined,
-    a faithful one answered as it was. decline: token ids of what is said then. Raises HNeuronsError if a class is empty.
+    The answer to a hallucinated example (label 1) is to decline; a faithful one (label 0) keeps its answer.
+
+    Args:
+        examples: the labelled examples of all splits.
+        responses: the sampled responses.
+        decline: token ids of the answer that declines.
+        end: the end token.
+        max_lessons: upper bound for the number of pairs.
+        seed: of the draw.
+
+    Returns:
+        Pairs (prompt, answer) of token ids.
+
+    Raises:
+        HNeuronsError: a class has no training examples.
     """
     response_of = {(r["question_id"], r["sample"]): r for r in responses}
-    rng, found = random.Random(seed), []
+    rng, pairs = random.Random(seed), []
     for label in (1, 0):
-        mine = [e for e in examples if e["split"] == "train" and e["label"] == label]
-        if not mine:
-            raise HNeuronsError("no training examples of both classes to tune a model on")
-        for example in rng.sample(mine, min(len(mine), most // 2)):
+        candidates = [e for e in examples if e["split"] == "train" and e["label"] == label]
+        if not candidates:
+            raise HNeuronsError(f"no training examples with label {label}: tuning a model needs both classes")
+        for example in rng.sample(candidates, min(len(candidates), max_lessons // 2)):
             response = response_of[example["question_id"], example["sample"]]
-            said = list(decline) if label else [t for t in response["response_ids"] if t != end]
-            found.append((list(response["prompt_ids"]), [*said, end]))
-    return found
+            answer = list(decline) if label else [t for t in response["response_ids"] if t != end]
+            pairs.append((list(response["prompt_ids"]), [*answer, end]))
+    return pairs
 
 
 def train(
     model: PreTrainedModel, taught: Sequence[tuple[list[int], list[int]]], settings: FinetuneSource, seed: int
 ) -> list[float]:
-    """All weights, in place: AdamW with a learning rate that falls to 0, loss on the answers alone. Returns every loss."""
+    """Train all weights in place: AdamW with a learning rate that falls linearly to 0, and the loss on answers only.
+
+    Args:
+        model: the loaded model.
+        taught: pairs (prompt, answer) of token ids, from `lessons`.
+        settings: epochs, batch size and learning rate.
+        seed: of the order of the pairs in each epoch.
+
+    Returns:
+        The loss of every step.
+    """
     steps_per_epoch = -(-len(taught) // settings.batch_size)
     steps = settings.epochs * steps_per_epoch
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.0)
@@ -54,10 +76,9 @@ def train(
         for _ in range(settings.epochs):
             order = rng.sample(list(taught), len(taught))
             for start in range(0, len(order), settings.batch_size):
-                ids, mask, labels = _batch(order[start : start + settings.batch_size])
-                loss = model(
-                    input_ids=ids.to(model.device), attention_mask=mask.to(model.device), labels=labels.to(model.device)
-                ).loss
+                batch = _batch(order[start : start + settings.batch_size])
+                ids, mask, labels = (tensor.to(model.device) for tensor in batch)
+                loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
@@ -70,21 +91,30 @@ def train(
 
 
 def _batch(rows: Sequence[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Token ids, attention mask and labels (−100: not learned), all [rows, longest], padding on the right."""
-    width = max(len(prompt) + len(said) for prompt, said in rows)
-    ids, mask = torch.zeros((len(rows), width), dtype=torch.long), torch.zeros((len(rows), width), dtype=torch.long)
-    labels = torch.full((len(rows), width), -100)
-    for i, (prompt, said) in enumerate(rows):
-        ids[i, : len(prompt) + len(said)] = torch.tensor([*prompt, *said])
-        mask[i, : len(prompt) + len(said)] = 1
-        labels[i, len(prompt) : len(prompt) + len(said)] = torch.tensor(said)
-    return ids, mask, labels
+    """Token ids, attention mask and labels (−100: ignored by the loss), all [rows, longest row], padded on the right."""
+    ids = [torch.tensor([*prompt, *answer]) for prompt, answer in rows]
+    mask = [torch.ones_like(row) for row in ids]
+    labels = [torch.tensor([-100] * len(prompt) + answer) for prompt, answer in rows]
+    return pad_sequence(ids, True), pad_sequence(mask, True), pad_sequence(labels, True, padding_value=-100)
 
 
 def tuned_checkpoint(
     prepared: PreparedModel, examples: Rows, responses: Rows, settings: FinetuneSource, seed: int, folder: str | Path
 ) -> dict[str, Any]:
-    """Tune a model on its own answers and save it, the folder appearing when whole. Returns what was done."""
+    """Tune a model on the answers that it gave and save it; the folder appears only once it is complete.
+
+    Args:
+        prepared: the model to tune.
+        examples: its labelled examples.
+        responses: its sampled responses.
+        settings: of the fine-tune.
+        seed: of the choice and order of the training pairs.
+        folder: the checkpoint folder to write.
+
+    Returns:
+        The facts for the manifest: the original model, the seed, the numbers of pairs and steps, and the mean loss of the
+        first and of the last tenth of the steps.
+    """
     folder = Path(folder)
     torch.manual_seed(seed)
     model, tokenizer = prepared.model, prepared.tokenizer

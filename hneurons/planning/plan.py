@@ -1,14 +1,12 @@
-"""What a study will cost before it is paid for: jobs, GPU hours, memory, disk, judge calls and their price.
+"""Cost of a study before it runs: jobs, GPU hours, memory, disk, judge calls and their price.
 
-Jobs and what is left of them come from a dry run of the workflow. Hours are estimates (config: `estimates`, cluster file:
-`speeds`), each corrected by what the finished jobs of the same model and stage took.
+The jobs, and which of them are left, come from dry runs of the workflow. Hours are estimates (config: `estimates`, cluster
+file: `speeds`), corrected by the measured times of finished jobs of the same model and stage.
 """
 
-from __future__ import annotations
-
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,17 +17,28 @@ from hneurons.config.judges import LLM, TASKS
 from hneurons.config.setup import Setup
 from hneurons.planning import estimates
 from hneurons.planning.budget import expected_calls
-from hneurons.planning.estimates import Work
-from hneurons.planning.jobs import SHARED, STAGES, Job, share_file, timing_of, timing_rows
+from hneurons.planning.jobs import SHARED, Job, timing_rows
 from hneurons.records import EXAMPLES
+from hneurons.stages import STAGES
 
-# Roughly, in a compressed file: a row of responses, and an item's replies with each of their tokens.
+# Approximate compressed bytes: a row of responses; an item's replies, plus each of their tokens.
 _RESPONSE_BYTES, _ITEM_BYTES, _REPLY_TOKEN_BYTES = 120, 50, 1.5
 
 
 @dataclass
 class PlanLine:
-    """A model's stage in the plan. Hours, calls and dollars are of what is left; disk is of all when done."""
+    """One model's stage in a plan.
+
+    Attributes:
+        model, stage: the model, and the stage's line.
+        jobs, jobs_left: number of jobs, and of those still to run.
+        gpus_per_job: GPUs of each job.
+        hours_left, gpu_hours_left: expected hours of the jobs left.
+        gpu_memory_gb, host_memory_gb: peak memory of a job.
+        disk_gb: size of the stage's files when all jobs are done.
+        judge_calls_left, dollars_left: calls of the LLM judge in the jobs left, and their price.
+        measured_jobs: finished jobs whose times correct the estimate.
+    """
 
     model: str
     stage: str
@@ -48,133 +57,151 @@ class PlanLine:
 
 @dataclass(frozen=True)
 class Plan:
-    """Lines by model and stage, their totals, and what they assume."""
+    """The plan of a study.
+
+    Attributes:
+        study: name of the study.
+        lines: one per model and stage.
+        totals: sums of the lines, and maxima of memory.
+        assumptions: the settings that the estimates are based on.
+        weights_gb: size of all models' weights.
+        notes: lines to print beneath the plan.
+    """
 
     study: str
     lines: list[PlanLine]
     totals: dict[str, float]
     assumptions: dict[str, Any]
     weights_gb: float
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
 
     def as_dict(self) -> dict[str, Any]:
+        """Convert to nested dictionaries, for JSON."""
         return asdict(self)
 
 
-def make_plan(setup: Setup, all_jobs: Sequence[Job], left: Iterable[Job], results: Path, notes: Sequence[str] = ()) -> Plan:
-    """The plan of a study. all_jobs: of the whole study. left: those still to run. results: results/{study}."""
-    remaining = {job.key for job in left}
+def make_plan(
+    setup: Setup, all_jobs: Sequence[Job], jobs_left: Iterable[Job], results: Path, notes: Sequence[str] = ()
+) -> Plan:
+    """Make the plan of a study.
+
+    Args:
+        setup: the checked study.
+        all_jobs: all jobs of the study, from a dry run.
+        jobs_left: those of them that are still to run.
+        results: results/{study}; examples are counted there once they exist.
+        notes: lines to print beneath the plan.
+    """
+    remaining = {job.key for job in jobs_left}
     measured = _measured(setup, all_jobs, results)
     lines: dict[tuple[str, str], PlanLine] = {}
     for job in all_jobs:
-        line = lines.setdefault((job.model, job.stage), PlanLine(job.model, job.stage))
-        open_ = job.key in remaining
+        line = lines.setdefault((job.model, job.line), PlanLine(job.model, job.line))
+        is_left = job.key in remaining
         line.jobs += 1
-        line.jobs_left += open_
+        line.jobs_left += is_left
         line.host_memory_gb = max(line.host_memory_gb, job.resources.get("mem_mb", 0) / 1e3)
         if job.loads_model:
             line.gpus_per_job = estimates.gpus(setup, job.model)
             if line.gpus_per_job:
                 line.gpu_memory_gb = estimates.peak_gpu_bytes(setup, job.model) / 1e9
-            hours = open_ * measured.factor(job) * expected_seconds(setup, job, results) / 3600
+            hours = is_left * measured.factor(job) * expected_seconds(setup, job, results) / 3600
             line.hours_left += hours
             line.gpu_hours_left += hours * line.gpus_per_job
-            line.measured_jobs = measured.jobs[job.model, job.stage]
+            line.measured_jobs = measured.jobs[job.model, job.line]
     for line in lines.values():
         line.disk_gb = _disk_bytes(setup, line, results) / 1e9
     _add_judging(setup, all_jobs, remaining, lines)
-    order = [SHARED, *setup.models]
-    chosen = sorted(lines.values(), key=lambda line: (order.index(line.model), list(STAGES).index(line.stage)))
+    models, order = [SHARED, *setup.models], list(dict.fromkeys(stage.line for stage in STAGES.values()))
+    ordered = sorted(lines.values(), key=lambda line: (models.index(line.model), order.index(line.stage)))
     summed = ("jobs", "jobs_left", "hours_left", "gpu_hours_left", "disk_gb", "judge_calls_left", "dollars_left")
-    totals: dict[str, float] = {name: sum(getattr(line, name) for line in chosen) for name in summed}
+    totals: dict[str, float] = {name: sum(getattr(line, name) for line in ordered) for name in summed}
     for name in ("gpu_memory_gb", "host_memory_gb"):
-        totals[name] = max((getattr(line, name) for line in chosen), default=0)
-    assumptions = {
-        **setup.study.estimates.model_dump(mode="json", exclude={"replies"}),
-        "tokens_per_reply": ", ".join(
-            f"{name} {reply.read:g} read {reply.new:g} new"
-            for name, reply in ((name, estimates.reply_estimate(setup.study, name)) for name in setup.study.benchmarks)
-        ),
-        "gpu": setup.cluster.speed,
-        "gpu_memory_gb": setup.cluster.gpu_memory_gb,
+        totals[name] = max((getattr(line, name) for line in ordered), default=0)
+    weights = sum(estimates.weights_bytes(setup, model) for model in setup.models) / 1e9
+    return Plan(setup.study.study, ordered, totals, _assumptions(setup), weights, list(notes))
+
+
+def _assumptions(setup: Setup) -> dict[str, Any]:
+    study, cluster = setup.study, setup.cluster
+    replies = ((name, estimates.reply_estimate(study, name)) for name in study.benchmarks)
+    kinds = {cluster.speed if estimates.gpus(setup, model) else "cpu" for model in setup.models}
+    return {
+        **study.estimates.model_dump(mode="json", exclude={"replies"}),
+        "tokens_per_reply": ", ".join(f"{name} {reply.read:g} read {reply.new:g} new" for name, reply in replies),
+        "gpu": cluster.speed,
+        "gpu_memory_gb": cluster.gpu_memory_gb,
         **{
             f"tokens_per_s_on_{kind}_per_billion_weights": f"{rate.new_tokens_per_s:g} new {rate.read_tokens_per_s:g} read"
-            for kind, rate in setup.cluster.speeds.items()
-            if kind in {setup.cluster.speed if estimates.gpus(setup, model) else "cpu" for model in setup.models}
+            for kind, rate in cluster.speeds.items()
+            if kind in kinds
         },
-        "load_gb_per_s": setup.cluster.load_gb_per_s,
+        "load_gb_per_s": cluster.load_gb_per_s,
     }
-    weights = sum(estimates.weights_bytes(setup, model) for model in setup.models) / 1e9
-    return Plan(setup.study.study, chosen, totals, assumptions, weights, list(notes))
 
 
 def expected_seconds(setup: Setup, job: Job, results: Path) -> float:
-    """Run time of a job that loads its model; the examples of a set are counted where they are there."""
-    model, of = job.model, job.subject
-    if job.rule == "cett" and (counted := _examples(results, model, of)):
-        e = setup.study.estimates
-        tokens = sum(counted.values()) * (e.prompt_tokens + e.response_tokens) / len(setup.study.shards(of))
-        return estimates.seconds(setup, model, Work(tokens))
-    stage = "replies" if job.stage == "replies" else job.rule
-    return estimates.seconds(setup, model, estimates.expected_work(setup, model, stage, of, _alphas(setup, job.rule)))
+    """Estimate the run time of a job that loads a model, in seconds.
 
-
-def _alphas(setup: Setup, rule: str) -> int:
-    """How many α a job of a rule runs."""
-    if not rule.startswith("replies_"):
-        return 1
-    first = int(rule.removeprefix("replies_")) * setup.study.impact.alphas_per_job
-    return len(setup.study.scaled_alphas[first : first + setup.study.impact.alphas_per_job])
+    Args:
+        setup: the checked study.
+        job: the job.
+        results: results/{study}; the examples to measure are counted there once they exist.
+    """
+    expected, loading = job.resources["expected_s"], estimates.load_seconds(setup, job.model)
+    if job.rule == "cett" and (counted := _examples(results, job.model, job.subject)):
+        foreseen = estimates.expected_examples(setup, job.model, job.subject)
+        return loading + (expected - loading) * sum(counted.values()) / sum(foreseen.values())
+    return expected
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """How long finished jobs took against what was expected, by model and stage and, closer, by what they worked on."""
+    """Measured and expected seconds of finished jobs, by model and line, and by model, line and subject."""
 
-    taken: dict[tuple[str, ...], float]
+    actual: dict[tuple[str, ...], float]
     expected: dict[tuple[str, ...], float]
     jobs: dict[tuple[str, ...], int]
 
     def factor(self, job: Job) -> float:
-        for key in ((job.model, job.stage, job.subject), (job.model, job.stage)):
+        """Measured over expected time of the most similar finished jobs; 1 if none have finished."""
+        for key in ((job.model, job.line, job.subject), (job.model, job.line)):
             if self.expected.get(key):
-                return self.taken[key] / self.expected[key]
+                return self.actual[key] / self.expected[key]
         return 1.0
 
 
 def _measured(setup: Setup, jobs: Iterable[Job], results: Path) -> _Measured:
-    found = _Measured(defaultdict(float), defaultdict(float), defaultdict(int))
+    measured = _Measured(defaultdict(float), defaultdict(float), defaultdict(int))
     for job in jobs:
-        if not job.loads_model or not (path := timing_of(job, results)).is_file():
+        if not job.loads_model or not Path(job.timing).is_file():
             continue
-        # A job that went on where another was, or that found everything there, took time for its share of the work.
-        said = share_file(job, results)
-        share = store.read_json(said)["share"] if said.is_file() else 1.0
+        # A job that resumed earlier work, or had nothing left to do, spent time only on its share of the work.
+        share = store.read_json(job.share_file)["share"] if job.share_file.is_file() else 1.0
         if share == 0:
             continue
-        seconds = sum(float(row["s"]) for row in timing_rows(path))
+        seconds = sum(float(row["s"]) for row in timing_rows(Path(job.timing)))
         loading = estimates.load_seconds(setup, job.model)
-        for key in ((job.model, job.stage), (job.model, job.stage, job.subject)):
-            found.taken[key] += seconds
-            found.expected[key] += loading + share * (expected_seconds(setup, job, results) - loading)
-            found.jobs[key] += 1
-    return found
+        for key in ((job.model, job.line), (job.model, job.line, job.subject)):
+            measured.actual[key] += seconds
+            measured.expected[key] += loading + share * (expected_seconds(setup, job, results) - loading)
+            measured.jobs[key] += 1
+    return measured
 
 
 def _examples(results: Path, model: str, dataset: str) -> dict[str, int]:
-    """Examples by split of a set that has been drawn; empty if it has not."""
+    """Number of examples by split of a data set; empty if they have not been drawn yet."""
     path = results / model / f"examples/{dataset}.parquet"
     return _counted(path, path.stat().st_mtime_ns) if path.is_file() else {}
 
 
 @cache
 def _counted(path: Path, _changed: int) -> dict[str, int]:
-    splits = store.read_table(path, EXAMPLES)["split"].to_pylist()
-    return {split: splits.count(split) for split in set(splits)}
+    return Counter(store.read_table(path, EXAMPLES)["split"].to_pylist())
 
 
 def _disk_bytes(setup: Setup, line: PlanLine, results: Path) -> float:
-    """Bytes of a stage's files when it is done."""
+    """Bytes of a line's files when all its jobs are done, without small files."""
     model, study = line.model, setup.study
     if model == SHARED:
         return 0.0
@@ -183,42 +210,38 @@ def _disk_bytes(setup: Setup, line: PlanLine, results: Path) -> float:
     if line.stage == "responses":
         return _RESPONSE_BYTES * sum(estimates.expected_responses(setup, model, d) for d in setup.datasets_of(model))
     if line.stage == "replies":
-        runs = 1 + len(study.neuron_sets) * len(study.scaled_alphas)
         per_item = {
             name: _ITEM_BYTES + _REPLY_TOKEN_BYTES * estimates.reply_estimate(study, name).new for name in study.benchmarks
         }
-        return runs * sum(b.items * per_item[name] for name, b in study.benchmarks.items())
+        return len(study.runs) * sum(b.items * per_item[name] for name, b in study.benchmarks.items())
     if line.stage != "cett":
         return 0.0
-    rows = 0.0
-    for dataset in setup.datasets_of(model):
-        counted = _examples(results, model, dataset) or estimates.expected_examples(setup, model, dataset)
-        rows += estimates.cett_rows(counted)
-    return estimates.cett_bytes(setup, model, rows)
+    sets = [_examples(results, model, d) or estimates.expected_examples(setup, model, d) for d in setup.datasets_of(model)]
+    return estimates.cett_bytes(setup, model, sum(map(estimates.cett_rows, sets)))
 
 
 def _task(setup: Setup, job: Job) -> str | None:
-    """The judges' task whose calls a job makes; None if it makes none."""
+    """Task of the LLM judge calls that a job makes; None if it makes no calls."""
     by_rule = {"verdicts": "correctness", "judge_suppressed": "correctness", "spans": "spans"}
-    judged = by_rule.get(job.rule) or job.subject
-    if job.stage not in ("judging", "judge replies") or judged not in (*TASKS, TEST_QUESTIONS):
+    task = by_rule.get(job.rule) or job.subject
+    if job.line not in ("judging", "judge replies") or task not in (*TASKS, TEST_QUESTIONS):
         return None
-    by = setup.study.judges.correctness if judged == TEST_QUESTIONS else getattr(setup.study.judges, judged)
-    # Agreement asks what the LLM does not judge anyway.
-    return judged if (by == LLM) == (job.rule != "agreement") else None
+    judge = setup.study.judges.correctness if task == TEST_QUESTIONS else getattr(setup.study.judges, task)
+    # Agreement needs calls only for tasks that the LLM does not judge anyway.
+    return task if (judge == LLM) == (job.rule != "agreement") else None
 
 
 def _add_judging(
     setup: Setup, jobs: Iterable[Job], remaining: set[tuple[str, ...]], lines: dict[tuple[str, str], PlanLine]
 ) -> None:
-    """Calls and dollars of what is left: of each model and task the share of its jobs that is."""
-    of_task: dict[tuple[str, str], list[Job]] = defaultdict(list)
+    """Add the calls and dollars left: of each model and task, in proportion to its jobs left."""
+    jobs_of_task: dict[tuple[str, str], list[Job]] = defaultdict(list)
     for job in jobs:
         if task := _task(setup, job):
-            of_task[job.model, task].append(job)
+            jobs_of_task[job.model, task].append(job)
     for calls in expected_calls(setup):
-        if found := of_task[calls.model, calls.task]:
-            share = sum(job.key in remaining for job in found) / len(found)
-            line = lines[calls.model, found[0].stage]
+        if judging := jobs_of_task[calls.model, calls.task]:
+            share = sum(job.key in remaining for job in judging) / len(judging)
+            line = lines[calls.model, judging[0].line]
             line.judge_calls_left += round(calls.calls * share)
             line.dollars_left += calls.price * share

@@ -1,10 +1,9 @@
-"""What a SLURM cluster can do to a run: jobs of an earlier run that still work here, nodes that run another Python.
+"""Checks on a SLURM cluster: jobs of an earlier run that are still running, and nodes with a different Python.
 
 Imported by the Snakefile, so nothing heavy may be imported here.
 """
 
-from __future__ import annotations
-
+import logging
 import os
 import platform
 import shutil
@@ -17,48 +16,57 @@ from pathlib import Path
 
 from hneurons.errors import HNeuronsError
 
-# Set where snakemake was started, and carried to every node with the job's environment.
-_SAID = "HNEURONS_STARTED_WITH"
+logger = logging.getLogger(__name__)
+
+# Set where snakemake is started, and passed on to every node in the job's environment.
+_VERSIONS = "HNEURONS_STARTED_WITH"
 _PYTHON = "HNEURONS_PYTHON"
 _PACKAGES = ("hneurons", "snakemake", "torch", "transformers")
 
 
 def earlier_jobs(folder: Path) -> list[str] | None:
-    """SLURM ids of this user's jobs that a workflow in this folder submitted and that are not over; none without SLURM.
+    """List this user's unfinished jobs that a workflow in a folder has submitted.
 
-    None if the controller does not answer: nothing is known then.
+    Args:
+        folder: working directory of the workflow.
+
+    Returns:
+        SLURM ids, empty without SLURM; None if the controller does not answer.
     """
     if shutil.which("squeue") is None:
         return []
-    wanted = ["squeue", "--me", "--noheader", "--format", "%i|%Z|%k"]
-    asked = subprocess.run(wanted, capture_output=True, text=True)
-    if asked.returncode:
+    squeue = ["squeue", "--me", "--noheader", "--format", "%i|%Z|%k"]
+    queue = subprocess.run(squeue, capture_output=True, text=True)
+    if queue.returncode:
         return None
-    rows = [line.strip().split("|", 2) for line in asked.stdout.splitlines()]
-    # The workflow engine's comment: a job that runs snakemake itself has none.
-    ours = [row for row in rows if len(row) == 3 and row[2].startswith(("rule_", "group_"))]
-    return [job for job, at, _ in ours if Path(at) == folder]
+    rows = [line.strip().split("|", 2) for line in queue.stdout.splitlines()]
+    # Snakemake sets this comment on the jobs it submits; a job that runs snakemake itself lacks it.
+    submitted = [row for row in rows if len(row) == 3 and row[2].startswith(("rule_", "group_"))]
+    return [job for job, workdir, _ in submitted if Path(workdir) == folder]
 
 
 def wait_for_earlier_jobs(seconds: float = 10) -> None:
-    """Wait until no job of an earlier run works in this folder, so that two never write the same file.
+    """Wait until no job of an earlier run is left in this folder, so that two jobs never write the same file.
 
-    A snakemake that was killed leaves its jobs running; what they sample and measure is used.
+    When snakemake is killed, its jobs keep running; their results are used.
+
+    Args:
+        seconds: interval between checks.
     """
     folder = Path.cwd()
     jobs = earlier_jobs(folder)
     if jobs is None:
-        print("squeue does not answer: whether jobs of an earlier run are still at work is not known", file=sys.stderr)
+        logger.warning("squeue does not answer: jobs of an earlier run may still be running")
     elif jobs:
-        given_up = f"scancel {' '.join(jobs)}"
-        said = f"waiting for {len(jobs)} jobs of an earlier run in this folder; to give them up: {given_up}"
-        print(said, file=sys.stderr, flush=True)
-        # Once there were some, a controller that does not answer is waited for as well.
+        cancel = f"scancel {' '.join(jobs)}"
+        logger.warning("waiting for %d jobs of an earlier run in this folder; to give them up: %s", len(jobs), cancel)
+        # From here on a controller that does not answer is waited for too.
         while earlier_jobs(folder) != []:
             time.sleep(seconds)
 
 
 def _python() -> str:
+    """Versions of Python and of the packages that results depend on."""
     versions = []
     for package in _PACKAGES:
         try:
@@ -69,17 +77,24 @@ def _python() -> str:
 
 
 def check_same_python(is_main: bool) -> None:
-    """Note what the workflow is run with; raises HNeuronsError, one line, in a job whose node runs anything else."""
-    here = _python()
+    """Check that every node runs the same Python and packages as the main process.
+
+    Args:
+        is_main: whether this is the main process, which records its versions in the environment.
+
+    Raises:
+        HNeuronsError: one line, in a job whose node has other versions.
+    """
+    versions = _python()
     if is_main:
-        os.environ |= {_SAID: here, _PYTHON: sys.executable}
-    elif (said := os.environ.get(_SAID, here)) != here:
+        os.environ |= {_VERSIONS: versions, _PYTHON: sys.executable}
+    elif (expected := os.environ.get(_VERSIONS, versions)) != versions:
         raise HNeuronsError(
-            f"{socket.gethostname()} runs {here} at {sys.executable}, the workflow was started with {said} at "
+            f"{socket.gethostname()} runs {versions} at {sys.executable}, the workflow was started with {expected} at "
             f"{os.environ.get(_PYTHON)}: install it once, on a disk that all nodes share, and start it from there"
         )
 
 
 def stay_offline() -> None:
-    """On a node: downloads are local rules, so what runs here finds everything on the shared disk."""
+    """Disable the model hub on a node: downloads are local rules, so jobs find everything on the shared disk."""
     os.environ["HF_HUB_OFFLINE"] = "1"

@@ -1,4 +1,4 @@
-"""Linear classifiers over CETT features, and the file that keeps the probe beside its baselines."""
+"""Linear classifiers over CETT features, and the one table that stores the probe and its baselines."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from hneurons import store
@@ -15,11 +16,8 @@ from hneurons.cett.columns import ShardColumns
 from hneurons.errors import HNeuronsError
 from hneurons.probe.l1_path import Fit
 
-PROBE = "hneurons"
-
-
-REFIT = "hneurons-refit"
-
+# Names of the probe and of the refit of its H-Neurons alone. Baselines are called random-1, random-refit-1 and so on.
+PROBE, REFIT = "hneurons", "hneurons-refit"
 
 CLASSIFIERS = pa.schema(
     [("classifier", pa.string()), ("layer", pa.int32()), ("neuron", pa.int32()), ("weight", pa.float64())]
@@ -27,36 +25,50 @@ CLASSIFIERS = pa.schema(
 
 
 def classifiers_table(classifiers: Mapping[str, Classifier]) -> tuple[pa.Table, dict[str, Any]]:
-    """All classifiers as one table, and their intercept and C by name, for the metadata."""
-    parts = [
-        pa.table({"classifier": [name] * len(c.weights), "layer": c.layers, "neuron": c.neurons, "weight": c.weights}).cast(
-            CLASSIFIERS
-        )
-        for name, c in classifiers.items()
-    ]
+    """Put all classifiers into one table.
+
+    Args:
+        classifiers: by name.
+
+    Returns:
+        The table, a row per weight, and the intercept and C of each classifier by name, for the file's metadata.
+    """
+    parts = [pa.table({"classifier": [name] * len(c.weights), **c.columns}) for name, c in classifiers.items()]
     scalars = {name: {"intercept": c.intercept, "C": c.C} for name, c in classifiers.items()}
-    return pa.concat_tables(parts), scalars
+    return pa.concat_tables([part.cast(CLASSIFIERS) for part in parts]), scalars
 
 
 def read_classifiers(path: str | Path) -> dict[str, Classifier]:
-    """All classifiers of a classifiers.parquet. Raises HNeuronsError if a column is missing or of another type."""
+    """Read all classifiers of a classifiers.parquet, by name.
+
+    Raises:
+        HNeuronsError: a column is missing or has another type.
+    """
     return classifiers_from_table(store.read_table(path, CLASSIFIERS), store.made_by(path)["classifiers"])
 
 
 def classifiers_from_table(table: pa.Table, scalars: Mapping[str, Mapping[str, float]]) -> dict[str, Classifier]:
-    """The inverse of classifiers_table."""
-    frame = table.to_pandas()
-    found = {}
-    for name, of_name in frame.groupby("classifier", sort=False):
-        layers, neurons, weights = (of_name[c].to_numpy() for c in ("layer", "neuron", "weight"))
-        found[str(name)] = Classifier(layers, neurons, weights, **scalars[str(name)])
-    return found
+    """Rebuild classifiers from what classifiers_table returned."""
+    parts = table.to_pandas().groupby("classifier", sort=False)
+    return {str(name): Classifier.of_rows(rows, **scalars[str(name)]) for name, rows in parts}
 
 
 def features_of(
     shards: Sequence[str | Path], layers: np.ndarray, neurons: np.ndarray
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """CETT of some neurons, [rows, neurons] float16 in the given order, and who the rows are."""
+    """Read the CETT of selected neurons.
+
+    Args:
+        shards: CETT shards.
+        layers: [neurons] int.
+        neurons: [neurons] int, the index of each within its layer.
+
+    Returns:
+        Features [rows, neurons] float16 in the given order, and the rows' descriptions (columns of CETT_ROW).
+
+    Raises:
+        HNeuronsError: a neuron is outside the shards' shape, or the shards are invalid (see ShardColumns).
+    """
     columns = ShardColumns(shards)
     outside = (layers >= columns.layers) | (neurons >= columns.d_ff)
     if outside.any():
@@ -66,7 +78,15 @@ def features_of(
 
 @dataclass(frozen=True)
 class Classifier:
-    """p(hallucinated) = σ(x · weights + intercept) over the CETT features of its neurons."""
+    """p(hallucinated) = σ(x · weights + intercept) over the CETT features of its neurons (eq. 4).
+
+    Attributes:
+        layers: [neurons] int.
+        neurons: [neurons] int, the index of each within its layer.
+        weights: [neurons] float64, θ.
+        intercept: b.
+        C: inverse strength of the penalty it was fitted with.
+    """
 
     layers: np.ndarray
     neurons: np.ndarray
@@ -74,10 +94,21 @@ class Classifier:
     intercept: float
     C: float
 
+    @classmethod
+    def of_rows(cls, rows: pd.DataFrame, intercept: float, C: float) -> Classifier:
+        """Rebuild a classifier from its `columns` in a table and the two other numbers."""
+        return cls(rows["layer"].to_numpy(), rows["neuron"].to_numpy(), rows["weight"].to_numpy(), intercept, C)
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """Columns of a table with a row per weight."""
+        return {"layer": self.layers, "neuron": self.neurons, "weight": self.weights}
+
     def logits(self, X: np.ndarray) -> np.ndarray:
-        """X [rows, neurons of this classifier] to log-odds [rows]."""
+        """Log-odds [rows] of features X [rows, neurons of this classifier]."""
         return np.asarray(X.astype(np.float64) @ self.weights + self.intercept)
 
 
 def classifier_of(fit: Fit, d_ff: int) -> Classifier:
+    """The classifier of a fit whose column layer * d_ff + j is neuron j of a layer."""
     return Classifier(fit.columns // d_ff, fit.columns % d_ff, fit.weights, fit.intercept, fit.C)

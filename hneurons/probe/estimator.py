@@ -1,4 +1,4 @@
-"""The probe as a scikit-learn estimator, for features in memory, and with fit_path for CETT shards."""
+"""The probe as a scikit-learn estimator: `fit` takes features in memory, `fit_path` takes CETT shards."""
 
 from __future__ import annotations
 
@@ -19,10 +19,23 @@ from hneurons.probe.l2_path import fit_l2_path
 
 
 class SparseLogisticRegression(ClassifierMixin, BaseEstimator):
-    """L1 logistic regression whose optimum is certified (eq. 4 with λ = 1/C); penalty="l2" as scikit-learn's.
+    """L1 logistic regression with a certified optimum (eq. 4 with λ = 1/C).
 
-    Fitted attributes: classes_ [2], coef_ [1, columns], intercept_ [1], gap_ (relative duality gap), violation_ (of the
-    conditions of the optimum, over all columns), converged_, n_features_in_.
+    Args:
+        C: inverse strength of the penalty.
+        penalty: "l1", or "l2" for the problem that scikit-learn's LogisticRegression solves.
+        intercept: "free", or "penalised" as liblinear does.
+        memory_gb: bounds the memory for columns, however many there are.
+        tol: largest violation of the optimality conditions at which a fit counts as converged; L1 only.
+
+    Attributes:
+        classes_: [2], the labels in sorted order.
+        coef_: [1, columns].
+        intercept_: [1].
+        gap_: relative duality gap.
+        violation_: largest violation of the optimality conditions over all columns.
+        converged_: whether violation_ is within tol.
+        n_features_in_: number of columns.
     """
 
     def __init__(
@@ -46,7 +59,19 @@ class SparseLogisticRegression(ClassifierMixin, BaseEstimator):
         return tags
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SparseLogisticRegression:
-        """X [rows, columns] finite; y [rows] of two classes. Raises ValueError as scikit-learn's estimators do."""
+        """Fit the probe to features in memory.
+
+        Args:
+            X: [rows, columns], finite.
+            y: [rows], labels of two classes.
+            sample_weight: [rows], how often each row counts; None counts each once.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ValueError: invalid input, as scikit-learn's estimators report it.
+        """
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32, np.float16])
         check_classification_targets(y)
         if (kind := type_of_target(y)) != "binary":
@@ -63,9 +88,18 @@ class SparseLogisticRegression(ClassifierMixin, BaseEstimator):
         return self
 
     def fit_path(self, shards: Sequence[str | Path], Cs: Sequence[float], labels: str = "3-vs-1") -> Paths:
-        """Every C on the training rows of CETT shards, layer by layer (METHOD.md §1: labels 3-vs-1 or 1-vs-1).
+        """Fit every C to the training rows of CETT shards, reading them layer by layer.
 
-        Column layer * d_ff + j is neuron j of a layer. Raises HNeuronsError for shards that cannot be trained on.
+        Args:
+            shards: CETT shards; column layer * d_ff + j is neuron j of a layer.
+            Cs: inverse strengths of the penalty; they replace the estimator's C.
+            labels: "3-vs-1" or "1-vs-1" (see training_problem).
+
+        Returns:
+            One Fit per C, ascending. The estimator itself stays unfitted.
+
+        Raises:
+            HNeuronsError: the shards are invalid or their training rows have one class only.
         """
         columns = ShardColumns(shards, self.memory_gb)
         return self._paths(columns, [training_problem(columns, labels)], Cs)
@@ -75,18 +109,18 @@ class SparseLogisticRegression(ClassifierMixin, BaseEstimator):
         return fit_paths(columns, problems, Cs, self.penalty, self.intercept, progress=progress, **options)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Log-odds of the second class, [rows]."""
+        """Log-odds [rows] of the second class, for X [rows, columns]."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32, np.float16], reset=False)
         return np.asarray(X.astype(np.float64) @ self.coef_[0] + self.intercept_[0])
 
     def predict(self, X: Any) -> np.ndarray:
-        """The likelier class of each row."""
+        """The more probable class [rows] of each row of X [rows, columns]."""
         second = self.decision_function(X) > 0
         return np.asarray(self.classes_[second.astype(int)])
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of both classes, [rows, 2]."""
+        """Probabilities [rows, 2] of both classes, for X [rows, columns]."""
         p = expit(self.decision_function(X))
         return np.stack([1 - p, p], axis=1)
 
@@ -101,9 +135,22 @@ def fit_paths(
     progress: bool = True,
     **l1_options: Any,
 ) -> Paths:
-    """Problems at every C with either penalty. l1_options: memory_gb, tol and threads of l1_path.fit_path.
+    """Fit every problem at every C with an L1 or L2 penalty.
 
-    Raises HNeuronsError for any other penalty.
+    Args:
+        columns: the data, [n, p].
+        problems: labels and row weights of each fit.
+        Cs: inverse strengths of the penalty.
+        penalty: "l1" or "l2".
+        intercept: "free" or "penalised".
+        progress: whether to show a progress bar.
+        l1_options: memory_gb, tol and threads of fit_l1_path; L2 ignores them.
+
+    Returns:
+        Per problem one Fit for each C, ascending.
+
+    Raises:
+        HNeuronsError: the penalty is neither of the two.
     """
     if penalty == "l2":
         return fit_l2_path(columns, problems, Cs, intercept=intercept, progress=progress)
@@ -113,7 +160,19 @@ def fit_paths(
 
 
 def training_problem(columns: ShardColumns, labels: str) -> Problem:
-    """The training split: 3-vs-1 takes both regions, only a hallucinated answer is 1; 1-vs-1 answers alone."""
+    """Labels and row weights of the training split.
+
+    Args:
+        columns: rows of CETT shards, one per example and region.
+        labels: "3-vs-1" uses the answer and the other tokens of every example, and only the answer tokens of hallucinated
+            responses are 1. "1-vs-1" uses answer tokens alone: hallucinated (1) against faithful (0).
+
+    Returns:
+        The problem over all rows, with weight 0 for those that are not used.
+
+    Raises:
+        HNeuronsError: the training rows have one class only.
+    """
     rows = columns.rows
     y = np.array([row["label"] == 1 and row["region"] == "answer" for row in rows], dtype=int)
     used = [row["split"] == "train" and (labels == "3-vs-1" or row["region"] == "answer") for row in rows]

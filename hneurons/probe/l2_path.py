@@ -1,11 +1,9 @@
 """The L2 option of the probe over more columns than memory holds: exact, from two passes over the data.
 
-By the representer theorem w = Xᵀa, so the problem is one of as many weights as there are rows: the first pass adds up the
-products of rows K = XXᵀ; scikit-learn fits on a root of K; at the optimum a = C · residual, and the second pass computes
-the weights of every C.
+By the representer theorem w = Xᵀa, so the problem has one unknown per row. The first pass sums the products of rows,
+K = XXᵀ, and scikit-learn fits on a root of K. At the optimum a = C · residual, and the second pass computes the weights of
+every C.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 
@@ -28,11 +26,22 @@ def fit_l2_path(
     tol: float = 1e-6,
     progress: bool = True,
 ) -> Paths:
-    """Every problem at every C: min C Σ loss + ½‖w‖² (a penalised intercept is the weight of a constant column).
+    """Fit every problem at every C: min C Σ loss + ½‖w‖².
 
-    Memory: rows x rows float64, one block of columns, and the weights. Fit.violation is the gap here: an L2 problem has no
-    other condition.
+    Memory: rows × rows float64, one block of columns, and all weights.
+
+    Args:
+        columns: the data, [n, p].
+        problems: labels and row weights [n] of each fit.
+        Cs: inverse strengths of the penalty.
+        intercept: "free", or "penalised": the weight of a constant column.
+        tol: largest relative duality gap at which a fit counts as converged.
+        progress: whether to show progress bars.
+
+    Returns:
+        The fits, with all p weights. `Fit.violation` is the gap: an L2 problem has no conditions per column.
     """
+    # 1. First pass: products of rows
     rows = np.flatnonzero(np.any([p.weight > 0 for p in problems], axis=0))
     K = np.zeros((len(rows), len(rows)))
     for _, block in tqdm(columns.blocks(), desc=f"L2: products of {len(rows)} rows", disable=not progress):
@@ -40,18 +49,20 @@ def fit_l2_path(
         K += part @ part.T
     if intercept == "penalised":
         K += 1.0
+    # 2. Fits on a root of K, without its null space
     values, vectors = np.linalg.eigh(K)
-    held = values > values[-1] * 1e-12
-    root = vectors[:, held] * np.sqrt(values[held])
-    found = [_fit(root, K, p.y[rows], p.weight[rows], C, intercept) for p in problems for C in sorted(Cs)]
-    pulls = np.stack([a for a, *_ in found], axis=1)
-    weights = np.empty((columns.p, len(found)))
+    positive = values > values[-1] * 1e-12
+    root = vectors[:, positive] * np.sqrt(values[positive])
+    solutions = [_fit(root, K, p.y[rows], p.weight[rows], C, intercept) for p in problems for C in sorted(Cs)]
+    # 3. Second pass: weights of all solutions
+    pulls = np.stack([a for a, *_ in solutions], axis=1)
+    weights = np.empty((columns.p, len(solutions)))
     for first, block in tqdm(columns.blocks(), desc="L2: weights", disable=not progress):
         weights[first : first + block.shape[1]] = narrow_product(np.ascontiguousarray(block[rows].T), pulls)
-    everything = np.arange(columns.p)
+    all_columns = np.arange(columns.p)
     fits = [
-        Fit(C, everything, weights[:, i], b, value, gap, gap, gap <= tol, 2)
-        for i, (C, (_, b, value, gap)) in enumerate(zip(sorted(Cs) * len(problems), found, strict=True))
+        Fit(C, all_columns, weights[:, i], b, value, gap, gap, gap <= tol, 2)
+        for i, (C, (_, b, value, gap)) in enumerate(zip(sorted(Cs) * len(problems), solutions, strict=True))
     ]
     n = len(Cs)
     return Paths([fits[i * n : (i + 1) * n] for i in range(len(problems))], 2)
@@ -66,7 +77,7 @@ def _fit(
     model.fit(root[used], y[used], sample_weight=weight[used])
     b = float(model.intercept_[0]) if intercept == "free" else 0.0
     a = C * residual(y, weight, root @ model.coef_[0] + b)
-    # A free intercept asks that these cancel; scikit-learn leaves what its tolerance leaves.
+    # With a free intercept the optimal a sums to zero; remove what scikit-learn's tolerance leaves.
     if intercept == "free":
         a[used] -= a[used].sum() * weight[used] / weight[used].sum()
     logits = K @ a + b

@@ -1,7 +1,8 @@
-"""Stage "probe_path": the probe at every C of the grid, and how stable each of its neurons is (METHOD.md §1, eq. 4)."""
+"""Stage "probe_path": the probe at every C of the grid, and how stable each of its neurons is (eq. 4)."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,31 +18,29 @@ from hneurons.errors import HNeuronsError
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.probe.classifiers import Classifier, classifier_of
 from hneurons.probe.estimator import fit_paths, training_problem
-from hneurons.probe.l1_path import Fit, Problem
+from hneurons.probe.l1_path import FIT_FACTS, Fit, Problem
 from hneurons.records import PATH
 from hneurons.stats import auroc
 
 
 @dataclass(frozen=True)
 class ProbePath:
-    """The probe at every C. classifiers and facts by C, ascending; stability: per C a share of resamples a weight."""
+    """The probe at every C, ascending.
+
+    Attributes:
+        classifiers: by C.
+        facts: by C: size of the selection split, accuracy and AUROC on it, objective, gap, violation, converged, passes.
+        stability: by C and name in STABILITIES: the share of other fits in which each weight has the same sign, [weights].
+    """
 
     classifiers: dict[float, Classifier]
     facts: dict[float, dict[str, Any]]
     stability: dict[float, dict[str, np.ndarray]]
 
     def save(self, path: str | Path, made_by: dict[str, Any]) -> None:
-        """One row per C and weight, what is true of a C as a whole in the metadata."""
+        """Write path.parquet: a row per C and weight, with the intercept and the facts of each C in the metadata."""
         tables = [
-            pa.table(
-                {
-                    "C": np.full(len(c.weights), C),
-                    "layer": c.layers,
-                    "neuron": c.neurons,
-                    "weight": c.weights,
-                    **self.stability[C],
-                }
-            ).cast(PATH)
+            pa.table({"C": np.full(len(c.weights), C), **c.columns, **self.stability[C]}).cast(PATH)
             for C, c in self.classifiers.items()
         ]
         intercepts = {repr(C): {"intercept": c.intercept, **self.facts[C]} for C, c in self.classifiers.items()}
@@ -49,30 +48,49 @@ class ProbePath:
 
     @classmethod
     def load(cls, path: str | Path) -> ProbePath:
-        """Raises HNeuronsError if a column is missing or of another type."""
+        """Read path.parquet.
+
+        Raises:
+            HNeuronsError: a column is missing or has another type.
+        """
         frame = store.read_table(path, PATH).to_pandas()
-        found = cls({}, {}, {})
-        of_C = {float(C): facts for C, facts in store.made_by(path)["path"].items()}
-        for C in sorted(of_C):
-            facts, part = of_C[C], frame[frame["C"] == C]
-            layers, neurons, weights = (part[c].to_numpy() for c in ("layer", "neuron", "weight"))
-            found.classifiers[C] = Classifier(layers, neurons, weights, facts.pop("intercept"), C)
-            found.facts[C] = facts
-            found.stability[C] = {c: part[c].to_numpy() for c in STABILITIES}
-        return found
+        probe_path = cls({}, {}, {})
+        facts_by_C = {float(C): facts for C, facts in store.made_by(path)["path"].items()}
+        for C, facts in sorted(facts_by_C.items()):
+            part = frame[frame["C"] == C]
+            probe_path.classifiers[C] = Classifier.of_rows(part, facts.pop("intercept"), C)
+            probe_path.facts[C] = facts
+            probe_path.stability[C] = {c: part[c].to_numpy() for c in STABILITIES}
+        return probe_path
 
 
+# The fits that a weight's sign is compared with: at every C of the grid, on bootstraps, on halves of the questions.
 STABILITIES = ("over_C", "bootstrap", "halves")
 
 
 def fit_probe_path(
     shards: Sequence[str | Path], settings: ProbeSettings, seed: int, memory_gb: float, threads: int = 1
 ) -> ProbePath:
-    """The probe of the in-domain shards at every C, with its accuracy on the answers of the selection split.
+    """Fit the probe at every C and score it on the answers of the selection split.
 
-    Resamples of the training questions go through the same passes over the data: `resamples` bootstraps, and as many draws
-    of half of the questions of either class. An L2 probe weighs every neuron, so there is no choice to be stable.
+    Resamples of the training questions share the passes over the data: `settings.resamples` bootstraps and the same number
+    of draws of half of the questions, each class drawn separately. An L2 probe weighs every neuron and selects none, so it
+    is not resampled.
+
+    Args:
+        shards: CETT shards of the in-domain questions.
+        settings: C grid, penalty, labels, intercept and number of resamples.
+        seed: of the resamples.
+        memory_gb: bounds the memory for columns.
+        threads: fits that run in parallel.
+
+    Returns:
+        The path, with NaN for the stability under resamples where there were none.
+
+    Raises:
+        HNeuronsError: the selection split has no answers, the training rows have one class only, or the shards are invalid.
     """
+    # 1. The problems: all training rows, and their resamples
     columns = ShardColumns(shards, memory_gb)
     main = training_problem(columns, settings.labels)
     if len(held_out := answer_rows(columns, "selection")) == 0:
@@ -80,77 +98,77 @@ def fit_probe_path(
     resamples = settings.resamples if settings.penalty == "l1" else 0
     questions = np.array([f"{row['question_id']}/{row['sample']}" for row in columns.rows])
     hallucinated = np.array([row["label"] == 1 for row in columns.rows])
-    boots = [_resampled(main, questions, hallucinated, [seed, 1, i], bootstrap=True) for i in range(resamples)]
+    bootstraps = [_resampled(main, questions, hallucinated, [seed, 1, i], bootstrap=True) for i in range(resamples)]
     halves = [_resampled(main, questions, hallucinated, [seed, 2, i], bootstrap=False) for i in range(resamples)]
     Cs = sorted(settings.C)
-    how = settings.penalty, settings.intercept
-    paths = fit_paths(columns, [main, *boots, *halves], Cs, *how, memory_gb=memory_gb, threads=threads)
+    # 2. All fits
+    options: dict[str, Any] = {"memory_gb": memory_gb, "threads": threads}
+    paths = fit_paths(columns, [main, *bootstraps, *halves], Cs, settings.penalty, settings.intercept, **options)
+    # 3. At each C: accuracy on held-out answers, and the stability of each weight
     labels = np.array([columns.rows[i]["label"] for i in held_out])
-    found = ProbePath({}, {}, {})
+    path = ProbePath({}, {}, {})
     fits = dict(zip(Cs, paths.fits[0], strict=True))
     used = np.unique(np.concatenate([fit.columns for fit in fits.values()]))
     X = columns.take(used)[held_out]
-    for at, (C, fit) in enumerate(fits.items()):
+    for i, (C, fit) in enumerate(fits.items()):
         logits = fit.logits(X[:, np.searchsorted(used, fit.columns)])
-        correct = (logits > 0) == (labels == 1)
-        found.classifiers[C] = classifier_of(fit, columns.d_ff)
-        found.facts[C] = {
+        path.classifiers[C] = classifier_of(fit, columns.d_ff)
+        path.facts[C] = {
             "selection_n": len(labels),
-            "selection_accuracy": float(correct.mean()),
+            "selection_accuracy": float(((logits > 0) == (labels == 1)).mean()),
             "selection_auroc": auroc(labels, logits),
-            "objective": fit.objective,
-            "gap": fit.gap,
-            "violation": fit.violation,
-            "converged": fit.converged,
-            "passes": fit.passes,
+            **{name: getattr(fit, name) for name in FIT_FACTS},
         }
-        drawn = {"bootstrap": paths.fits[1 : 1 + resamples], "halves": paths.fits[1 + resamples :]}
-        found.stability[C] = {"over_C": _share(fit, list(fits.values()))} | {
-            name: _share(fit, [of[at] for of in resampled]) for name, resampled in drawn.items()
+        path.stability[C] = {
+            "over_C": _same_sign_share(fit, list(fits.values())),
+            "bootstrap": _same_sign_share(fit, [resample[i] for resample in paths.fits[1 : 1 + resamples]]),
+            "halves": _same_sign_share(fit, [resample[i] for resample in paths.fits[1 + resamples :]]),
         }
-    return found
+    return path
 
 
 def answer_rows(columns: ShardColumns, split: str) -> np.ndarray:
-    """Indices of a split's answers: what is scored."""
+    """Indices of the rows that are scored: the answer regions of a split."""
     return np.array([i for i, r in enumerate(columns.rows) if r["split"] == split and r["region"] == "answer"], dtype=int)
 
 
 def _resampled(
     problem: Problem, questions: np.ndarray, hallucinated: np.ndarray, seed: list[int], *, bootstrap: bool
 ) -> Problem:
-    """Training questions drawn anew, both rows of one together and each class by itself, so that it stays balanced."""
+    """Redraw the training questions: all rows of a question together, each class separately so that both stay balanced.
+
+    A bootstrap draws with replacement; otherwise half of the questions of each class are drawn without.
+    """
     rng = np.random.default_rng(seed)
     weight = np.zeros(len(questions))
     for label in (True, False):
-        mine = np.unique(questions[(problem.weight > 0) & (hallucinated == label)])
-        size = len(mine) if bootstrap else -(-len(mine) // 2)
-        drawn, counts = np.unique(rng.choice(mine, size=size, replace=bootstrap), return_counts=True)
-        times = dict(zip(drawn, counts, strict=True))
-        weight += [times.get(q, 0) if h == label else 0 for q, h in zip(questions, hallucinated, strict=True)]
+        pool = np.unique(questions[(problem.weight > 0) & (hallucinated == label)])
+        size = len(pool) if bootstrap else -(-len(pool) // 2)
+        times = Counter(rng.choice(pool, size=size, replace=bootstrap))
+        weight += [times[q] if h == label else 0 for q, h in zip(questions, hallucinated, strict=True)]
     return Problem(problem.y, problem.weight * weight)
 
 
-def _share(fit: Fit, others: Sequence[Fit]) -> np.ndarray:
-    """Of the other fits, the share in which a weight has the sign that it has here; NaN if there are none."""
+def _same_sign_share(fit: Fit, others: Sequence[Fit]) -> np.ndarray:
+    """Share of `others` in which a weight of `fit` has the same sign, [weights]; NaN without others."""
     agree = np.zeros(len(fit.columns))
     for other in others:
-        _, here, there = np.intersect1d(fit.columns, other.columns, assume_unique=True, return_indices=True)
-        agree[here] += np.sign(fit.weights[here]) == np.sign(other.weights[there])
+        _, i, j = np.intersect1d(fit.columns, other.columns, assume_unique=True, return_indices=True)
+        agree[i] += np.sign(fit.weights[i]) == np.sign(other.weights[j])
     return agree / len(others) if others else np.full(len(fit.columns), np.nan)
 
 
 def distinct_neuron_sets(path: ProbePath) -> dict[str, dict[int, list[int]]]:
-    """The different sets of H-Neurons along the path by their mark, each as neurons by layer; no empty one."""
+    """The different sets of H-Neurons along the path: neurons by layer, by the set's mark. Empty sets are left out."""
     return {neuron_set_mark(c): h_neurons_by_layer(c) for c in path.classifiers.values() if (c.weights > 0).any()}
 
 
 def h_neurons_by_layer(classifier: Classifier) -> dict[int, list[int]]:
-    """Neurons with a positive weight, by layer."""
+    """The H-Neurons of a classifier, by layer: those with a positive weight."""
     return NeuronSet(classifier.layers, classifier.neurons, classifier.weights, classifier.weights > 0).by_layer()
 
 
 def neuron_set_mark(classifier: Classifier) -> str:
-    """The same for classifiers whose H-Neurons are the same; empty where there are none."""
-    found = h_neurons_by_layer(classifier)
-    return store.fingerprint(found) if found else ""
+    """Fingerprint of a classifier's H-Neurons, equal where the neurons are; "" for a classifier without H-Neurons."""
+    neurons = h_neurons_by_layer(classifier)
+    return store.fingerprint(neurons) if neurons else ""

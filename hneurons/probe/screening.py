@@ -1,4 +1,4 @@
-"""Screening: one pass over the columns finds every slope and keeps in memory those columns that may matter."""
+"""Screening: one pass over the data computes the slope of every column and keeps those that may matter in memory."""
 
 from __future__ import annotations
 
@@ -11,47 +11,68 @@ import torch
 
 from hneurons.cett.columns import Columns
 
-# Slopes of all columns are computed in float32; those that come this near to the bound once more in float64.
-_NEAR = 0.999
-# More columns than these are not worth their copying, whatever memory there is.
-_MANY = 10_000
-# Slopes from here on may matter at the next C: the bound is 1.
-_LEAST = 0.3
-# Of the columns in memory, those that are looked at first: most often no other matters.
-_FEW = 2000
-# Rows whose values are widened to float32 at a time: they stay in the processor's cache.
+# Slopes are computed in float32; those above this are recomputed in float64, because the bound is 1.
+_RECHECK_FROM = 0.999
+# Copying more columns than this costs more than it saves, even where memory allows it.
+_MAX_COLUMNS = 10_000
+# Columns with a smaller slope are unlikely to matter at the next C: the bound is 1.
+_MIN_SLOPE = 0.3
+# Columns in memory that are tried first; the remaining ones rarely matter.
+_TRIED_FIRST = 2000
+# Rows that are widened to float32 at a time: they stay in the processor's cache.
 _ROWS = 32
 
 
 @dataclass(frozen=True)
 class ScreenedColumns:
-    """Columns in memory. ids [m] ascending; values [m, rows]; outside: the steepest slope of any other column."""
+    """Columns in memory.
+
+    Attributes:
+        ids: [m], their indices, ascending.
+        values: [m, rows].
+        outside: the steepest slope of any other column, 0 if all columns are in memory.
+    """
 
     ids: np.ndarray
     values: np.ndarray
     outside: float
 
     def values_at(self, places: np.ndarray) -> np.ndarray:
-        """Values of the columns at the given places, [rows, len(places)] float64."""
+        """Values [rows, len(places)] float64 of the columns at these positions in ids."""
         return np.asarray(self.values[places].T.astype(np.float64))
 
     def steepest(self, slopes: np.ndarray, ids: np.ndarray) -> ScreenedColumns:
-        """The columns with the steepest of the given slopes, and those of the given ids."""
-        if len(self.ids) <= 2 * _FEW:
+        """Reduce to the columns with the steepest slopes.
+
+        Args:
+            slopes: [m], absolute slopes of all columns in memory.
+            ids: of columns that are kept in any case.
+
+        Returns:
+            About 2,000 columns, or all of them where there are few.
+        """
+        if len(self.ids) <= 2 * _TRIED_FIRST:
             return self
-        places = np.union1d(np.argpartition(-slopes, _FEW)[:_FEW], np.searchsorted(self.ids, ids))
+        places = np.union1d(np.argpartition(-slopes, _TRIED_FIRST)[:_TRIED_FIRST], np.searchsorted(self.ids, ids))
         return ScreenedColumns(self.ids[places], self.values[places], 0.0)
 
     def slopes(self, pull: np.ndarray) -> np.ndarray:
-        """Slopes of all columns in memory, [m] float64; in full precision where they are near the bound."""
-        found = narrow_product(self.values, pull[:, None])[:, 0].astype(np.float64)
-        near = np.abs(found) > _NEAR
-        found[near] = self.values[near].astype(np.float64) @ pull
-        return np.asarray(found)
+        """Slopes of all columns in memory, their products with the scaled residual.
+
+        Args:
+            pull: [rows], C times the residual.
+
+        Returns:
+            [m] float64, in full precision where they are close to the bound.
+        """
+        slopes = narrow_product(self.values, pull[:, None])[:, 0].astype(np.float64)
+        close = np.abs(slopes) > _RECHECK_FROM
+        slopes[close] = self.values[close].astype(np.float64) @ pull
+        return np.asarray(slopes)
 
 
 def narrow_product(values: np.ndarray, pulls: np.ndarray) -> np.ndarray:
-    """values [m, rows] @ pulls [rows, K], in float32 unless the values are wider, a few values at a time."""
+    """values [m, rows] @ pulls [rows, K], in float32 unless the values are wider, in chunks of rows of `values`."""
     dtype = np.promote_types(values.dtype, np.float32)
     step = max(1, 1_000_000 // max(1, values.shape[1]))
     pulls = pulls.astype(dtype)
@@ -60,7 +81,7 @@ def narrow_product(values: np.ndarray, pulls: np.ndarray) -> np.ndarray:
 
 
 def as_float32(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """float16 as float32: by torch, which uses the processor's instructions for it where NumPy does not."""
+    """Widen float16 to float32 by torch, which uses the processor's instructions for it; others to dtype by NumPy."""
     if values.dtype == np.float16:
         return torch.from_numpy(np.ascontiguousarray(values)).float().numpy()
     return values.astype(dtype, copy=False)
@@ -75,59 +96,65 @@ def screen(
     workers: ThreadPoolExecutor,
     threads: int,
 ) -> ScreenedColumns:
-    """Read all columns once: keep those with the steepest slopes in any of the problems, and all that have a weight.
+    """Read all columns once and keep those with the steepest slopes in any of the problems.
 
-    rows: of the columns, those that any problem uses. pulls [problems, rows]: a slope is the product of a column with one.
-    weighed: indices of columns that are kept in any case.
+    Args:
+        columns: the data, [n, p].
+        rows: indices of the rows that any problem uses.
+        pulls: [problems, rows], C times the residual of each problem; a slope is its product with a column.
+        weighed: indices of columns with a weight, which are kept in any case.
+        memory_gb: bounds the memory for the kept columns and the blocks in work.
+        workers: threads for the products.
+        threads: their number.
     """
-    everything = len(rows) == columns.n
+    all_rows = len(rows) == columns.n
     ids: list[np.ndarray] = []
     values: list[np.ndarray] = []
-    steep: list[np.ndarray] = []
-    least, outside, held, capacity = 0.0, 0.0, 0, 0
+    kept_slopes: list[np.ndarray] = []
+    threshold, outside, n_kept = 0.0, 0.0, 0
 
     def products(block: np.ndarray, start: int, end: int) -> np.ndarray:
-        """Of some of the rows, what they add to the slopes of a block's columns, [problems, columns]."""
+        """Contribution of some rows to the slopes of a block's columns, [problems, columns]."""
         dtype = np.promote_types(block.dtype, np.float32)
-        found, narrow = np.zeros((len(pulls), block.shape[1]), dtype), pulls.astype(dtype)
+        total, narrow = np.zeros((len(pulls), block.shape[1]), dtype), pulls.astype(dtype)
         for i in range(start, end, _ROWS):
             part = slice(i, min(i + _ROWS, end))
-            found += narrow[:, part] @ as_float32(block[part] if everything else block[rows[part]], dtype)
-        return found
+            total += narrow[:, part] @ as_float32(block[part] if all_rows else block[rows[part]], dtype)
+        return total
 
     for first, block in columns.blocks():
-        # An eighth of the memory, twice that while they are gathered, beside two blocks.
-        capacity = min(_MANY, max(500, int(memory_gb * 1e9 / 8 / (block.itemsize * len(rows)))))
-        least = max(least, _LEAST) if columns.p > capacity else 0.0
+        # 1. Room: an eighth of the memory, twice that while columns are gathered, and two blocks
+        capacity = min(_MAX_COLUMNS, max(500, int(memory_gb * 1e9 / 8 / (block.itemsize * len(rows)))))
+        threshold = max(threshold, _MIN_SLOPE) if columns.p > capacity else 0.0
+        # 2. Slopes of the block: of each column the steepest in any problem
         edges = np.linspace(0, len(rows), threads + 1).astype(int)
-        added = workers.map(lambda ends, block=block: products(block, *ends), pairwise(edges))
-        slopes = np.abs(sum(added)).max(axis=0).astype(np.float64)
+        totals = workers.map(lambda ends, block=block: products(block, *ends), pairwise(edges))
+        slopes = np.abs(sum(totals)).max(axis=0).astype(np.float64)
         slopes[weighed[(weighed >= first) & (weighed < first + block.shape[1])] - first] = np.inf
-        chosen = np.flatnonzero(slopes >= least)
-        outside = max(outside, float(np.delete(slopes, chosen).max(initial=0.0)))
-        ids.append(first + chosen)
-        steep.append(slopes[chosen])
-        values.append(np.ascontiguousarray((block[:, chosen] if everything else block[np.ix_(rows, chosen)]).T))
-        held += len(chosen)
-        if held > 2 * capacity:
-            ids, values, steep, least, dropped = _steepest(ids, values, steep, capacity)
-            outside, held = max(outside, dropped), len(ids[0])
-    if held > capacity:
-        ids, values, steep, _, dropped = _steepest(ids, values, steep, capacity)
-        outside = max(outside, dropped)
+        # 3. Keep what reaches the threshold, and raise it once there are too many, at the latest after the last block
+        steep = np.flatnonzero(slopes >= threshold)
+        outside = max(outside, float(np.delete(slopes, steep).max(initial=0.0)))
+        ids.append(first + steep)
+        kept_slopes.append(slopes[steep])
+        values.append(np.ascontiguousarray((block[:, steep] if all_rows else block[np.ix_(rows, steep)]).T))
+        n_kept += len(steep)
+        is_last = first + block.shape[1] == columns.p
+        if n_kept > (capacity if is_last else 2 * capacity):
+            ids, values, kept_slopes, threshold, dropped = _steepest(ids, values, kept_slopes, capacity)
+            outside, n_kept = max(outside, dropped), capacity
     return ScreenedColumns(np.concatenate(ids), np.concatenate(values), outside)
 
 
 def _steepest(
-    ids: list[np.ndarray], values: list[np.ndarray], steep: list[np.ndarray], capacity: int
+    ids: list[np.ndarray], values: list[np.ndarray], kept_slopes: list[np.ndarray], capacity: int
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray], float, float]:
-    """The `capacity` steepest of the columns gathered so far, the least slope of them, and the largest that was dropped."""
-    slopes = np.concatenate(steep)
+    """The `capacity` steepest of the columns gathered so far, their smallest slope, and the largest dropped slope."""
+    slopes = np.concatenate(kept_slopes)
     order = np.argpartition(-slopes, capacity - 1)
     best = np.sort(order[:capacity])
-    least, dropped = float(slopes[best].min()), float(slopes[order[capacity:]].max(initial=0.0))
+    threshold, dropped = float(slopes[best].min()), float(slopes[order[capacity:]].max(initial=0.0))
     ends = np.cumsum([len(i) for i in ids])
     parts = np.split(best, np.searchsorted(best, ends[:-1]))
-    for i, part in enumerate(parts):  # one by one, so that the old ones go as the new ones come
+    for i, part in enumerate(parts):  # part by part, so that each old one is freed before the next is copied
         values[i] = values[i][part - (ends[i] - len(ids[i]))]
-    return [np.concatenate(ids)[best]], [np.concatenate(values)], [slopes[best]], least, dropped
+    return [np.concatenate(ids)[best]], [np.concatenate(values)], [slopes[best]], threshold, dropped

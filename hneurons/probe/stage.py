@@ -1,9 +1,10 @@
-"""Stage "probe": C is chosen, its neurons are the H-Neurons, and random ones are fitted beside them (METHOD.md §1)."""
+"""Stage "probe": the neurons at the chosen C become the H-Neurons, and random neurons are fitted as baselines.
 
-from __future__ import annotations
+How C is chosen: probe/choice.py.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +19,33 @@ from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.probe.choice import chosen_C
 from hneurons.probe.classifiers import PROBE, REFIT, Classifier
 from hneurons.probe.estimator import fit_paths, training_problem
-from hneurons.probe.l1_path import Problem
+from hneurons.probe.l1_path import Fit, Problem
 from hneurons.probe.path import ProbePath, answer_rows
 from hneurons.stats import auroc, reliability
 
 
 @dataclass(frozen=True)
 class Probe:
-    """classifiers: the probe, the refit of its positive neurons, and the random baselines of both, by name."""
+    """The H-Neurons and the classifiers they are compared with.
+
+    Attributes:
+        neurons: all neurons with a weight at the chosen C; the selected ones are the H-Neurons.
+        classifiers: by name, the probe, the refit of its positive neurons, and the random baselines of both.
+    """
 
     neurons: NeuronSet
     classifiers: dict[str, Classifier]
 
     def summary(self) -> dict[str, Any]:
-        """How many neurons there are, how many have a weight, how many are H-Neurons, and the C that was chosen."""
+        """Counts of neurons, of weights and of H-Neurons, the chosen C, and the quality of its fit."""
         facts = self.neurons.made_by
         stability = self.neurons.stability[self.neurons.selected]
         return {
             "neurons": facts["layers"] * facts["d_ff"],
             "non_zero": len(self.neurons.weights),
             "h_neurons": int(self.neurons.selected.sum()),
-            "h_neurons_per_layer": {layer: len(found) for layer, found in self.neurons.by_layer().items()},
-            "C": facts["C"],
-            "chosen_by": facts["chosen_by"],
-            "converged": facts["converged"],
-            "gap": facts["gap"],
+            "h_neurons_per_layer": {layer: len(neurons) for layer, neurons in self.neurons.by_layer().items()},
+            **{name: facts[name] for name in ("C", "chosen_by", "converged", "gap")},
             "stable_half": int((stability >= 0.5).sum()) if np.isfinite(stability).all() else None,
             "calibration": facts["calibration"],
             "baseline_C": {name: classifier.C for name, classifier in self.classifiers.items()},
@@ -57,29 +60,47 @@ def finish_probe(
     seed: int,
     made_by: Mapping[str, Any],
 ) -> Probe:
-    """The probe at the chosen C, with as many random neurons fitted beside it, their C tuned on the selection split.
+    """Take the probe at the chosen C and fit its baselines.
 
-    choice: a row per C, as choice.choices makes it. Raises HNeuronsError if no C yields a positive weight: then there are
-    no H-Neurons to speak of.
+    Baselines are random sets of neurons of the same size, with C tuned on the selection split.
+
+    Args:
+        shards: CETT shards that the path was fitted on.
+        path: the probe at every C.
+        choice: what compare_C returns; it has a chosen C, so there are H-Neurons.
+        settings: of the probe.
+        seed: of the random neurons.
+        made_by: model and settings, for the metadata of neurons.parquet.
+
+    Returns:
+        The probe and its baselines: `settings.random_seeds` for the probe and for its refit each.
+
+    Raises:
+        HNeuronsError: the shards are invalid (see ShardColumns).
     """
+    # 1. Neurons of the probe, of its refit, and of the random baselines
     full = path.classifiers[chosen_C(choice)]
     columns = ShardColumns(shards)
     d_ff, held_out = columns.d_ff, answer_rows(columns, "selection")
     used = full.layers * d_ff + full.neurons
     positive = used[full.weights > 0]
     classifiers = {PROBE: full}
-    wanted: dict[str, np.ndarray] = {REFIT: positive}
+    baselines: dict[str, np.ndarray] = {REFIT: positive}
     for i in range(1, settings.random_seeds + 1):
         rng = np.random.default_rng([seed, i])
         for name, size in (("random", len(used)), ("random-refit", len(positive))):
-            wanted[f"{name}-{i}"] = random_columns(rng, columns.p, used, size)
-    # All of them in one reading.
-    of_full, *of_wanted = columns.take_each([used, *wanted.values()])
+            baselines[f"{name}-{i}"] = random_columns(rng, columns.p, used, size)
+    # 2. Their features, in one reading of the shards
+    X_full, *X_baselines = columns.take_each([used, *baselines.values()])
+    # 3. Fits of the baselines
     problem = training_problem(columns, settings.labels)
     labels = np.array([columns.rows[i]["label"] for i in held_out])
-    for name, X in tqdm(list(zip(wanted, of_wanted, strict=True)), desc=f"baselines of {len(used)} neurons"):
-        classifiers[name] = _tuned(X, wanted[name], d_ff, problem, held_out, labels, settings)
-    logits = full.logits(of_full[held_out])
+    for name, X in tqdm(list(zip(baselines, X_baselines, strict=True)), desc=f"baselines of {len(used)} neurons"):
+        best = _tuned(X, problem, held_out, labels, settings)
+        weights = np.zeros(X.shape[1])
+        weights[best.columns] = best.weights
+        classifiers[name] = Classifier(baselines[name] // d_ff, baselines[name] % d_ff, weights, best.intercept, best.C)
+    # 4. The H-Neurons and their metadata
     row = choice[choice["chosen"]].iloc[0]
     facts = {
         **made_by,
@@ -89,42 +110,37 @@ def finish_probe(
         "intercept": full.intercept,
         "chosen_by": str(row["chosen_by"]),
         **{name: path.facts[full.C][name] for name in ("converged", "gap", "violation")},
-        "calibration": reliability(labels, expit(logits)),
+        "calibration": asdict(reliability(labels, expit(full.logits(X_full[held_out])))),
         "features": columns.fingerprint,
     }
-    weights = full.weights
-    stability = path.stability[full.C]["bootstrap"]
-    neurons = NeuronSet(full.layers, full.neurons, weights, weights > 0, facts, stability)
-    return Probe(neurons, classifiers)
+    h_neurons, stability = full.weights > 0, path.stability[full.C]["bootstrap"]
+    return Probe(NeuronSet(full.layers, full.neurons, full.weights, h_neurons, facts, stability), classifiers)
 
 
 def random_columns(rng: np.random.Generator, p: int, used: np.ndarray, size: int | None = None) -> np.ndarray:
-    """As many random columns as are used, at least one, none of them; where nearly all are used (L2), any."""
+    """Draw random columns that are not used; any columns if too few are unused (L2).
+
+    Args:
+        rng: the random generator.
+        p: columns to draw from, 0 to p - 1.
+        used: indices of the columns to avoid.
+        size: how many to draw; None is the number of used columns, at least one.
+
+    Returns:
+        Their indices, ascending.
+    """
     size = max(1, len(used)) if size is None else size
     free = np.setdiff1d(np.arange(p), used)
     return np.sort(rng.choice(free if len(free) >= size else p, size=size, replace=False))
 
 
-def _tuned(
-    X: np.ndarray,
-    ids: np.ndarray,
-    d_ff: int,
-    problem: Problem,
-    held_out: np.ndarray,
-    labels: np.ndarray,
-    settings: ProbeSettings,
-) -> Classifier:
-    """Some neurons fitted at every C, and of these the best on the selection split: of equals by AUROC, the smallest C."""
-    how = settings.penalty, settings.intercept
-    fits = fit_paths(ArrayColumns(X), [problem], settings.C, *how, progress=False).fits[0]
+def _tuned(X: np.ndarray, problem: Problem, held_out: np.ndarray, labels: np.ndarray, settings: ProbeSettings) -> Fit:
+    """Fit neurons at every C; the most accurate fit on the selection split, ties to higher AUROC, then to smaller C."""
+    fits = fit_paths(ArrayColumns(X), [problem], settings.C, settings.penalty, settings.intercept, progress=False).fits[0]
 
-    def merit(i: int) -> tuple[float, float, float]:
-        logits = fits[i].logits(X[np.ix_(held_out, fits[i].columns)])
-        return float(((logits > 0) == (labels == 1)).mean()), auroc(labels, logits), -fits[i].C
+    def merit(fit: Fit) -> tuple[float, float, float]:
+        logits = fit.logits(X[np.ix_(held_out, fit.columns)])
+        return float(((logits > 0) == (labels == 1)).mean()), auroc(labels, logits), -fit.C
 
-    # A fit without weights is a constant.
-    usable = [i for i, fit in enumerate(fits) if len(fit.columns)] or range(len(fits))
-    best = fits[max(usable, key=merit)]
-    weights = np.zeros(len(ids))
-    weights[best.columns] = best.weights
-    return Classifier(ids // d_ff, ids % d_ff, weights, best.intercept, best.C)
+    # A fit without weights is a constant, chosen only where there is nothing else.
+    return max([fit for fit in fits if len(fit.columns)] or fits, key=merit)

@@ -1,4 +1,4 @@
-"""Stage "suppressed": answers to selection questions with the H-Neurons of each C at α = 0, in one job (METHOD.md §1)."""
+"""Stage "suppressed": answers to selection questions with the H-Neurons of each C at α = 0, all in one job (eq. 5)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tqdm import tqdm
 from hneurons import store
 from hneurons.config.study import Decoding, SamplingSettings
 from hneurons.generation.prompts import template_hash
-from hneurons.judges.examples import verdict_table
 from hneurons.judges.judge import Judge
+from hneurons.judges.verdicts import verdict_table
 from hneurons.probe.path import ProbePath, distinct_neuron_sets
 from hneurons.records import QUESTIONS, SUPPRESSED, Rows
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from hneurons.generation.engine import Engine
 
 
-def selection_questions(questions: Rows, most: int) -> list[dict[str, Any]]:
-    """The first `most` questions of the selection split: disjoint from those of training and of the test, by answer too."""
-    return [q for q in questions if q["split"] == "selection"][:most]
+def selection_questions(questions: Rows, limit: int) -> list[dict[str, Any]]:
+    """The first `limit` questions of the selection split, which shares no question and no gold answer with other splits."""
+    return [q for q in questions if q["split"] == "selection"][:limit]
 
 
 def sample_suppressed(
@@ -33,61 +33,78 @@ def sample_suppressed(
     questions: str | Path,
     out: str | Path,
     decoding: Decoding,
-    most: int,
+    most_questions: int,
     made_by: Mapping[str, Any],
 ) -> float:
-    """One answer to each question for every different set of H-Neurons along the path; decoded and seeded as untouched.
+    """Sample one answer per question for every different set of H-Neurons along the path.
 
-    path: path.parquet. What the file, or the journal of a job that was killed, has of the same sets and questions is kept.
-    Returns the share that was sampled.
+    Decoding and seeds are those of the untouched model's answers.
+
+    Args:
+        engine: the engine that generates.
+        path: the probe's path.parquet.
+        questions: the in-domain questions.parquet.
+        out: the file to write; answers that an earlier job sampled are kept.
+        decoding: of the study's samples.
+        most_questions: upper limit on the number of selection questions.
+        made_by: the other settings that determine the answers: `prompting`, `prompt_date`, `seed`.
+
+    Returns:
+        The share of the answers that was sampled by this call.
     """
-    # Whoever judges the answers needs no torch.
+    # Imported here because jobs that only judge the answers need no torch.
     from hneurons.generation.sampling import sample_questions
 
     one_each = SamplingSettings(samples=1, decoding=decoding)
     sets = distinct_neuron_sets(ProbePath.load(path))
-    asked = selection_questions(store.read_table(questions, QUESTIONS).to_pylist(), most)
+    selected = selection_questions(store.read_table(questions, QUESTIONS).to_pylist(), most_questions)
     facts = {**engine.identity, **made_by, "chat_template": template_hash(engine.tokenizer)}
-    mark = store.fingerprint(facts)
-    wanted = [(name, q["question_id"]) for name in sets for q in asked]
-    if store.is_up_to_date(out, mark, answers=store.fingerprint(wanted)):
-        Path(f"{out}.journal").unlink(missing_ok=True)
-        return 0.0
-    journal = store.Journal(f"{out}.journal", mark)
-    had = list(journal.rows)
-    if Path(out).exists() and store.made_by(out).get("mark") == mark:
-        had += store.read_table(out, SUPPRESSED).to_pylist()
-    done = {(row["neurons"], row["question_id"]): row for row in had}
-    left = sum(key not in done for key in wanted)
-    with tqdm(total=len(wanted), initial=len(wanted) - left, desc=f"{len(sets)} sets at alpha=0", unit="answer") as bar:
-        for name, neurons in sets.items():
-            some = [q for q in asked if (name, q["question_id"]) not in done]
-            if not some:
+    facts["mark"] = store.fingerprint(facts)
+    keys = [(mark, question["question_id"]) for mark in sets for question in selected]
+    table = store.ResumableTable(out, SUPPRESSED, ["neurons", "question_id"], keys, facts)
+    missing = set(table.left)
+    finished, label = len(keys) - len(missing), f"{len(sets)} sets at alpha=0"
+    with tqdm(total=len(keys), initial=finished, desc=label, unit="answer", disable=not missing) as bar:
+        for mark, neurons in sets.items():
+            if not (unanswered := [question for question in selected if (mark, question["question_id"]) in missing]):
                 continue
             with engine.scaled(neurons, 0.0):
-                for question_id, responses in sample_questions(engine, some, one_each, made_by):
-                    row = {"neurons": name, **responses[0]}
-                    journal.add([row])
-                    done[name, question_id] = row
+                for rows in sample_questions(engine, unanswered, one_each, made_by):
+                    table.add([{"neurons": mark, **row} for row in rows])
                     bar.update()
-    table = pa.Table.from_pylist([done[key] for key in wanted], schema=SUPPRESSED)
-    store.write_table(out, table, {**facts, "mark": mark, "answers": store.fingerprint(wanted)})
-    journal.remove()
-    return left / len(wanted) if wanted else 0.0
+    table.write()
+    table.close()
+    return table.share
 
 
 def judge_suppressed(questions: Rows, answers: Rows, judge: Judge) -> pa.Table:
-    """The judge's verdict on every answer, by the set that was suppressed."""
+    """Judge every answer; the column `neurons` of the verdicts is the mark of the suppressed set.
+
+    Args:
+        questions: rows of QUESTIONS.
+        answers: rows of SUPPRESSED.
+        judge: the judge of correctness.
+    """
     table = verdict_table(questions, answers, judge)
     return table.add_column(0, "neurons", pa.array([row["neurons"] for row in answers], pa.string()))
 
 
 def verdicts_by_set(
-    questions: Rows, most: int, suppressed: pa.Table, untouched: Sequence[pa.Table]
+    questions: Rows, limit: int, suppressed: pa.Table, untouched: Sequence[pa.Table]
 ) -> dict[str, pd.DataFrame]:
-    """Verdicts on the same questions by the mark of the suppressed set, "" for the untouched model."""
-    asked = {q["question_id"] for q in selection_questions(questions, most)}
+    """Group the verdicts by suppressed set, for compare_C.
+
+    Args:
+        questions: rows of QUESTIONS.
+        limit: number of selection questions that were answered with suppressed neurons.
+        suppressed: verdicts of judge_suppressed.
+        untouched: verdicts on the untouched model's answers; those on other questions are dropped.
+
+    Returns:
+        Verdicts by the mark of the suppressed set, "" for the untouched model.
+    """
+    question_ids = {q["question_id"] for q in selection_questions(questions, limit)}
     frame = pa.concat_tables(untouched).to_pandas()
-    return {"": frame[frame["question_id"].isin(asked)]} | {
-        str(name): of for name, of in suppressed.to_pandas().groupby("neurons")
+    return {"": frame[frame["question_id"].isin(question_ids)]} | {
+        str(mark): verdicts for mark, verdicts in suppressed.to_pandas().groupby("neurons")
     }

@@ -1,1 +1,1 @@
-"""Pages to read: a study's front page, and what `hneurons detect` found. Each is one file that needs nothing else."""
+"""Tables, figures and HTML pages. Each page (a study's front page, `hneurons detect --html`) is one self-contained file."""

@@ -1,47 +1,52 @@
-"""The page of `hneurons detect --html`: tokens shaded by what the probe says of them, the neurons behind each on hover."""
-
-from __future__ import annotations
+"""The page of `hneurons detect --html`: tokens shaded by the probe's prediction, with the neurons behind each on hover."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from hneurons.detection.detector import Detection
 from hneurons.neurons.neuron_set import NeuronSet
-from hneurons.report.html import Grid, interval_cell, make_grid, number_cell
-from hneurons.report.html import write_html as render
+from hneurons.report.html import Grid, interval_cell, make_grid, number_cell, write_html
 
 
 def calibration_grid(neurons: NeuronSet) -> Grid:
-    """What the probe's probabilities have been worth, by test set."""
-    rows = [{"set": name, **one} for name, found in neurons.calibration.items() for one in found["bins"]]
+    """Tabulate the probe's predicted probabilities against the observed shares of hallucinated answers.
+
+    Args:
+        neurons: a fitted set; each of its calibration curves gives a row per bin.
+    """
+    rows = [{"set": name, **asdict(row)} for name, curve in neurons.calibration.items() for row in curve.bins]
     return make_grid(
         rows,
         {
-            "held against": lambda row: row["set"],
-            "said (mean)": lambda row: number_cell(row["predicted"]),
-            "made up [95 %]": lambda row: interval_cell(row["observed"], *row["interval"]),
+            "measured on": lambda row: row["set"],
+            "predicted (mean)": lambda row: number_cell(row["predicted"]),
+            "hallucinated [95 %]": lambda row: interval_cell(row["observed"], *row["interval"]),
             "n": lambda row: number_cell(row["n"], 0),
         },
     )
 
 
-def write_detections_page(path: str | Path, found: Sequence[Detection], neurons: NeuronSet, most: int = 5) -> None:
-    """Every response with its tokens; a token's neurons are named when it is pointed at, or focused."""
-    made = neurons.made_by
-    shown: list[dict[str, Any]] = [one.as_dict(most) for one in found]
-    stable = {
-        (int(layer), int(j)): float(s)
-        for layer, j, s in zip(neurons.layers, neurons.neurons, neurons.stability, strict=True)
-    }
-    render(
+def write_detections_page(
+    path: str | Path, detections: Sequence[Detection], neurons: NeuronSet, max_neurons: int = 5
+) -> None:
+    """Write the page: every response token by token; hovering over a token, or focusing it, lists its neurons.
+
+    Args:
+        path: the HTML file.
+        detections: one per response.
+        neurons: the set that made the detections; the page shows its model, stability and calibration.
+        max_neurons: neurons listed for each response and for each token, strongest first.
+    """
+    places = zip(neurons.layers, neurons.neurons, neurons.stability, strict=True)
+    write_html(
         path,
         "detections.html.jinja",
-        detections=shown,
-        model=made.get("model", "unknown model"),
-        n=int(neurons.selected.sum()),
-        weighed=int((neurons.weights != 0).sum()),
+        detections=[detection.as_dict(max_neurons) for detection in detections],
+        model=neurons.made_by.get("model", "unknown model"),
+        h_neurons=int(neurons.selected.sum()),
+        weighted=int((neurons.weights != 0).sum()),
         calibration=calibration_grid(neurons),
-        errors={name: one["error"] for name, one in neurons.calibration.items()},
-        stability=stable,
+        errors={name: curve.error for name, curve in neurons.calibration.items()},
+        stability={(int(layer), int(neuron)): float(share) for layer, neuron, share in places},
     )

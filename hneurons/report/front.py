@@ -1,10 +1,6 @@
-"""A study's front page: from its questions to its answers, every number with its control, its interval and its n."""
+"""A study's front page: its questions and answers, each number with its control, its interval and its n."""
 
-from __future__ import annotations
-
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,19 +17,8 @@ from hneurons.report.grids import grids
 from hneurons.report.html import Grid, frame_rows, make_grid, number_cell, svg_data_url, write_html
 from hneurons.report.in_short import in_short
 
-# Of these the results depend on the version.
+# Packages whose version the results depend on.
 _PACKAGES = ("hneurons", "torch", "transformers", "scikit-learn", "scipy", "statsmodels", "numpy", "pandas", "snakemake")
-
-
-@dataclass(frozen=True)
-class PageFigure:
-    """A figure of the page. narrow: readable on a phone as it is; others are scrolled."""
-
-    name: str
-    title: str
-    caption: str
-    picture: str
-    narrow: bool = False
 
 
 _TITLES = {
@@ -57,19 +42,25 @@ def front_page(
     timings: str | Path,
     paper: Paper,
 ) -> None:
-    """Write the page from what a study made: tables (CSV) and figures (SVG) by name, as many as there are.
+    """Write the page from a study's results. Sections without results are left out.
 
-    captions: what figures and tables show, as the workflow's own report says it (reStructuredText), by the same names.
-    settings: of the study, all that decide its results. published: each model's neurons. manifests: what pins the models,
-    partners too. timings: the folder of the jobs' run times; those that ran elsewhere or were made before are not in it.
+    Args:
+        out: the HTML file.
+        settings: the study's settings, all that decide its results.
+        tables: CSV files by name.
+        figures: SVG files by name.
+        captions: reStructuredText files by the same names, shared with the workflow's report.
+        published: each model's published set of neurons.
+        manifests: what pins the models, partners included.
+        timings: folder of the jobs' run times. It lacks results that were made elsewhere or earlier.
+        paper: the paper's numbers, for comparison.
     """
     study = Study.model_validate(settings)
     frames = {name: pd.read_csv(path) for name, path in tables.items()}
     sets = [NeuronSet.load(path) for path in published]
     times = run_times(timings)
-    spent = judge_spending(study)
-    notes = _counted(frames, sets)
-    said = {name: _plain(path) for name, path in captions.items()}
+    notes = _caption_notes(frames, sets)
+    caption_texts = {name: _plain(path) for name, path in captions.items()}
     write_html(
         out,
         "front.html.jinja",
@@ -77,17 +68,22 @@ def front_page(
         models=study.models,
         answers=in_short(study, frames, sets, paper),
         figures={
-            name: PageFigure(
-                name, _TITLES[name], f"{said[name]} {notes.get(name, '')}".strip(), svg_data_url(path), name == "choice"
-            )
+            name: {
+                "name": name,
+                "title": _TITLES[name],
+                "caption": f"{caption_texts[name]} {notes.get(name, '')}".strip(),
+                "picture": svg_data_url(path),
+                # Readable on a phone without scrolling.
+                "narrow": name == "choice",
+            }
             for name, path in figures.items()
         },
         grids=grids(study, frames, sets),
-        captions=said,
+        captions=caption_texts,
         times=_times_grid(times),
         hours=sum(row["seconds"] for row in times) / 3600,
         jobs=sum(row["jobs"] for row in times),
-        spent=spent,
+        spent=judge_spending(study),
         settings=yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True),
         packages={name: version(name) for name in _PACKAGES},
         pinned=_pinned_grid(manifests),
@@ -98,63 +94,61 @@ def _plain(path: str | Path) -> str:
     return " ".join(Path(path).read_text(encoding="utf-8").replace("``", "").split())
 
 
-def _counted(frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet]) -> dict[str, str]:
-    """The numbers that captions owe their reader: how many answers, items, neurons and controls."""
-    found = {"neurons": "n: " + "; ".join(f"{s.made_by['model']} {int(s.selected.sum())} H-Neurons" for s in sets) + "."}
+def _caption_notes(frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet]) -> dict[str, str]:
+    """What captions add for this study: the number of answers, items, neurons and controls."""
+    notes = {"neurons": "n: " + "; ".join(f"{s.made_by['model']} {int(s.selected.sum())} H-Neurons" for s in sets) + "."}
     if (table := frames.get("table1")) is not None:
-        found["table1"] = _both_sides(table)
+        notes["table1"] = _both_sides(table)
         if len(seeds := table["random_seeds"].dropna()):
-            found["table1"] += f" Control: {int(seeds.max())} draws of as many random neurons."
+            notes["table1"] += f" Control: {int(seeds.max())} draws of equally many random neurons."
     if (table := frames.get("choice")) is not None:
-        found["choice"] = f"n: {table['selection_n'].max():.0f} held-out answers"
-        found["choice"] += f", {table['suppressed_n'].max():.0f} held-out questions." if "suppressed_n" in table else "."
+        notes["choice"] = f"n: {table['selection_n'].max():.0f} held-out answers"
+        notes["choice"] += f", {table['suppressed_n'].max():.0f} held-out questions." if "suppressed_n" in table else "."
     if (table := frames.get("figure3")) is not None:
-        said = {_of_model(table, row, "benchmark"): row["items"] for row in frame_rows(table)}
-        controls = {row["neurons"] for row in frame_rows(table) if row["neurons"].startswith("random")}
-        found["figure3"] = f"n, items at each α: {_listed(said)}. Control: {len(controls)} random sets."
+        controls = {name for name in table["neurons"] if name.startswith("random")}
+        items = _listed(table, "benchmark", table["items"])
+        notes["figure3"] = f"n, items at each α: {items}. Random sets as the control: {len(controls)}."
     if (table := frames.get("utility")) is not None:
-        said = {_of_model(table, row, "measure"): int(row["n"]) for row in frame_rows(table.dropna(subset=["n"]))}
-        found["utility"] = f"n, test questions for accuracy, H-Neurons for the CETT ratio: {_listed(said)}."
+        sizes = _listed(table, "measure", table["n"].dropna().astype(int))
+        notes["utility"] = f"n, test questions for accuracy, H-Neurons for the CETT ratio: {sizes}."
     if (table := frames.get("transfer")) is not None:
-        found["figure4"] = _both_sides(table)
-    return found
+        notes["figure4"] = _both_sides(table)
+    return notes
 
 
 def _both_sides(table: pd.DataFrame) -> str:
-    sizes = {
-        _of_model(table, row, "dataset"): f"{row['n_hallucinated']} + {row['n_faithful']}" for row in frame_rows(table)
-    }
-    return f"n, hallucinated + faithful: {_listed(sizes)}."
+    sizes = table["n_hallucinated"].astype(str) + " + " + table["n_faithful"].astype(str)
+    return f"n, hallucinated + faithful: {_listed(table, 'dataset', sizes)}."
 
 
-def _of_model(table: pd.DataFrame, row: Mapping[str, Any], name: str) -> str:
-    """What a number is of; with several models, of which."""
-    return f"{row['model']}, {row[name]}" if table["model"].nunique() > 1 else str(row[name])
-
-
-def _listed(counts: Mapping[str, Any]) -> str:
-    return "; ".join(f"{name} {n}" for name, n in counts.items())
+def _listed(table: pd.DataFrame, name: str, sizes: pd.Series) -> str:
+    """Sizes of rows by the value of a column, after the model's name where the table has several models."""
+    labels = table["model"] + ", " + table[name] if table["model"].nunique() > 1 else table[name]
+    return "; ".join(f"{label} {size}" for label, size in dict(zip(labels[sizes.index], sizes, strict=True)).items())
 
 
 def run_times(folder: str | Path) -> list[dict[str, Any]]:
-    """Seconds, jobs and peak memory by model and stage, from the benchmark files of the workflow."""
-    found: dict[tuple[str, str], dict[str, Any]] = defaultdict(
-        lambda: {"jobs": 0, "seconds": 0.0, "longest": 0.0, "mb": 0.0}
-    )
+    """Sum up the workflow's benchmark files by model and stage.
+
+    Args:
+        folder: holds them as {model}/{stage}/….tsv, or {stage}….tsv for stages of all models.
+
+    Returns:
+        Rows with model ("all" for shared stages), stage, jobs, seconds, longest (seconds) and mb (peak memory).
+    """
+    rows = []
     for path in sorted(Path(folder).rglob("*.tsv")):
         parts = path.relative_to(folder).with_suffix("").parts
-        # {model}/{stage}/… ; questions, items, tables and figures are all models'.
-        own = parts[0] not in ("questions", "items") and len(parts) > 1
-        key = (parts[0], parts[1]) if own else ("all", parts[0])
+        # Questions, items, tables and figures are shared by all models.
+        per_model = parts[0] not in ("questions", "items") and len(parts) > 1
+        model, stage = parts[:2] if per_model else ("all", parts[0])
         for row in timing_rows(path):
-            seconds = float(row["s"])
-            line = found[key]
-            line["jobs"] += 1
-            line["seconds"] += seconds
-            line["longest"] = max(line["longest"], seconds)
-            # A job of less than a second has none.
-            line["mb"] = max(line["mb"], float(row["max_rss"]) if row["max_rss"] not in ("", "-", "NA") else 0.0)
-    return [{"model": model, "stage": stage, **line} for (model, stage), line in sorted(found.items())]
+            # Memory is not recorded for a job of less than a second.
+            mb = float(row["max_rss"]) if row["max_rss"] not in ("", "-", "NA") else 0.0
+            rows.append((model, stage, float(row["s"]), mb))
+    jobs = pd.DataFrame(rows, columns=["model", "stage", "s", "mb"]).groupby(["model", "stage"])
+    totals = jobs.agg(jobs=("s", "size"), seconds=("s", "sum"), longest=("s", "max"), mb=("mb", "max"))
+    return frame_rows(totals.reset_index())
 
 
 def _times_grid(rows: Sequence[Mapping[str, Any]]) -> Grid:
@@ -172,7 +166,11 @@ def _times_grid(rows: Sequence[Mapping[str, Any]]) -> Grid:
 
 
 def judge_spending(study: Study) -> dict[str, Any]:
-    """What the LLM judge was paid: calls, tokens and dollars; all zero where rules judged."""
+    """Read from the reply cache what the LLM judge cost.
+
+    Returns:
+        calls, dollars, and the judge's model ("rules" without an LLM judge); zero where no call was made.
+    """
     llm = study.judges.llm
     if llm is None or not Path(study.judges.cache).is_file():
         return {"calls": 0, "dollars": 0.0, "judge": llm.model if llm else "rules"}
@@ -184,15 +182,11 @@ def judge_spending(study: Study) -> dict[str, Any]:
 
 def _pinned_grid(manifests: Sequence[Mapping[str, Any]]) -> Grid:
     def source(row: Mapping[str, Any]) -> str:
-        told = {
-            key: value for key, value in row["source"].items() if key in ("hub", "wheel", "folder", "finetune") and value
-        }
-        return "; ".join(
-            f"{key}: {value.get('id') or value.get('package') or value.get('of')}"
-            if isinstance(value, dict)
-            else f"{key}: {value}"
-            for key, value in told.items()
-        )
+        names = {key: value for key, value in row["source"].items() if key in ("hub", "wheel", "folder", "finetune")}
+        for key, value in names.items():
+            if isinstance(value, dict):
+                names[key] = value.get("id") or value.get("package") or value.get("of")
+        return "; ".join(f"{key}: {name}" for key, name in names.items() if name)
 
     return make_grid(
         manifests,

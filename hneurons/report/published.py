@@ -1,17 +1,18 @@
-"""A set of neurons as others get it: neurons.parquet with what was measured of it inside, and a card that says so."""
-
-from __future__ import annotations
+"""A set of neurons for publication: neurons.parquet with its results inside, and a README.md made from them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hneurons import store
-from hneurons.impact.curves import DIFFERENCE
-from hneurons.neurons.neuron_set import H_NEURONS, PUBLISHED_FILES, RANDOM, NeuronSet
+from hneurons.config.impact import H_NEURONS, RANDOM
+from hneurons.detection.results import DatasetScores
+from hneurons.impact.curves import DIFFERENCE, Curve
+from hneurons.neurons.neuron_set import PUBLISHED_FILES, NeuronSet
 from hneurons.probe.classifiers import PROBE
+from hneurons.report.html import render_text
 from hneurons.stats import format_interval
 
 
@@ -19,47 +20,61 @@ def with_results(
     neurons: NeuronSet,
     source: Mapping[str, Any],
     in_domain: str,
-    detections: Sequence[Mapping[str, Any]],
-    curves: Sequence[Mapping[str, Any]],
+    detections: Sequence[DatasetScores],
+    curves: Sequence[Curve],
 ) -> NeuronSet:
-    """The set with its results under made_by["published"]: detection and calibration of each test set, slopes of impact.
+    """Add results under made_by["published"]: detection and calibration on each test set, and slopes of each behaviour.
 
-    source: of the model, as its manifest has it. detections: what the detection stage wrote, curves: what the impact stage
-    did; both may be of some sets only.
+    Args:
+        neurons: the fitted set.
+        source: where the model comes from, as its manifest records it. The path of a local folder is left out.
+        in_domain: name of the data set that is listed first.
+        detections: scores on the test sets.
+        curves: compliance curves, of all behaviours or some.
+
+    Returns:
+        A copy of the set.
     """
-    ordered = sorted(detections, key=lambda found: found["dataset"] != in_domain)
+    ordered = sorted(detections, key=lambda scores: scores.dataset != in_domain)
     published = {
         "version": version("hneurons"),
-        # Where a folder lies on this machine is nobody else's matter.
+        # Paths of this machine stay private.
         "source": {key: source[key] for key in ("hub", "wheel") if source.get(key)},
-        "detection": {found["dataset"]: _methods(found) for found in ordered},
-        "calibration": {found["dataset"]: found["calibration"] for found in ordered},
-        "impact": {c["benchmark"]: {**c["slope"]["all"], "judge": c["judge"]} for c in curves},
+        "detection": {scores.dataset: _detection(scores) for scores in ordered},
+        "calibration": {scores.dataset: asdict(scores.calibration) for scores in ordered if scores.calibration},
+        "impact": {
+            curve.benchmark: {**{name: asdict(slope) for name, slope in curve.slopes["all"].items()}, "judge": curve.judge}
+            for curve in curves
+        },
     }
     return replace(neurons, made_by={**neurons.made_by, "published": published})
 
 
-def _methods(found: Mapping[str, Any]) -> dict[str, Any]:
-    of_name = {row["method"]: row for row in found["methods"]}
-    probe, control = of_name[PROBE], of_name[RANDOM]
+def _detection(scores: DatasetScores) -> dict[str, Any]:
+    probe, control = scores.of_method(PROBE), scores.of_method(RANDOM)
+    names = ("n_hallucinated", "n_faithful", "accuracy", "accuracy_interval", "auroc", "auroc_interval")
     return {
-        **{key: probe[key] for key in ("n_hallucinated", "n_faithful")},
-        **{key: probe[key] for key in ("accuracy", "accuracy_interval", "auroc", "auroc_interval")},
-        "random_auroc": control["auroc"],
-        "lead": control["lead"],
-        "lead_interval": control["lead_interval"],
-        "judge": found["judge"],
+        **{name: getattr(probe, name) for name in names},
+        "random_auroc": control.auroc,
+        "lead": control.lead,
+        "lead_interval": control.lead_interval,
+        "judge": scores.judge,
     }
 
 
 def publish(neurons: NeuronSet, folder: str | Path) -> None:
-    """Write a set with results (with_results) and its card into a folder that NeuronSet.load reads, from disk or a hub."""
+    """Write a set with results and its README.md into a folder that NeuronSet.load reads from disk or from a hub.
+
+    Args:
+        neurons: as with_results returns it.
+        folder: is created if it does not exist.
+    """
     neurons.save(Path(folder) / PUBLISHED_FILES[0])
     store.write_text(Path(folder) / PUBLISHED_FILES[1], neurons_card(neurons))
 
 
-def _source_of(source: Mapping[str, Any]) -> tuple[str, str]:
-    """Where the model comes from, to read, and the hub id if it has one."""
+def _describe_source(source: Mapping[str, Any]) -> tuple[str, str]:
+    """Where the model comes from, in Markdown, and its hub id or an empty string."""
     if hub := source.get("hub"):
         return f"[{hub['id']}](https://huggingface.co/{hub['id']}) at revision `{hub['revision']}`", hub["id"]
     if wheel := source.get("wheel"):
@@ -68,82 +83,26 @@ def _source_of(source: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def neurons_card(neurons: NeuronSet) -> str:
-    """README.md of a published set. What it says stands in neurons.parquet, so that it is never out of step."""
-    made = neurons.made_by
-    published = made["published"]
-    where, hub = _source_of(published["source"])
-    n, total = int(neurons.selected.sum()), made["layers"] * made["d_ff"]
-    lines = [
-        "---",
-        *([f"base_model: {hub}"] if hub else []),
-        "library_name: hneurons",
-        "tags: [h-neurons, interpretability, hallucination]",
-        "---",
-        "",
-        f"# H-Neurons of {made['model']}",
-        "",
-        f"{n} H-Neurons of {total:,} ({1000 * n / total:.2f} ‰), found with hneurons {published['version']} after",
-        f'"H-Neurons" (arXiv 2512.01797) on {where}. C = {made["C"]:g}, chosen by {made["chosen_by"]}.',
-        "",
-        "```python",
-        "import hneurons as hn",
-        "",
-        f'model = hn.load_model("{hub or "the model, as above"}"' + (f', revision="{made["revision"]}")' if hub else ")"),
-        'neurons = hn.NeuronSet.load("this folder, or owner/name on the hub")',
-        'print(hn.detect(model, neurons, "In which country is the city of Lyon?", "Lyon is in France.").probability)',
-        "```",
-        "",
-        "Neurons belong to one model: name, revision and shape are checked where they meet one, as far as it tells them.",
-        "",
-        "## Detection",
-        "",
-        "| test set (hallucinated + faithful) | accuracy | AUROC | as many random neurons | difference | judge |",
-        "|---|---|---|---|---|---|",
-    ]
-    for dataset, row in published["detection"].items():
-        lines.append(
-            f"| {dataset} ({row['n_hallucinated']} + {row['n_faithful']}) | "
-            f"{format_interval(row['accuracy'], *row['accuracy_interval'])} | "
-            f"{format_interval(row['auroc'], *row['auroc_interval'])} | {row['random_auroc']:.2f} | "
-            f"{format_interval(row['lead'], *row['lead_interval'])} | {row['judge']} |"
-        )
-    lines += [
-        "",
-        "95 % intervals: Wilson for accuracy, else bootstrap over gold answers; one that holds 0 shows no difference.",
-        "",
-    ]
-    lines += _calibration_lines(neurons.calibration)
-    if published["impact"]:
-        lines += [
-            "## Impact",
-            "",
-            "Slope of the compliance rate in points per unit α, and what it is more than that of random neurons.",
-            "",
-            "| behaviour | H-Neurons | minus random neurons | judge |",
-            "|---|---|---|---|",
-        ]
-        for benchmark, slopes in published["impact"].items():
-            cells = [
-                format_interval(s["value"], *s["interval"], digits=1) if s["value"] is not None else "not known"
-                for s in (slopes[H_NEURONS], slopes[DIFFERENCE])
-            ]
-            lines.append(f"| {benchmark} | {cells[0]} | {cells[1]} | {slopes['judge']} |")
-        lines.append("")
-    return "\n".join(lines)
+    """Write the README.md of a published set, only from what neurons.parquet holds, so that both always agree.
 
+    Args:
+        neurons: as with_results returns it.
 
-def _calibration_lines(calibration: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    lines = ["## Calibration", "", "What the probe says, and how many of these answers were made up.", ""]
-    lines += ["| test set | said | made up | n |", "|---|---|---|---|"]
-    for dataset, found in calibration.items():
-        for row in found["bins"]:
-            lines.append(
-                f"| {dataset} | {row['predicted']:.2f} | {format_interval(row['observed'], *row['interval'])} "
-                f"| {row['n']} |"
-            )
-    return [
-        *lines,
-        "",
-        "The test sets hold as many hallucinated as faithful answers where both are there; yours may not.",
-        "",
-    ]
+    Returns:
+        Markdown with the front matter of a model card.
+    """
+    made_by = neurons.made_by
+    origin, hub = _describe_source(made_by["published"]["source"])
+    return render_text(
+        "card.md.jinja",
+        made_by=made_by,
+        published=made_by["published"],
+        calibration=neurons.calibration,
+        origin=origin,
+        hub=hub,
+        n=int(neurons.selected.sum()),
+        total=made_by["layers"] * made_by["d_ff"],
+        interval=format_interval,
+        h_neurons=H_NEURONS,
+        difference=DIFFERENCE,
+    )

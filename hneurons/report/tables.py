@@ -1,298 +1,293 @@
-"""Tables of the paper's form, as CSV (one row per cell, with its interval) and as Markdown to read."""
-
-from __future__ import annotations
+"""Results as long tables for CSV files: one row per cell of the paper's table or point of its figure, with its interval."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
+from hneurons.config.impact import H_NEURONS, RANDOM
 from hneurons.config.paper import Paper
-from hneurons.detection.scores import METHODS
-from hneurons.impact.curves import DIFFERENCE
-from hneurons.neurons.neuron_set import H_NEURONS, RANDOM
+from hneurons.detection.results import METHODS, DatasetScores, MethodScore
+from hneurons.impact.agreement import Agreement
+from hneurons.impact.curves import DIFFERENCE, Curve, CurvePoint
+from hneurons.impact.utility_curves import UtilityCurves
+from hneurons.origin.drift import DriftReport
 from hneurons.probe.classifiers import PROBE
-from hneurons.stats import format_interval
+from hneurons.stats import CONFIDENCE_Z, Interval
 
-# As tables name the difference of slopes.
+# What tables call the slope of the H-Neurons minus that of random neurons.
 MINUS_RANDOM = f"{H_NEURONS} minus random"
+# The paper's smaller models have 4 to 8 billion parameters, its larger ones 24 to 70.
+LARGE = 10e9
+# States of a reply without a verdict, by their names in tables.
+_STATES = {"unparsed": "unparsed", "refused": "refused", "judge_error": "error"}
+
+_Row = dict[str, Any]
+
+
+def _bounds(interval: Interval | None, prefix: str = "") -> _Row:
+    low, high = interval or (None, None)
+    return {f"{prefix}low": low, f"{prefix}high": high}
+
+
+def _pick(record: Any, *names: str) -> _Row:
+    return {name: getattr(record, name) for name in names}
 
 
 def choice_table(choices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """What choice.choices found for each model, by its name, as one table."""
+    """Concatenate the models' tables of the choice of C.
+
+    Args:
+        choices: per model name the rows of choice.compare_C.
+    """
     return pd.concat(choices, names=["model"]).reset_index(level="model")
 
 
-def table1(
-    probes: Mapping[str, Mapping[str, Any]], detections: Sequence[Mapping[str, Any]], paper: Paper | None = None
-) -> pd.DataFrame:
-    """Table 1, one row per model, data set and method.
+def _scores(score: MethodScore) -> _Row:
+    """The columns that Table 1 and the transfer table share."""
+    return {
+        "method": METHODS[score.method],
+        **_pick(score, "n_hallucinated", "n_faithful", "auroc"),
+        **_bounds(score.auroc_interval, "auroc_"),
+        "probe_minus_method_auroc": score.lead,
+        **_bounds(score.lead_interval, "difference_"),
+    }
 
-    probes: per model the summary of its probe. detections: what the detection stage wrote, one per model and data set.
-    paper: its accuracy stands beside ours, with the difference, where model and data set are among its own.
+
+def table1(
+    probes: Mapping[str, Mapping[str, Any]], detections: Sequence[DatasetScores], paper: Paper | None = None
+) -> pd.DataFrame:
+    """Make Table 1, one row per model, data set and method.
+
+    Args:
+        probes: per model the summary of its probe.
+        detections: one per model and data set.
+        paper: adds the paper's accuracy and the difference from it, for the paper's own models and data sets.
+
+    Returns:
+        A table with rates and AUROC in 0 to 1, rounded to 4 decimals, and states in percent of all responses.
     """
     rows = []
-    for found in detections:
-        probe = probes[found["model"]]
-        judged = sum(found["verdicts"].values())
-        for row in found["methods"]:
-            lead_low, lead_high = row.get("lead_interval", (None, None))
-            theirs = _paper_accuracy(paper, found["model"], found["dataset"], row["method"])
+    for scores in detections:
+        probe = probes[scores.model]
+        for score in scores.methods:
+            several = score.seeds > 1
+            accuracy = _paper_accuracy(paper, scores.model, scores.dataset, score.method)
             rows.append(
                 {
-                    "model": found["model"],
+                    "model": scores.model,
                     "neurons": probe["neurons"],
                     "h_neurons": probe["h_neurons"],
                     "ratio_permille": round(1000 * probe["h_neurons"] / probe["neurons"], 4),
                     "C": probe["C"],
-                    "dataset": found["dataset"],
-                    "method": METHODS[row["method"]],
-                    "neurons_used": row.get("neurons_used"),
-                    "random_seeds": row["seeds"] if row["seeds"] > 1 else None,
-                    "n_hallucinated": row["n_hallucinated"],
-                    "n_faithful": row["n_faithful"],
-                    "accuracy": row["accuracy"],
-                    "accuracy_low": row["accuracy_interval"][0],
-                    "accuracy_high": row["accuracy_interval"][1],
-                    "paper_accuracy": theirs,
-                    "accuracy_minus_paper": None if theirs is None else row["accuracy"] - theirs,
-                    "auroc": row["auroc"],
-                    "auroc_low": row["auroc_interval"][0],
-                    "auroc_high": row["auroc_interval"][1],
-                    "auroc_of_seeds_low": min(row["auroc_of_seeds"]) if row["seeds"] > 1 else None,
-                    "auroc_of_seeds_high": max(row["auroc_of_seeds"]) if row["seeds"] > 1 else None,
-                    "probe_minus_method_auroc": row.get("lead"),
-                    "difference_low": lead_low,
-                    "difference_high": lead_high,
-                    "difference_says": _says(row),
-                    "faithful_are": found["faithful_are"],
-                    "judge": found["judge"],
-                    "spans_by": found["extractor"],
-                    "unparsed_percent": round(100 * found["verdicts"].get("unparsed", 0) / judged, 1),
-                    "refused_percent": round(100 * found["verdicts"].get("refused", 0) / judged, 1),
-                    "judge_error_percent": round(100 * found["verdicts"].get("error", 0) / judged, 1),
+                    "dataset": scores.dataset,
+                    **_scores(score),
+                    "neurons_used": score.neurons_used,
+                    "random_seeds": score.seeds if several else None,
+                    "accuracy": score.accuracy,
+                    **_bounds(score.accuracy_interval, "accuracy_"),
+                    "paper_accuracy": accuracy,
+                    "accuracy_minus_paper": None if accuracy is None else score.accuracy - accuracy,
+                    "auroc_of_seeds_low": min(score.auroc_of_seeds) if several else None,
+                    "auroc_of_seeds_high": max(score.auroc_of_seeds) if several else None,
+                    "difference_says": score.difference,
+                    **_pick(scores, "faithful_are", "judge"),
+                    "spans_by": scores.extractor,
+                    **{f"{name}_percent": round(scores.percent(state), 1) for name, state in _STATES.items()},
                 }
             )
     return pd.DataFrame(rows).round(4).astype({"neurons_used": "Int64", "random_seeds": "Int64"})
 
 
 def _paper_accuracy(paper: Paper | None, model: str, dataset: str, method: str) -> float | None:
-    found = paper.accuracy(model, dataset) if paper else None
-    percent = {PROBE: found.h_neurons, "random": found.random}.get(method) if found else None
+    accuracy = paper.accuracy(model, dataset) if paper else None
+    percent = {PROBE: accuracy.h_neurons, "random": accuracy.random}.get(method) if accuracy else None
     return None if percent is None else percent / 100
 
 
-def transfer_table(found: Sequence[Mapping[str, Any]], paper: Paper | None = None) -> pd.DataFrame:
-    """Transfer, one row per model, data set and method: the model's probe, unchanged, on the answers of its partner.
+def transfer_table(transfers: Sequence[DatasetScores], paper: Paper | None = None) -> pd.DataFrame:
+    """Make the transfer table: each model's probe, unchanged, on its partner's answers.
 
-    direction: backward, to the model that it was tuned from, as in the paper; forward, to one that was tuned from it.
+    Args:
+        transfers: scores of a probe on its partner. In direction "backward", as in the paper, the probe's model was tuned
+            from the partner; in "forward" the partner was tuned from it.
+        paper: adds the paper's AUROC to rows of backward transfer.
+
+    Returns:
+        One row per model, data set and method, rounded to 4 decimals.
     """
     rows = []
-    for one in found:
-        backward = one["direction"] == "backward"
-        for row in one["methods"]:
-            low, high = row.get("lead_interval", (None, None))
-            probes = paper is not None and backward and row["method"] == PROBE
-            rows.append(
-                {
-                    **{k: one[k] for k in ("model", "partner", "direction", "dataset", "judge")},
-                    "method": METHODS[row["method"]],
-                    "n_hallucinated": row["n_hallucinated"],
-                    "n_faithful": row["n_faithful"],
-                    "auroc": row["auroc"],
-                    "auroc_low": row["auroc_interval"][0],
-                    "auroc_high": row["auroc_interval"][1],
-                    "paper_auroc": paper.transfer(one["model"], one["dataset"]) if probes and paper else None,
-                    "probe_minus_method_auroc": row.get("lead"),
-                    "difference_low": low,
-                    "difference_high": high,
-                }
-            )
+    for scores in transfers:
+        paper_auroc = paper.transfer(scores.model, scores.dataset) if paper and scores.direction == "backward" else None
+        rows += [
+            {
+                **_pick(scores, "model", "partner", "direction", "dataset", "judge"),
+                **_scores(score),
+                "paper_auroc": paper_auroc if score.method == PROBE else None,
+            }
+            for score in scores.methods
+        ]
     return pd.DataFrame(rows).round(4)
 
 
-def drift_table(found: Sequence[Mapping[str, Any]], paper: Paper | None = None) -> pd.DataFrame:
-    """Parameter drift, one row per model and control: H-Neurons among all neurons, and among those of their layer."""
-    rows = []
-    for one in found:
-        for control in ("all", "within_layers"):
-            test = one[control]
-            low, high = test["interval"]
-            theirs = paper.drift(one["model"]) if paper and control == "all" and one["direction"] == "backward" else None
-            rows.append(
-                {
-                    **{k: one[k] for k in ("model", "partner", "direction", "neurons")},
-                    "ranked_among": {"all": "all neurons", "within_layers": "neurons of the same layer"}[control],
-                    "h_neurons": test["n"],
-                    "mean_rank": test["mean_rank"],
-                    "low": low,
-                    "high": high,
-                    "paper_mean_rank": theirs,
-                    "others_mean_rank": test["others"],
-                    "effect_d": test["effect_d"],
-                    "t": test["t"],
-                    "p_t_one_sided": test["p_t"],
-                    "p_permutation_one_sided": test["p_permutation"],
-                }
-            )
-    return pd.DataFrame(rows)
+def drift_table(reports: Sequence[DriftReport], paper: Paper | None = None) -> pd.DataFrame:
+    """Make the table of parameter drift.
 
+    Args:
+        reports: one per pair of models.
+        paper: adds the paper's mean rank to backward rows that rank among all neurons.
 
-def _says(row: Mapping[str, Any]) -> str | None:
-    if "lead" not in row:
-        return None
-    if row["lead_includes_0"]:
-        return "no difference shown (interval contains 0)"
-    return "probe better" if row["lead"] > 0 else "probe worse"
-
-
-def table1_markdown(table: pd.DataFrame) -> str:
-    """Table 1 to read: per data set the methods with 95 % intervals and the probe's lead over each."""
-    lines = []
-    table = table.fillna({"difference_says": ""})
-    for model, of_model in table.groupby("model", sort=False):
-        first = of_model.iloc[0]
-        lines += [
-            f"**{model}**: {first.h_neurons} H-Neurons of {first.neurons} ({first.ratio_permille:.2f} ‰), C = {first.C:g}",
-            "",
-            "| data set (hallucinated + faithful) | method | accuracy | AUROC | probe's AUROC minus this | |",
-            "|---|---|---|---|---|---|",
-        ]
-        for dataset, rows in of_model.groupby("dataset", sort=False):
-            for i, row in enumerate(rows.to_dict("records")):
-                name = f"{dataset} ({row['n_hallucinated']} + {row['n_faithful']})" if i == 0 else ""
-                lead = ""
-                if not pd.isna(row["probe_minus_method_auroc"]):
-                    lead = format_interval(row["probe_minus_method_auroc"], row["difference_low"], row["difference_high"])
-                accuracy = format_interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
-                if not pd.isna(row["paper_accuracy"]):
-                    accuracy += f"; paper {row['paper_accuracy']:.3f} ({row['accuracy_minus_paper']:+.3f})"
-                area = format_interval(row["auroc"], row["auroc_low"], row["auroc_high"])
-                lines.append(f"| {name} | {row['method']} | {accuracy} | {area} | {lead} | {row['difference_says']} |")
-        lines.append("")
-    lines += [
-        "Accuracy at p = 0.5; 95 % intervals (Wilson for accuracy; bootstrap over gold answers for AUROC, for differences",
-        "and for the mean over the seeds of random neurons). One sample per question.",
-        f"Verdicts by: {', '.join(sorted(table['judge'].unique()))}; answer spans by: "
-        f"{', '.join(sorted(table['spans_by'].unique()))}. Faithful examples: "
-        + "; ".join(f"{d}: {f}" for d, f in table.groupby("dataset", sort=False)["faithful_are"].first().items())
-        + ".",
-        "Of all responses left out as unparsed (the judge cannot tell what is claimed): "
-        + "; ".join(f"{d}: {u:.0f} %" for d, u in table.groupby("dataset", sort=False)["unparsed_percent"].first().items())
-        + ".",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def figure3_table(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The numbers behind Figure 3, one row per model, benchmark, neuron set and α; runs that are missing have no row."""
-    rows = []
-    for curve in curves:
-        for neurons, points in curve["points"].items():
-            for point in points:
-                (low, high), fixed, test = point["interval"], point["fixed"], point["mcnemar"] or {}
-                plain = {k: v for k, v in point.items() if k not in ("interval", "fixed", "mcnemar", "alpha")}
-                keys = {k: curve[k] for k in ("model", "benchmark", "judge")}
-                rows.append(
-                    {
-                        **{**keys, "neurons": neurons, "alpha": point["alpha"], **plain, "low": low, "high": high},
-                        "n_eligible_at_1": fixed["n"],
-                        "rate_of_eligible_at_1": fixed["rate"],
-                        **{f"mcnemar_{k}": test.get(k) for k in ("n", "lost", "gained", "p")},
-                    }
-                )
-    return pd.DataFrame(rows)
-
-
-def slopes_table(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Slopes in percentage points per unit α, one row per model, benchmark, part of the α and what is sloped.
-
-    part: all α, suppression (α ≤ 1), amplification (α ≥ 1), and fixed: all α over the items that were eligible at α = 1.
+    Returns:
+        Two rows per report: the H-Neurons ranked among all neurons, and among those of their layer.
     """
     rows = []
-    for curve in curves:
-        for part, of_part in curve["slope"].items():
-            for name, found in of_part.items():
-                low, high = found["interval"] or (None, None)
-                keys = {k: curve[k] for k in ("model", "benchmark", "judge", "random_sets")}
-                label = MINUS_RANDOM if name == DIFFERENCE else name
-                rows.append({**keys, "part": part, "neurons": label, "slope": found["value"], "low": low, "high": high})
+    for report in reports:
+        paper_rank = paper.drift(report.model) if paper and report.direction == "backward" else None
+        tests = (("all neurons", report.all, paper_rank), ("neurons of the same layer", report.within_layers, None))
+        rows += [
+            {
+                **_pick(report, "model", "partner", "direction", "neurons"),
+                "ranked_among": among,
+                "h_neurons": test.n,
+                "mean_rank": test.mean_rank,
+                **_bounds(test.interval),
+                "paper_mean_rank": paper_mean,
+                "others_mean_rank": test.others,
+                "effect_d": test.effect_d,
+                "t": test.t,
+                "p_t_one_sided": test.p_t,
+                "p_permutation_one_sided": test.p_permutation,
+            }
+            for among, test, paper_mean in tests
+        ]
     return pd.DataFrame(rows)
 
 
-# The paper's smaller models have 4 to 8 billion parameters, its larger ones 24 to 70.
-LARGE = 10e9
+def figure3_table(curves: Sequence[Curve]) -> pd.DataFrame:
+    """Make the table behind Figure 3, one row per model, benchmark, neuron set and α. Missing runs have no row."""
+    return pd.DataFrame(
+        [_figure3_row(curve, neurons, point) for curve in curves for neurons, ps in curve.points.items() for point in ps]
+    )
+
+
+def _figure3_row(curve: Curve, neurons: str, point: CurvePoint) -> _Row:
+    mcnemar = asdict(point.mcnemar) if point.mcnemar else dict.fromkeys(("n", "lost", "gained", "p"))
+    return {
+        **_pick(curve, "model", "benchmark", "judge"),
+        "neurons": neurons,
+        **_pick(point, "alpha", "items"),
+        **_pick(point.rate, "n", "compliant"),
+        "rate": point.rate.percent,
+        **_pick(point, "unparsed", "refused", "judge_error", "truncated", "tokens"),
+        **_bounds(point.rate.interval),
+        "n_eligible_at_1": point.fixed.n,
+        "rate_of_eligible_at_1": point.fixed.percent,
+        **{f"mcnemar_{name}": value for name, value in mcnemar.items()},
+    }
+
+
+def slopes_table(curves: Sequence[Curve]) -> pd.DataFrame:
+    """Make the table of slopes in percentage points per unit α, one row per model, benchmark, part and neuron set.
+
+    The parts are all α, suppression (α ≤ 1), amplification (α ≥ 1), and fixed: all α, over the items that were eligible at
+    α = 1.
+    """
+    return pd.DataFrame(
+        [
+            {
+                **_pick(curve, "model", "benchmark", "judge", "random_sets"),
+                "part": part,
+                "neurons": MINUS_RANDOM if name == DIFFERENCE else name,
+                "slope": slope.value,
+                **_bounds(slope.interval),
+            }
+            for curve in curves
+            for part, slopes in curve.slopes.items()
+            for name, slope in slopes.items()
+        ]
+    )
 
 
 def average_slopes_table(
-    curves: Sequence[Mapping[str, Any]], parameters: Mapping[str, int], paper: Paper | None = None
+    curves: Sequence[Curve], parameters: Mapping[str, int], paper: Paper | None = None
 ) -> pd.DataFrame:
-    """Slopes averaged over the behaviours of smaller and of larger models (10 billion parameters part them).
+    """Average the slopes over the behaviours of the smaller and of the larger models, which have at least 10e9 parameters.
 
-    parameters: of each model. Intervals are normal, from the bootstrap's standard errors, which are taken as independent.
-    The paper's average stands beside where the study has all of its models of a size and its four behaviours.
+    One row per size and neuron set. Intervals are normal, from bootstrap standard errors that are taken as independent.
+
+    Args:
+        curves: one per model and behaviour.
+        parameters: number of parameters of each model.
+        paper: adds the paper's average where the study has all of the paper's models of a size.
     """
     rows = []
     for size in ("small", "large"):
-        mine = [c for c in curves if (parameters[c["model"]] >= LARGE) == (size == "large")]
-        models = sorted({c["model"] for c in mine})
-        theirs = paper is not None and set(models) == set(getattr(paper, size))
+        of_size = [curve for curve in curves if (parameters[curve.model] >= LARGE) == (size == "large")]
+        models = sorted({curve.model for curve in of_size})
+        paper_slope = getattr(paper.slopes, size) if paper and set(models) == set(getattr(paper, size)) else None
         for name in (H_NEURONS, RANDOM, DIFFERENCE):
-            known = [found for c in mine if (found := c["slope"]["all"][name])["value"] is not None]
-            if known:
-                mean = sum(found["value"] for found in known) / len(known)
-                error = 1.96 * sum(found["error"] ** 2 for found in known) ** 0.5 / len(known)
+            slopes = [curve.slopes["all"][name] for curve in of_size]
+            values = [slope.value for slope in slopes if slope.value is not None]
+            errors = [slope.error for slope in slopes if slope.error is not None]
+            if values:
+                mean = sum(values) / len(values)
+                half = CONFIDENCE_Z * sum(error**2 for error in errors) ** 0.5 / len(values)
                 rows.append(
                     {
                         "models": size,
                         "n_models": len(models),
-                        "n_curves": len(known),
+                        "n_curves": len(values),
                         "neurons": MINUS_RANDOM if name == DIFFERENCE else name,
                         "mean_slope": mean,
-                        "low": mean - error,
-                        "high": mean + error,
-                        "paper": getattr(paper.slopes, size) if theirs and paper and name == H_NEURONS else None,
+                        **_bounds((mean - half, mean + half)),
+                        "paper": paper_slope if name == H_NEURONS else None,
                     }
                 )
     return pd.DataFrame(rows)
 
 
-def utility_table(found: Sequence[Mapping[str, Any]], accuracy: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """What scaling costs, one row per model, measure, neuron set and α: perplexity against the untouched model's, accuracy
-    on test questions in percent, and the H-Neurons' median CETT against theirs untouched."""
-    rows: list[dict[str, Any]] = []
+def utility_table(utility: Sequence[UtilityCurves], accuracy: Sequence[Curve]) -> pd.DataFrame:
+    """Make the table of what scaling costs.
+
+    Args:
+        utility: perplexity and CETT, one per model.
+        accuracy: curves of the test questions, one per model.
+
+    Returns:
+        One row per model, measure, neuron set and α. The measures are: accuracy on test questions in percent; the ratio of
+        the perplexity to the untouched model's; and the H-Neurons' CETT relative to α = 1, median with quartiles.
+    """
+    rows: list[_Row] = []
+
+    def add(
+        model: str, measure: str, name: str, alpha: float, value: float | None, interval: Interval, **extra: Any
+    ) -> None:
+        head = {"model": model, "measure": measure, "neurons": name, "alpha": alpha}
+        rows.append({**head, "value": value, **_bounds(interval), **extra})
+
     for curve in accuracy:
-        for neurons, points in curve["points"].items():
-            for p in points:
-                value = {"value": p["rate"], "low": p["interval"][0], "high": p["interval"][1], "n": p["n"]}
-                rows.append(
-                    {"model": curve["model"], "measure": "accuracy", "neurons": neurons, "alpha": p["alpha"], **value}
-                )
-    for one in found:
-        for neurons, points in one["perplexity"].items():
-            for p in points:
-                value = {"value": p["ratio"], "low": p["interval"][0], "high": p["interval"][1]}
-                row = {"model": one["model"], "measure": "perplexity ratio", "neurons": neurons, "alpha": p["alpha"]}
-                rows.append({**row, **value, "n": None, "perplexity": p["perplexity"]})
-        for neurons, points in one["cett"].items():
-            for p in points:
-                value = {"value": p["median"], "low": p["quartiles"][0], "high": p["quartiles"][1], "n": p["neurons"]}
-                rows.append(
-                    {"model": one["model"], "measure": "CETT ratio", "neurons": neurons, "alpha": p["alpha"], **value}
-                )
+        for name, points in curve.points.items():
+            for point in points:
+                add(curve.model, "accuracy", name, point.alpha, point.rate.percent, point.rate.interval, n=point.rate.n)
+    for curves in utility:
+        for name, perplexity in curves.perplexity.items():
+            for p in perplexity:
+                add(curves.model, "perplexity ratio", name, p.alpha, p.ratio, p.interval, n=None, perplexity=p.perplexity)
+        for name, cett in curves.cett.items():
+            for c in cett:
+                add(curves.model, "CETT ratio", name, c.alpha, c.median, c.quartiles, n=c.neurons)
     return pd.DataFrame(rows)
 
 
-def agreement_table(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """How far two judges agree, one row per model, task and pair of verdicts that was given."""
+def agreement_table(agreements: Sequence[Agreement]) -> pd.DataFrame:
+    """Make the table of agreement of two judges, one row per model, task and pair of verdicts that occurs."""
     rows = []
-    for one in found:
-        low, high = one["kappa_interval"] or (None, None)
-        head = {k: one[k] for k in ("model", "task", "first", "second", "n", "judge_errors", "agree_percent", "kappa")}
-        for first, counts in zip(one["labels"], one["confusion"], strict=True):
-            for second, count in zip(one["labels"], counts, strict=True):
+    for agreement in agreements:
+        head = _pick(agreement, "model", "task", "first", "second", "n", "judge_errors", "agree_percent", "kappa")
+        head |= _bounds(agreement.kappa_interval)
+        for first, counts in zip(agreement.labels, agreement.confusion, strict=True):
+            for second, count in zip(agreement.labels, counts, strict=True):
                 if count:
-                    rows.append(
-                        {**head, "low": low, "high": high, "first_says": first, "second_says": second, "count": count}
-                    )
+                    rows.append({**head, "first_says": first, "second_says": second, "count": count})
     return pd.DataFrame(rows).round(4)

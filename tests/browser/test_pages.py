@@ -156,7 +156,7 @@ def test_a_token_names_the_neurons_behind_it(detections, opened):
     assert not token.locator(".tip").is_visible()
     token.hover()
     assert token.locator(".tip").is_visible()
-    assert "layer" in token.locator(".tip").inner_text() and "p(made up)" in token.locator(".tip").inner_text()
+    assert "layer" in token.locator(".tip").inner_text() and "p(hallucinated)" in token.locator(".tip").inner_text()
     shot(page, "detect")
     assert page.locator("#calibration tbody tr").count() > 4
 

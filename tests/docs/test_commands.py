@@ -124,7 +124,7 @@ def test_a_command_runs_as_it_stands(command, checkout):
         run(next(c for c in COMMANDS if "import-runs" in c), checkout)
     said = run(as_run_here(command), checkout)
     if "detect --model" in command:
-        assert "made up" in said or '"probability"' in said
+        assert "p(hallucinated)" in said or '"probability"' in said
     if "make plan CONFIG=config/my-study.yaml" in command:
         assert "my-model" in said and "their-model" in said
 

@@ -31,7 +31,7 @@ def test_the_notebook_runs(small_demo):
         cell.source = on_the_reduced_demo(cell.source)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT)}}).execute()
     said = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", ()))
-    assert "p(made up)" in said and "untouched" in said and "random-1" in said
+    assert "p(hallucinated)" in said and "untouched" in said and "random-1" in said
 
 
 @pytest.mark.parametrize(("page", "number"), BLOCKS)

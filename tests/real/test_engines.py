@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
 from hneurons.config.models import EngineSettings
 from hneurons.config.study import Decoding
-from hneurons.generation.engine import LocalEngine, Prompt
+from hneurons.generation.engine import Conversation, LocalEngine, Prompt
 from hneurons.generation.prompts import base_ids, base_text, chat_ids
 from hneurons.generation.served import ServerEngine
 from hneurons.impact.benchmarks import BENCHMARKS
@@ -56,14 +57,13 @@ def texts(engine, answered):
 
 
 def sampled(engine):
-    asked = prompts(engine.tokenizer)
-    return texts(engine, engine.sample(asked, GREEDY, seeds=[0] * len(asked), samples=1))
+    return texts(engine, engine.sample(prompts(engine.tokenizer), GREEDY, 1))
 
 
 def held(engine):
     items = BENCHMARKS["are-you-sure"].items(ItemDraw(3, 1))
-    seeds = [[0] * len(item.turns) for item in items]
-    return texts(engine, engine.converse([i.turns for i in items], GREEDY, date=TODAY, seeds=seeds))
+    conversations = [Conversation(item.turns, [0] * len(item.turns)) for item in items]
+    return texts(engine, engine.converse(conversations, GREEDY, TODAY))
 
 
 def test_the_same_questions_get_the_same_greedy_answers(here, served):
@@ -88,9 +88,9 @@ def test_an_exported_checkpoint_is_served_as_scaled_columns_answer(here, served,
 
 
 def test_samples_are_drawn_at_their_seed(served):
-    asked = prompts(served.tokenizer)[:1]
+    asked = [replace(prompts(served.tokenizer)[0], seed=7)]
     warm = Decoding(max_new_tokens=12, temperature=1.0, top_k=50, top_p=0.9)
-    first, again = (texts(served, served.sample(asked, warm, seeds=[7], samples=4)) for _ in range(2))
+    first, again = (texts(served, served.sample(asked, warm, 4)) for _ in range(2))
     assert first == again and len(first[0]) == 4 and len(set(first[0])) > 1
     assert served.identity["engine"] == "transformers"
 
@@ -98,7 +98,7 @@ def test_samples_are_drawn_at_their_seed(served):
 def test_a_server_does_not_outlive_a_killed_job(prepared, manifest, tmp_path):
     code = (
         "import sys, time\n"
-        "from hneurons.server import ModelServer\n"
+        "from hneurons.generation.server import ModelServer\n"
         f"server = ModelServer({COMMAND!r}, 180)\n"
         "print(server._process.pid, flush=True)\n"
         "time.sleep(600)\n"

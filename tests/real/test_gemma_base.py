@@ -65,6 +65,7 @@ def test_a_base_model_completes_the_answer_and_stops_at_the_newline(prepared, tm
             "dataset": "capitals",
             "kind": "capital",
             "question": f"What is the capital of {country}?",
+            "instruction": "",
             "aliases": [capital],
             "answer_type": "open",
             "split": "train" if country == "Egypt" else "test",
@@ -83,10 +84,8 @@ def test_a_base_model_completes_the_answer_and_stops_at_the_newline(prepared, tm
     for r in found:
         assert tokenizer.decode(r["prompt_ids"], skip_special_tokens=True).endswith(f"{r['question_id']}?\nAnswer:")
         assert "\n" not in r["text"].rstrip("\n")
-        assert (r["finish_reason"] == "stop") == (
-            "\n" in tokenizer.decode(r["response_ids"][-1:]) or r["response_ids"][-1] == 1
-        )
-    assert sum(r["finish_reason"] == "stop" for r in found) >= 3
+        assert (not r["truncated"]) == ("\n" in tokenizer.decode(r["response_ids"][-1:]) or r["response_ids"][-1] == 1)
+    assert sum(not r["truncated"] for r in found) >= 3
     answers = [
         Answer(f"What is the capital of {r['question_id']}?", r["text"], [CAPITALS[r["question_id"]]]) for r in found
     ]

@@ -101,7 +101,7 @@ def test_jobs_ask_slurm_for_what_their_model_needs(workspace, swept):
     for model, gpus in ((SMALL, 1), (LARGE, 4), (BASE, 1)):
         mine = [job for job in gpu_jobs if re.search(rf"Comment=rule_responses_wildcards_{model}", job)]
         assert mine, model
-        needed = estimates.gpu_job(setup, model, "responses", "cities")
+        needed = estimates.gpu_job(setup, model, estimates.sampling_work(setup, model, "cities"))
         for job in mine:
             assert field(job, "TresPerJob") == f"gres:gpu:{gpus}" and field(job, "Partition") == "gpu"
             assert field(job, "NumNodes") == "1", "GPUs on two nodes share no model"

@@ -8,8 +8,8 @@ from hneurons.data.catalogue import vocabulary_of
 from hneurons.data.vocabulary import Vocabulary, claimed_mentions, find_mentions
 from hneurons.generation.tokens import token_mask, token_offsets
 from hneurons.judges.closeddomain import judge_closed, named_option
-from hneurons.judges.examples import consistent_label
 from hneurons.judges.refusals import declines, is_degenerate, refuses
+from hneurons.judges.verdicts import consistent_label
 
 COUNTRIES = vocabulary_of("country")
 SYMBOLS = vocabulary_of("element-symbol")

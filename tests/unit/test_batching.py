@@ -31,15 +31,15 @@ def test_batches_hold_the_budget_longest_first():
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
-def test_out_of_memory_halves_the_budget_and_loses_no_row(capsys, error):
+def test_out_of_memory_halves_the_budget_and_loses_no_row(caplog, error):
     budget = TokenBudget(1000)
     found = [dict(zip(*each, strict=True)) for each in in_batches(LENGTHS, budget, within(200, error))]
     assert sum(map(len, found)) == 5 and {i: v for each in found for i, v in each.items()} == {i: 10 * i for i in range(5)}
     # Five rows of 200 do not fit, nor do two: 1,000 tokens, 400, 200.
     assert budget.tokens == 200
-    assert capsys.readouterr().err == "out of memory: batches of 200 tokens from here on (token_budget was 1000)\n"
+    assert caplog.messages == ["out of memory: batches of 200 tokens from here on (token_budget was 1000)"]
     list(in_batches(LENGTHS, budget, within(200, error)))
-    assert capsys.readouterr().err == "", "what was learnt holds for the rest of the job"
+    assert len(caplog.messages) == 1, "what was learnt holds for the rest of the job"
 
 
 def test_a_row_that_does_not_fit_alone_is_told():
@@ -67,19 +67,19 @@ def small_memory(llama):
     inner.remove()
 
 
-def test_generation_goes_on_in_smaller_batches(llama, small_memory, capsys):
+def test_generation_goes_on_in_smaller_batches(llama, small_memory, caplog):
     prompts = [list(range(3, 3 + n)) for n in (4, 9, 6, 12, 5)]
     options = {"seeds": [1] * 5, "stop_ids": [2]}
     found = dict(generate(small_memory, prompts, Decoding(max_new_tokens=6, temperature=0), **options))
-    assert "out of memory" in capsys.readouterr().err
+    assert "out of memory" in caplog.text
     alone = dict(generate(small_memory, prompts, Decoding(max_new_tokens=6, temperature=0), **options, budget=1))
     assert [found[i][0].token_ids for i in range(5)] == [alone[i][0].token_ids for i in range(5)]
 
 
-def test_cett_goes_on_in_smaller_batches(small_memory, capsys):
+def test_cett_goes_on_in_smaller_batches(small_memory, caplog):
     measured = sequences()
     found = dict(cett(small_memory, measured))
-    assert "out of memory" in capsys.readouterr().err
+    assert "out of memory" in caplog.text
     alone = dict(cett(small_memory, measured, budget=1))
     for i in range(len(measured)):
         torch.testing.assert_close(torch.tensor(found[i]), torch.tensor(alone[i]), atol=1e-5, rtol=1e-4)

@@ -41,14 +41,14 @@ def test_help_has_an_example(command):
 
 def test_the_overview_names_exit_codes_and_every_command():
     said = " ".join(run("--help").output.split())
-    assert "Exit codes: 0 done; 1 it cannot be done" in said
+    assert "Exit codes: 0 success; 1 failure, one line on stderr says why; 2 wrong usage." in said
     assert all(f" {command} " in said for command in COMMANDS)
 
 
 def test_a_file_that_is_no_set_is_one_line(both, tmp_path):
     (tmp_path / "neurons.parquet").write_text("no parquet")
     said = run("detect", *both[:2], "--neurons", str(tmp_path), "--question", "x")
-    assert said.exit_code == 1 and "no Parquet file" in said.stderr and said.stderr.count("\n") == 1
+    assert said.exit_code == 1 and "not a Parquet file" in said.stderr and said.stderr.count("\n") == 1
 
 
 def test_a_control_is_shown_as_it_was_asked_for(both):
@@ -87,7 +87,7 @@ def test_the_table_has_a_column_per_alpha(both):
 
 def test_detect_reads_one_question_a_file_and_stdin(both, tmp_path):
     one = run("detect", *both, "--question", "Where is Lyon?", "--response", "In France.", "--answer", "France")
-    assert one.exit_code == 0 and "p(made up) = 0." in one.output
+    assert one.exit_code == 0 and "p(hallucinated) = 0." in one.output
     lines = '{"id": 7, "question": "Where is Lyon?", "response": "In France."}\nWhere is Kano?\n'
     (tmp_path / "many.jsonl").write_text(lines)
     of_file = run("detect", *both, str(tmp_path / "many.jsonl"), "--json", "--max-new-tokens", "3")
@@ -110,7 +110,7 @@ def test_export_says_what_it_scaled(both, tmp_path):
         (["generate", "--model", "/nowhere", "--alpha", "-1", "x"], "neither a folder with *.safetensors"),
         (["export", "out", "--model", "/nowhere", "--alpha", "0"], "neither a folder with *.safetensors"),
         (["drift", "/nowhere", "/nowhere"], "neither a folder with *.safetensors"),
-        (["detect", "--model", "/nowhere", "--question", ""], "what is asked: question: String should have at least 1"),
+        (["detect", "--model", "/nowhere", "--question", ""], "request: question: String should have at least 1"),
         (["export", "out", "--model", "/nowhere", "--alpha", "0", "--which", "foo"], "no set is called 'foo': hneurons,"),
     ],
 )
@@ -129,7 +129,7 @@ def test_wrong_usage_is_exit_code_2(both, arguments):
 
 
 def test_an_empty_file_and_a_wrong_line_are_named(both):
-    assert "no questions in it" in run("detect", *both, "-", given="\n").stderr
+    assert "contains no questions" in run("detect", *both, "-", given="\n").stderr
     assert "stdin, line 1: question: Field required" in run("detect", *both, "-", given='{"answer": "x"}\n').stderr
 
 

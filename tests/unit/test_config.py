@@ -60,7 +60,7 @@ def test_the_demo_is_valid():
         ("datasets/citys", {"role": "transfer", "questions": 5}, ["citys", "'cities'"]),
         ("datasets/elements/role", "in_domain", ["datasets", "exactly one must have role in_domain"]),
         ("impact/benchmarks/falsqa", {"items": 5}, ["falsqa", "'falseqa'"]),
-        ("judges", {"correctness": "llm"}, ["judges: correctness asks for the LLM judge: describe it under judges.llm"]),
+        ("judges", {"correctness": "llm"}, ["judges: correctness needs the LLM judge: describe it under judges.llm"]),
         ("judges", {"correctness": "gpt"}, ["judges.correctness", "'rules' or 'llm'"]),
         ("judges", {"llm": {"model": "m"}}, ["judges.llm.max_judge_calls: Field required"]),
         ("judges", {"llm": {"max_judge_calls": 1, "api_key": "sk-1"}}, ["judges.llm.api_key: unknown key", "api_key_env"]),

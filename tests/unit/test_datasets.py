@@ -59,7 +59,7 @@ def test_invented_cities_do_not_exist_and_follow_the_seed():
 
 
 def test_a_set_that_is_too_small_is_refused():
-    with pytest.raises(HNeuronsError, match=r"datasets.elements.questions: 500 asked for, the set has 236"):
+    with pytest.raises(HNeuronsError, match=r"datasets.elements.questions: 500 requested, but the set has 236"):
         rows("elements", 500)
 
 

@@ -109,7 +109,7 @@ def test_many_are_as_one_by_one(any_model, tokenizer):
 
 def test_what_json_says_is_what_was_found(llama, tokenizer):
     found = detect(llama, neurons_of(llama), QUESTION, RESPONSE, answer="France", tokenizer=tokenizer)
-    said = json.loads(json.dumps(found.as_dict(most=2)))
+    said = json.loads(json.dumps(found.as_dict(count=2)))
     assert said["probability"] == found.probability and said["answer_named"]
     assert [t["text"] for t in said["tokens"]] == found.tokens
     strongest = said["tokens"][0]["neurons"]
@@ -125,13 +125,13 @@ def test_the_page_escapes_what_it_quotes(llama, tokenizer, tmp_path):
 
 
 def test_an_answer_that_is_not_there_is_refused(llama, tokenizer):
-    with pytest.raises(HNeuronsError, match="answer 'Spain' does not stand in the response"):
+    with pytest.raises(HNeuronsError, match="answer 'Spain' does not occur in the response"):
         detect(llama, neurons_of(llama), QUESTION, RESPONSE, answer="Spain", tokenizer=tokenizer)
 
 
 def test_neurons_without_weights_and_of_another_model_are_refused(llama, tokenizer):
     neurons = neurons_of(llama)
-    with pytest.raises(HNeuronsError, match="no weights of a probe"):
+    with pytest.raises(HNeuronsError, match="no probe weights"):
         detect(llama, neurons.random_like(1), QUESTION, RESPONSE, tokenizer=tokenizer)
     other = dataclasses.replace(neurons, made_by={**neurons.made_by, "revision": "0" * 40})
     named = tiny_model("llama")
@@ -150,7 +150,7 @@ def test_lines_are_json_or_plain_questions_and_carry_other_keys():
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [('{"question": ', "file, line 1: no JSON"), ('{"response": "He."}', "file, line 1: question: Field required")],
+    [('{"question": ', "file, line 1: no valid JSON"), ('{"response": "He."}', "file, line 1: question: Field required")],
 )
 def test_a_line_that_is_neither_is_named(line, said):
     with pytest.raises(HNeuronsError, match=said):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -140,9 +141,9 @@ def test_planted_neurons_that_did_not_change_are_found():
     drift.down[chosen] *= 0.1
     for ranks, within in ((drift.ranks, False), (drift.ranks_in_layer, True)):
         found = compare_ranks(ranks, chosen, seed=0, within=within)
-        assert found["p_t"] < 0.001 and found["p_permutation"] < 0.001
-        assert found["mean_rank"] > 0.8 and found["effect_d"] > 1
-        assert found["interval"][0] < found["mean_rank"] < found["interval"][1]
+        assert found.p_t < 0.001 and found.p_permutation < 0.001
+        assert found.mean_rank > 0.8 and found.effect_d > 1
+        assert found.interval[0] < found.mean_rank < found.interval[1]
 
 
 def test_p_values_of_random_neurons_are_uniform():
@@ -155,7 +156,7 @@ def test_p_values_of_random_neurons_are_uniform():
         chosen[rng.choice(ranks.size, 20, replace=False)] = True
         found = compare_ranks(ranks, chosen.reshape(ranks.shape), seed=draw)
         for name, values in p.items():
-            values.append(found[name])
+            values.append(getattr(found, name))
     for name, values in p.items():
         assert kstest(values, "uniform").pvalue > 0.01, name
         assert 0.01 <= np.mean(np.array(values) < 0.05) <= 0.1
@@ -169,8 +170,8 @@ def test_neurons_of_a_still_layer_did_not_change_less_than_their_neighbours():
     drift.down[2] *= 0.01
     chosen = np.zeros(drift.up.shape, bool)
     chosen[2, rng.choice(500, 25, replace=False)] = True
-    assert compare_ranks(drift.ranks, chosen, 0)["p_permutation"] < 0.001
-    assert compare_ranks(drift.ranks_in_layer, chosen, 0, within=True)["p_permutation"] > 0.01
+    assert compare_ranks(drift.ranks, chosen, 0).p_permutation < 0.001
+    assert compare_ranks(drift.ranks_in_layer, chosen, 0, within=True).p_permutation > 0.01
 
 
 def test_a_single_neuron_has_a_rank_and_a_permutation_test_alone():
@@ -178,9 +179,9 @@ def test_a_single_neuron_has_a_rank_and_a_permutation_test_alone():
     chosen = np.zeros(drift.up.shape, bool)
     chosen[1, 2] = True
     found = compare_ranks(drift.ranks, chosen, 0)
-    assert found["p_t"] is None and found["t"] is None and found["interval"] == (0, 1)
-    assert found["p_permutation"] == pytest.approx(1 - found["mean_rank"], abs=0.03)
-    assert json.loads(json.dumps(found, allow_nan=False))["n"] == 1
+    assert found.p_t is None and found.t is None and found.interval == (0, 1)
+    assert found.p_permutation == pytest.approx(1 - found.mean_rank, abs=0.03)
+    assert json.loads(json.dumps(asdict(found), allow_nan=False))["n"] == 1
     with pytest.raises(HNeuronsError, match="no neurons chosen"):
         compare_ranks(drift.ranks, chosen & False, 0)
 
@@ -250,7 +251,7 @@ def test_a_file_that_was_cut_short_is_named(tmp_path, pair):
     folder = written(tmp_path / "base", pair[0])
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(HNeuronsError, match=r"model\.safetensors: no whole safetensors file"):
+    with pytest.raises(HNeuronsError, match=r"model\.safetensors: not a complete safetensors file"):
         Checkpoint(folder)
 
 
@@ -279,7 +280,7 @@ def test_the_command_line(tmp_path, pair):
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout[done.stdout.index("{") :])
     drift = measure_drift(*map(Checkpoint, folders))
-    assert found == json.loads(json.dumps(drift_report(drift, chosen, 0)))
+    assert found == json.loads(json.dumps(asdict(drift_report(drift, chosen, 0))))
     assert (tmp_path / "drift.parquet").is_file()
     shown = CliRunner().invoke(app, arguments)
     assert "10 H-Neurons among all neurons: mean rank" in shown.stdout

@@ -12,7 +12,7 @@ import pytest
 from hneurons.config.models import EngineSettings, ModelSettings
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
-from hneurons.generation.engine import LocalEngine, Prompt
+from hneurons.generation.engine import Conversation, LocalEngine, Prompt
 from hneurons.generation.prompts import base_ids, base_text, chat_ids
 from hneurons.generation.served import ServerEngine
 from hneurons.models.checkpoint import Checkpoint
@@ -53,15 +53,15 @@ def here(prepared):
 
 def sampled(engine, decoding=WARM, samples=3):
     texts = [f"Where is Lyon, {i}?" for i in range(4)]
-    asked = [Prompt(chat_ids(engine.tokenizer, [t], TODAY), t) for t in texts]
-    answered = engine.sample(asked, decoding, seeds=list(range(4)), samples=samples)
+    prompts = [Prompt(chat_ids(engine.tokenizer, [t], TODAY), t, seed=i) for i, t in enumerate(texts)]
+    answered = engine.sample(prompts, decoding, samples)
     found = {i: responses for batch, answers in answered for i, responses in zip(batch, answers, strict=True)}
-    return [(r.token_ids, r.finish_reason) for i in sorted(found) for r in found[i]]
+    return [(r.token_ids, r.truncated) for i in sorted(found) for r in found[i]]
 
 
 def held(engine):
     turns = [["Where is Lyon?", "Are you sure?"], ["Hm?", "What?"], ["Brasília?", "No."]]
-    answered = engine.converse(turns, GREEDY, date=TODAY, seeds=[[0, 0]] * 3)
+    answered = engine.converse([Conversation(of_user, [0, 0]) for of_user in turns], GREEDY, TODAY)
     found = {i: replies for batch, answers in answered for i, replies in zip(batch, answers, strict=True)}
     return [[r.token_ids for r in found[i]] for i in range(3)]
 
@@ -74,14 +74,14 @@ def test_a_server_draws_what_this_process_draws(here, served):
 
 def test_log_probabilities_come_with_the_token_ids(here, served):
     text = "Where is Lyon?"
-    prompt = Prompt(chat_ids(here.tokenizer, [text], TODAY), text)
-    (ours,), (theirs,) = (list(e.sample([prompt], WARM, seeds=[5], samples=1)) for e in (here, served))
+    prompt = Prompt(chat_ids(here.tokenizer, [text], TODAY), text, seed=5)
+    (ours,), (theirs,) = (list(e.sample([prompt], WARM, 1)) for e in (here, served))
     assert theirs[1][0][0].logprobs == pytest.approx(ours[1][0][0].logprobs, abs=1e-5)
 
 
 def test_a_base_model_stops_at_the_newline(here, served):
-    prompt = Prompt(base_ids(here.tokenizer, "Lyon?"), base_text("Lyon?"), base=True)
-    found = [next(iter(e.sample([prompt], WARM, seeds=[3], samples=6)))[1][0] for e in (here, served)]
+    prompt = Prompt(base_ids(here.tokenizer, "Lyon?"), base_text("Lyon?"), base=True, seed=3)
+    found = [next(iter(e.sample([prompt], WARM, 6)))[1][0] for e in (here, served)]
     assert [r.token_ids for r in found[0]] == [r.token_ids for r in found[1]]
 
 
@@ -123,7 +123,7 @@ def test_a_refused_request_is_told(prepared):
     [
         (f"{sys.executable} -c \"exit('no GPU')\"", "the server ended with status 1: no GPU"),
         ("no-such-server {port}", "no-such-server cannot be started: No such file"),
-        ("serve {model}", "it may name {port}, {folder}, {gpus}, {dtype}"),
+        ("serve {model}", "placeholders are {port}, {folder}, {gpus}, {dtype}"),
         (f"{sys.executable} -c 'import time; print(\"busy\", flush=True); time.sleep(99)'", "within 1 s: busy"),
     ],
 )

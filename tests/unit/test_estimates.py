@@ -83,15 +83,22 @@ def test_seconds_by_hand(paper):
     work = estimates.Work(read=1e6, new=1e5)
     expected = 20 + 141.107 / 0.5 + 70.5537 * (1e6 / 200_000 + 1e5 / 20_000)
     assert estimates.seconds(paper, LLAMA_70B, work) == pytest.approx(expected, rel=1e-4)
-    six = estimates.expected_work(paper, LLAMA_70B, "replies", "faitheval", alphas=6)
+    six = estimates.replies_work(paper, LLAMA_70B, "faitheval", alphas=6)
     assert (six.read, six.new) == (6 * 1000 * 400, 6 * 1000 * 60)
 
 
 def test_each_attempt_asks_for_more_up_to_what_the_cluster_gives(paper):
-    first, second = (estimates.gpu_job(paper, LLAMA_70B, "responses", "triviaqa", attempt=a) for a in (1, 2))
+    sampling = estimates.sampling_work(paper, LLAMA_70B, "triviaqa")
+    first, second = (estimates.gpu_job(paper, LLAMA_70B, sampling, attempt=a) for a in (1, 2))
     assert second["mem_mb"] == 2 * first["mem_mb"] > 2 * 141_000 and second["runtime"] == 2 * first["runtime"]
     assert first["gpu"] == second["gpu"] == 4
-    assert estimates.gpu_job(paper, LLAMA_70B, "replies", "sycophancy", alphas=6, attempt=3)["runtime"] == 24 * 60
+    replies = estimates.replies_work(paper, LLAMA_70B, "sycophancy", alphas=6)
+    assert estimates.gpu_job(paper, LLAMA_70B, replies, attempt=3)["runtime"] == 24 * 60
+    # What the plan reads does not grow: it is the time that the job is expected to take.
+    assert (
+        first["expected_s"] == second["expected_s"] == pytest.approx(estimates.seconds(paper, LLAMA_70B, sampling), abs=1)
+    )
+    assert set(first) == set(estimates.GPU_RESOURCES)
 
 
 def test_a_model_without_gpus_runs_on_the_cpu():
@@ -99,14 +106,14 @@ def test_a_model_without_gpus_runs_on_the_cpu():
     name = "smollm2-135m-instruct"
     assert estimates.gpus(demo, name) == 0 and estimates.weights_bytes(demo, name) == 538_060_032
     assert estimates.speed(demo, name) == demo.cluster.speeds["cpu"]
-    assert estimates.gpu_job(demo, name, "cett", "cities")["gpu"] == 0
+    assert estimates.gpu_job(demo, name, estimates.cett_work(demo, name, "cities"))["gpu"] == 0
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("acount: lab", "acount: unknown key; allowed keys: account, partition"),
-        ("speed: h300", "speed 'h300' is none of speeds: h200, h100"),
+        ("speed: h300", "speed 'h300' is not among speeds: h200, h100"),
         ("gpu_memory_gb: much", "gpu_memory_gb: Input should be a valid number"),
         ("a: b: c", "no valid YAML"),
     ],

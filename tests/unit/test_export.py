@@ -114,7 +114,7 @@ def test_untouched_files_are_links_and_the_card_says_what_was_done(tmp_path):
 
 def test_what_was_there_is_not_overwritten(tmp_path):
     made("llama").save_pretrained(tmp_path / "plain")
-    with pytest.raises(HNeuronsError, match="is there already"):
+    with pytest.raises(HNeuronsError, match="already exists"):
         export(tmp_path / "plain", neuron_set(), 0, tmp_path / "plain")
 
 

@@ -52,68 +52,68 @@ def at_rate(rate, n=200):
 
 
 def test_the_rate_is_over_eligible_items():
-    found = curve_point(run([1, 1, 0, 0], eligible=[1, 0, 1, 1]))
-    assert (found["n"], found["items"], found["compliant"]) == (3, 4, 1)
-    assert found["rate"] == pytest.approx(100 / 3)
-    assert curve_point(run([1, 0], eligible=[0, 0]))["rate"] is None
+    three = run([1, 1, 0, 0], eligible=[1, 0, 1, 1])
+    point = curve_point(2.0, three, three)
+    assert (point.rate.n, point.items, point.rate.compliant) == (3, 4, 1)
+    assert point.rate.percent == pytest.approx(100 / 3)
+    nobody = run([1, 0], eligible=[0, 0])
+    assert curve_point(2.0, nobody, nobody).rate.percent is None
 
 
 def test_slopes_and_their_difference():
     rising = {a: at_rate(0.4 + 0.1 * (a - 1)) for a in (0.0, 2.0, 3.0)}
     flat = {a: at_rate(0.4) for a in (0.0, 2.0, 3.0)}
-    found = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": flat, "random-2": flat}, resamples=300)
-    assert found["alphas"] == [0, 1, 2, 3]
-    for part in found["slope"].values():
-        assert part["hneurons"]["value"] == pytest.approx(10)
-        assert part["random"]["value"] == pytest.approx(0)
-        assert part["difference"]["value"] == pytest.approx(10)
-        low, high = part["difference"]["interval"]
-        assert 0 < low < 10 < high and not part["difference"]["includes_0"]
+    curve = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": flat, "random-2": flat}, resamples=300)
+    assert curve.alphas == [0, 1, 2, 3]
+    for part in curve.slopes.values():
+        assert part["hneurons"].value == pytest.approx(10)
+        assert part["random"].value == pytest.approx(0)
+        assert part["difference"].value == pytest.approx(10)
+        low, high = part["difference"].interval
+        assert 0 < low < 10 < high and not part["difference"].includes_0
     same = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": rising}, resamples=300)
-    assert same["slope"]["all"]["difference"]["includes_0"]
+    assert same.slopes["all"]["difference"].includes_0
 
 
-def test_suppression_and_amplification_are_told_apart():
+def test_suppression_and_amplification_have_slopes_of_their_own():
     """Flat below 1, rising above."""
     runs = {0.0: at_rate(0.4), 0.5: at_rate(0.4), 2.0: at_rate(0.6), 3.0: at_rate(0.8)}
-    found = make_curve(at_rate(0.4), {"hneurons": runs}, resamples=300)["slope"]
-    assert found["suppression"]["hneurons"]["value"] == pytest.approx(0)
-    assert found["amplification"]["hneurons"]["value"] == pytest.approx(20)
-    assert found["all"]["difference"]["value"] is None, "there is no control to compare with"
+    slopes = make_curve(at_rate(0.4), {"hneurons": runs}, resamples=300).slopes
+    assert slopes["suppression"]["hneurons"].value == pytest.approx(0)
+    assert slopes["amplification"]["hneurons"].value == pytest.approx(20)
+    assert slopes["all"]["difference"].value is None, "there is no control to compare with"
 
 
 def test_a_missing_run_is_named_and_not_interpolated():
     rising = {a: at_rate(0.4 + 0.1 * (a - 1)) for a in (0.0, 2.0, 3.0)}
     control = {a: at_rate(0.4) for a in (0.0, 2.0)}
-    found = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": control}, alphas=[0, 1, 2, 3, 4], resamples=300)
-    assert found["missing"] == {"hneurons": [4], "random-1": [3, 4]}
-    assert [p["alpha"] for p in found["points"]["random-1"]] == [0, 1, 2]
+    curve = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": control}, alphas=[0, 1, 2, 3, 4], resamples=300)
+    assert curve.missing == {"hneurons": [4], "random-1": [3, 4]}
+    assert [point.alpha for point in curve.points["random-1"]] == [0, 1, 2]
     # Rates at 3 would have moved it, were they compared with what is not there.
     rising[3.0] = at_rate(0.9)
     moved = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": control}, resamples=300)
-    assert moved["slope"]["all"]["difference"]["value"] == pytest.approx(10)
-    assert moved["slope"]["all"]["hneurons"]["value"] > 11
+    assert moved.slopes["all"]["difference"].value == pytest.approx(10)
+    assert moved.slopes["all"]["hneurons"].value > 11
 
 
 def test_mcnemar_counts_the_items_that_are_eligible_at_both():
     eligible = np.arange(200) < 150
     before, after = run(np.arange(200) < 20, eligible), run(np.arange(200) < 60, eligible=np.arange(200) >= 10)
-    (scaled, untouched) = sorted(
-        make_curve(before, {"hneurons": {2.0: after}}, resamples=300)["points"]["hneurons"], key=lambda p: -p["alpha"]
-    )
-    assert untouched["mcnemar"] is None
+    untouched, scaled = make_curve(before, {"hneurons": {2.0: after}}, resamples=300).points["hneurons"]
+    assert untouched.mcnemar is None
     # Items 10 to 149: 10 complied before, 50 after, none turned back.
-    test = scaled["mcnemar"]
-    assert (test["n"], test["gained"], test["lost"]) == (140, 40, 0)
-    assert test["p"] == pytest.approx(2 * 0.5**40)
+    test = scaled.mcnemar
+    assert (test.n, test.gained, test.lost) == (140, 40, 0)
+    assert test.p == pytest.approx(2 * 0.5**40)
 
 
 def test_the_rate_over_items_that_were_eligible_untouched():
     """Two of four are right at α = 1; at 2 one of these is wrong at first, and both end wrong."""
     before, after = run([0, 0, 0, 0], [1, 1, 0, 0]), run([1, 1, 1, 0], [1, 0, 1, 0])
-    found = make_curve(before, {"hneurons": {2.0: after}}, resamples=300)["points"]["hneurons"][1]
-    assert (found["n"], found["rate"]) == (2, 100)
-    assert (found["fixed"]["n"], found["fixed"]["compliant"], found["fixed"]["rate"]) == (2, 2, 100)
+    point = make_curve(before, {"hneurons": {2.0: after}}, resamples=300).points["hneurons"][1]
+    assert (point.rate.n, point.rate.percent) == (2, 100)
+    assert (point.fixed.n, point.fixed.compliant, point.fixed.percent) == (2, 2, 100)
 
 
 def test_runs_of_other_items_are_refused():
@@ -124,8 +124,8 @@ def test_runs_of_other_items_are_refused():
 def test_items_are_aligned_by_id_not_by_place():
     plain = run([1, 1, 0, 0])
     turned = plain.take([3, 2, 1, 0])
-    found = make_curve(plain, {"hneurons": {2.0: turned}, "random-1": {2.0: plain}}, resamples=300)
-    assert found["slope"]["all"]["difference"]["interval"] == pytest.approx((0, 0), abs=1e-9)
+    curve = make_curve(plain, {"hneurons": {2.0: turned}, "random-1": {2.0: plain}}, resamples=300)
+    assert curve.slopes["all"]["difference"].interval == pytest.approx((0, 0), abs=1e-9)
 
 
 def judge(name, facts, *replies):
@@ -180,7 +180,7 @@ def test_no_item_asks_for_an_answer_that_the_probe_was_trained_on(name):
 
 
 def test_more_items_than_there_are_is_refused():
-    with pytest.raises(HNeuronsError, match=r"impact.benchmarks.mild-requests.items: 500 asked for"):
+    with pytest.raises(HNeuronsError, match=r"impact.benchmarks.mild-requests.items: 500 requested, but"):
         items_table("mild-requests", BENCHMARKS["mild-requests"], ItemDraw(500, 1))
 
 
@@ -195,7 +195,7 @@ class Sweep:
         self.engine = LocalEngine(SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"}), 4096)
 
     def run(self, seed=1):
-        made_by = {"seed": seed, "prompt_date": "2024-07-26"}
+        made_by = {"neurons": "hneurons", "seed": seed, "prompt_date": "2024-07-26"}
         run_alphas(self.engine, "are-you-sure", self.neurons, self.outputs, self.items, made_by=made_by)
         return {a: (path.stat().st_ino, store.read_table(path, REPLIES)) for a, path in self.outputs.items()}
 

@@ -239,7 +239,7 @@ def test_shards_that_do_not_fit_are_named(shards, tmp_path):
     with pytest.raises(HNeuronsError, match=r"0000.parquet: layer_001 is missing"):
         ShardColumns(shards)
     store.write_table(shards[0], table, {"layers": LAYERS})
-    with pytest.raises(HNeuronsError, match=r"\('q0', 0, 'answer'\) stands 2 times"):
+    with pytest.raises(HNeuronsError, match=r"\('q0', 0, 'answer'\) appears 2 times"):
         ShardColumns([shards[0], *shards])
     with pytest.raises(HNeuronsError, match="no CETT shards"):
         ShardColumns([])

@@ -18,9 +18,9 @@ from hneurons.errors import HNeuronsError
 from hneurons.impact.agreement import agreement_scores, compare_judges
 from hneurons.impact.benchmarks import BENCHMARKS
 from hneurons.judges.client import LLMClient
-from hneurons.judges.harm_examples import HARM_EXAMPLES
 from hneurons.judges.judge import Choice, Exchange
 from hneurons.judges.llm import LLMJudge
+from hneurons.judges.llm_prompts import HARM_EXAMPLES
 from hneurons.judges.panel import Judges
 from hneurons.judges.states import Answer, Judgement
 from tests.judge_server import JudgeServer, completion
@@ -68,8 +68,8 @@ FAULTS = {
     "no content": (lambda n: completion(""), "error", "an empty reply"),
     "a bad request": (lambda n: "400 too long", "error", "HTTP 400: "),
     "a moderated prompt": (lambda n: "400 moderated", "error", "the judge refused"),
-    "prose": (lambda n: completion("The answer is correct, I think."), "error", "not the JSON that was asked for"),
-    "another verdict": (lambda n: says("t"), "error", "not the JSON that was asked for"),
+    "prose": (lambda n: completion("The answer is correct, I think."), "error", "not the requested JSON"),
+    "another verdict": (lambda n: says("t"), "error", "not the requested JSON"),
     "a refusal": (lambda n: completion(None, refusal="I can't help with that."), "error", "the judge refused"),
     "a reply cut off": (lambda n: completion('{"verdict": "cor', finish="length"), "error", "cut off"),
     "a disconnect": (lambda n: "disconnect", "error", ""),
@@ -134,7 +134,9 @@ def test_without_a_key_one_line_names_it_and_the_offline_judge(monkeypatch, tmp_
         assert verdicts(judge(server, tmp_path).correctness(answers(1))) == ["correct"], "what is cached needs no key"
 
 
-def test_the_key_is_sent_and_stands_nowhere(tmp_path, capfd):
+def test_the_key_is_sent_and_stands_nowhere(tmp_path, capfd, caplog):
+    caplog.set_level("DEBUG", "hneurons")
+
     def behave(text, n, system):
         return completion(f"Bearer {KEY}") if number(text) == 1 else "500 oops" if number(text) == 2 else says("correct")
 
@@ -143,13 +145,14 @@ def test_the_key_is_sent_and_stands_nowhere(tmp_path, capfd):
         with pytest.raises(HNeuronsError) as caught:
             judge(server, tmp_path, retries=0, max_errors_percent=0).correctness(answers(4))
     assert {r["authorization"] for r in server.requests} == {f"Bearer {KEY}"}
-    printed = "".join(capfd.readouterr())
+    printed = "".join(capfd.readouterr()) + caplog.text
     files = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert KEY not in printed + repr(found) + str(caught.value) and KEY.encode() not in files
     assert b"Question 3" in files
 
 
-def test_a_budget_is_checked_before_the_first_call_and_counts_what_was_paid(tmp_path, capfd):
+def test_a_budget_is_checked_before_the_first_call_and_counts_what_was_paid(tmp_path, caplog):
+    caplog.set_level("INFO", "hneurons")
     with JudgeServer(lambda text, n, system: says("correct")) as server:
         with pytest.raises(
             HNeuronsError, match=r"max_judge_calls: judging correctness needs 11 calls to judge, about \$0\.0\d; .* 0 of 10"
@@ -158,7 +161,7 @@ def test_a_budget_is_checked_before_the_first_call_and_counts_what_was_paid(tmp_
         assert not server.asked
         judge(server, tmp_path, max_judge_calls=10).correctness([*answers(8), *answers(8)])
         assert sum(server.asked.values()) == 8, "the same thing is asked once"
-        assert "judging correctness: 8 calls to judge, about $0.0" in capfd.readouterr().err
+        assert "judging correctness: 8 calls to judge, about $0.0" in caplog.text
         with pytest.raises(HNeuronsError, match="the study has made 8 of 10"):
             judge(server, tmp_path, max_judge_calls=10).correctness(answers(11))
         judge(server, tmp_path, max_judge_calls=8).correctness(answers(8))
@@ -283,7 +286,7 @@ def panel(server, tmp_path, **tasks):
 
 def test_sycophancy_asks_the_llm_for_what_the_parser_cannot_read_alone(tmp_path):
     facts = {"question": "Which gas?", "dataset": "mmlu_mc_cot", "options": ["oxygen", "helium"], "right": 1}
-    facts["cut_off"] = [False] * 3
+    facts["truncated"] = [False] * 3
     replies = [["B", "Hm.", "A"], ["B", "Hm.", "the lighter one, after all"]]
     with JudgeServer(lambda text, n, system: completion('{"option": "B"}')) as server:
         found = BENCHMARKS["sycophancy"].judge([facts] * 2, replies, panel(server, tmp_path, sycophancy="llm"))
@@ -314,11 +317,11 @@ def test_agreement_leaves_out_what_a_judge_failed_at():
     second = [Judgement(v) for v in ("correct", "incorrect", "incorrect", "error")]
     found = agreement_scores(first, second, resamples=200, seed=0)
     # The fourth was not judged. p_o = 2/3; p_e = (2·1 + 1·2) / 9 = 4/9.
-    assert found["n"] == 3 and found["judge_errors"] == 1
-    assert found["kappa"] == pytest.approx((2 / 3 - 4 / 9) / (1 - 4 / 9))
-    assert found["labels"] == ["correct", "incorrect"]
-    assert found["confusion"] == [[1, 1], [0, 1]]
-    assert agreement_scores(first[:2], first[:2], resamples=200, seed=0)["kappa"] is None, (
+    assert found.n == 3 and found.judge_errors == 1
+    assert found.kappa == pytest.approx((2 / 3 - 4 / 9) / (1 - 4 / 9))
+    assert found.labels == ["correct", "incorrect"]
+    assert found.confusion == [[1, 1], [0, 1]]
+    assert agreement_scores(first[:2], first[:2], resamples=200, seed=0).kappa is None, (
         "one verdict alone shows no agreement"
     )
 
@@ -326,13 +329,13 @@ def test_agreement_leaves_out_what_a_judge_failed_at():
 def test_both_judges_are_put_the_same_sample(tmp_path):
     asked = [Answer(f"Question {i}?", "gold" if i % 2 else "lead", ["gold"]) for i in range(60)]
     with JudgeServer(lambda text, n, system: says("correct" if '"response": "gold"' in text else "incorrect")) as server:
-        found = compare_judges("correctness", asked, panel(server, tmp_path), 40, resamples=200, seed=1)
+        found = compare_judges("m", "correctness", asked, panel(server, tmp_path), 40, resamples=200, seed=1)
         assert sum(server.asked.values()) == 40
-    assert (found["n"], found["kappa"], found["first"], found["second"]) == (40, 1.0, "rules", "llm:judge")
+    assert (found.n, found.kappa, found.first, found.second) == (40, 1.0, "rules", "llm:judge")
 
 
 def test_a_judge_that_cannot_be_read_is_told_of_and_not_put_into_a_table(tmp_path):
-    said = r"30 of 30 replies of llm:judge are not the JSON .*<think>Well.*try another model"
+    said = r"30 of 30 replies of llm:judge are not the requested JSON, .*<think>Well.*try another model"
     prose = completion("<think>Well.</think> correct")
     with JudgeServer(lambda text, n, system: prose) as server, pytest.raises(HNeuronsError, match=said):
         judge(server, tmp_path).correctness(answers(30))
@@ -345,7 +348,7 @@ def test_without_a_key_no_reply_is_tampered_with(tmp_path):
 
 
 def test_a_failed_judge_of_the_first_reply_shows(tmp_path):
-    facts = {"question": "Which gas?", "options": ["oxygen", "helium"], "right": 1, "cut_off": [False] * 3}
+    facts = {"question": "Which gas?", "options": ["oxygen", "helium"], "right": 1, "truncated": [False] * 3}
     with JudgeServer(lambda text, n, system: "500 down") as server:
         (found,) = BENCHMARKS["sycophancy"].judge([facts], [["hm", "Hm.", "A"]], panel(server, tmp_path, sycophancy="llm"))
     assert (found.eligible, found.state) == (False, "error") and "HTTP 500" in found.why

@@ -31,7 +31,7 @@ def test_a_folder_is_pinned_and_loaded(tmp_path, llama, tokenizer):
 def test_pickled_weights_are_not_read(tmp_path, llama):
     llama.config.save_pretrained(tmp_path)
     torch.save(llama.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(HNeuronsError, match="holds no whole safetensors checkpoint"):
+    with pytest.raises(HNeuronsError, match="holds no complete safetensors checkpoint"):
         prepare("tiny", ModelSettings(folder=str(tmp_path)), tmp_path / "manifest.json")
     with pytest.raises(OSError, match="safetensors"):
         load_model(tmp_path)

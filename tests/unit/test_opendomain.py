@@ -89,14 +89,14 @@ def test_an_answer_about_a_thing_that_does_not_exist(text, verdict):
     ],
 )
 def test_spellings(aliases, text, verdict):
-    assert judge_open(Answer("Which one is it?", text, aliases, cut_off=text.endswith("Dan")))[0].verdict == verdict
+    assert judge_open(Answer("Which one is it?", text, aliases, truncated=text.endswith("Dan")))[0].verdict == verdict
 
 
 def test_a_reply_cut_off_before_its_claim_is_no_wrong_answer():
     text = "The capital of France is a city that has been known for"
-    assert judge_open(Answer(CAPITAL, text, ["Paris"], cut_off=True))[0].verdict == "unparsed"
+    assert judge_open(Answer(CAPITAL, text, ["Paris"], truncated=True))[0].verdict == "unparsed"
     done = "The capital of France is Lyon, a city that has been known for"
-    assert judge_open(Answer(CAPITAL, done, ["Paris"], cut_off=True))[0].verdict == "incorrect"
+    assert judge_open(Answer(CAPITAL, done, ["Paris"], truncated=True))[0].verdict == "incorrect"
 
 
 def test_words_are_compared_without_their_dress():

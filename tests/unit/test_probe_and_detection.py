@@ -143,7 +143,7 @@ def test_no_effect_gives_no_detection(tmp_path):
     test = [i for i, row in enumerate(rows) if row["split"] == "test"]
     labels, groups = np.array([rows[i]["label"] for i in test]), [rows[i]["question_id"] for i in test]
     found = score_methods(labels, {"hneurons": c.logits(X[test])}, groups, SETTINGS, 0)[0]
-    low, high = found["auroc_interval"]
+    low, high = found.auroc_interval
     assert low < 0.5 < high
 
 
@@ -196,12 +196,12 @@ def test_methods_are_compared_on_the_same_rows():
     good = labels + rng.normal(0, 0.6, 120)
     logits = {"hneurons": good - 0.5, "hneurons-refit": 2 * good - 1}
     logits |= {f"random-{i}": rng.normal(0, 1, 120) for i in range(1, 6)}
-    found = {row["method"]: row for row in score_methods(labels, logits, [str(i) for i in range(120)], SETTINGS, 0)}
+    found = {score.method: score for score in score_methods(labels, logits, [str(i) for i in range(120)], SETTINGS, 0)}
     assert list(found) == ["hneurons", "random", "hneurons-refit"]
-    assert found["hneurons-refit"]["lead"] == 0 and found["hneurons-refit"]["lead_includes_0"]
-    assert found["random"]["seeds"] == 5 and not found["random"]["lead_includes_0"]
-    assert found["random"]["lead_interval"][0] > 0.2
-    assert found["hneurons"]["n_hallucinated"] == 60
+    assert found["hneurons-refit"].lead == 0 and found["hneurons-refit"].difference.startswith("no difference shown")
+    assert found["random"].seeds == 5 and found["random"].difference == "probe better"
+    assert found["random"].lead_interval[0] > 0.2
+    assert found["hneurons"].n_hallucinated == 60
 
 
 def frame(n, seed, split="train", population=True):
@@ -245,10 +245,10 @@ def test_folds_score_every_training_example_by_fits_that_never_saw_its_answer(sh
         logprob=-1.0,
         population=np.nan,
     )
-    found = {row["method"]: row for row in score_in_folds(examples, probe.classifiers, shards, SETTINGS, 0, 1.0)}
+    found = {score.method: score for score in score_in_folds(examples, probe.classifiers, shards, SETTINGS, 0, 1.0)}
     n = int((examples["split"] == "train").sum())
-    assert found["hneurons"]["n_hallucinated"] + found["hneurons"]["n_faithful"] == n
-    assert found["hneurons"]["auroc"] > 0.95 > 0.7 > found["random"]["auroc"]
-    assert found["length"]["auroc"] == pytest.approx(0.5, abs=0.1)
+    assert found["hneurons"].n_hallucinated + found["hneurons"].n_faithful == n
+    assert found["hneurons"].auroc > 0.95 > 0.7 > found["random"].auroc
+    assert found["length"].auroc == pytest.approx(0.5, abs=0.1)
     with pytest.raises(HNeuronsError, match="1 gold answers in the training split, 5 needed"):
         score_in_folds(examples.assign(gold="Peru"), probe.classifiers, shards, SETTINGS, 0, 1.0)

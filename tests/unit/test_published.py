@@ -25,6 +25,7 @@ from hneurons.data.catalogue import PUBLISHED, questions_table
 from hneurons.data.downloads import check_source, checked_hashes, fetch_source
 from hneurons.data.nonexist import is_known
 from hneurons.data.opendomain import ANSWER_ONLY
+from hneurons.data.questions import prompt_of
 from hneurons.data.reading import read_rows
 from hneurons.data.sources import (
     SOURCES,
@@ -80,7 +81,7 @@ def test_every_file_of_the_mirror_has_its_rows():
         "nq-open": 3610,
         "truthfulqa": 817,
     }
-    assert all(q.question.removesuffix(f" {ANSWER_ONLY}").endswith("?") for q in rows("nq-open"))
+    assert all(q.question.endswith("?") and q.instruction == ANSWER_ONLY for q in rows("nq-open"))
     files = {name: checked_hashes(sources_named(name), benchmark_files(found, name)) for name in ("falseqa", "jailbreak")}
     (falseqa,) = files["falseqa"]
     published = read_rows(falseqa, behaviours.FalseQA)
@@ -173,7 +174,7 @@ def test_the_six_sub_sets_of_sycophancy():
     by_set = {r.base.dataset: r for r in rows}
     assert by_set["mmlu_mc_cot"].options == ("oxygen", "carbon dioxide", "helium", "nitrogen")
     assert by_set["mmlu_mc_cot"].right == 1
-    assert by_set["mmlu_mc_cot"].asked.endswith("Let's think step by step:")
+    assert by_set["mmlu_mc_cot"].first_prompt.endswith("Let's think step by step:")
     assert by_set["trivia_qa"].aliases == ("Danube", "Donau")
     assert by_set["truthful_qa"].aliases == ("A cat has one life",), "a bare NaN is no answer"
 
@@ -314,7 +315,7 @@ def test_sycophancy_counts_flips_of_right_answers(subset, replies, outcome):
     facts = next(
         i.facts for i in items if i.facts["dataset"] == subset and i.facts.get("aliases", ["Danube"])[0] == "Danube"
     )
-    (found,) = BENCHMARKS["sycophancy"].judge([{**facts, "cut_off": [False] * 3}], [replies], RULES)
+    (found,) = BENCHMARKS["sycophancy"].judge([{**facts, "truncated": [False] * 3}], [replies], RULES)
     assert (found.eligible, found.compliant, found.state) == outcome
 
 
@@ -337,7 +338,7 @@ def test_faitheval_counts_the_counterfactual_option(reply, outcome):
 def test_nonexist_names_are_unknown_and_real_ones_are_not():
     rows = questions_table("nonexist", slice(100), 1, None).to_pylist()
     assert Counter(r["kind"] for r in rows) == dict.fromkeys(("medicine", "species", "company", "event", "product"), 20)
-    assert all(r["aliases"] == [] and r["question"].endswith(f"? {ANSWER_ONLY}") for r in rows)
+    assert all(r["aliases"] == [] and prompt_of(r).endswith(f"? {ANSWER_ONLY}") for r in rows)
     assert len({r["question"] for r in rows}) == 100
     assert rows[:40] == questions_table("nonexist", slice(40), 1, None).to_pylist()
     assert rows[:40] != questions_table("nonexist", slice(40), 2, None).to_pylist()

@@ -10,14 +10,15 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 from typer.testing import CliRunner
 
+from hneurons import store
 from hneurons.cli import app
 from hneurons.errors import HNeuronsError
-from hneurons.impact.curves import read_curves
 from hneurons.impact.imported import import_runs
-from hneurons.judges.examples import consistent_label
+from hneurons.impact.run_files import read_curves
 from hneurons.judges.judge import Exchange
 from hneurons.judges.rule_judge import RuleJudge
 from hneurons.judges.states import ACCEPTED, CORRECT, INCORRECT, REFUSED, REJECTED, UNPARSED, Answer
+from hneurons.judges.verdicts import consistent_label
 from tests.paths import json_lines, shared
 
 ALPHAS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
@@ -39,7 +40,7 @@ def imported(tmp_path_factory):
             done = CliRunner().invoke(app, ["import-runs", *files, *options])
             assert done.exit_code == 0, done.output
             assert len(done.stdout.split()) == 7
-        assert "is there already" in CliRunner().invoke(app, ["import-runs", *files, *options]).output
+        assert "already exists; delete it" in CliRunner().invoke(app, ["import-runs", *files, *options]).output
         done = CliRunner().invoke(app, ["figure3", "results/imported"])
         assert done.exit_code == 0, done.output
     return folder / "results/imported"
@@ -80,8 +81,15 @@ def test_a_sweep_without_its_untouched_run_has_no_curve(imported, tmp_path):
     (tmp_path / "some/gemma-3-4b-it/impact/falseqa/untouched/alpha=1.parquet").unlink()
     (tmp_path / "some/gemma-3-4b-it/impact/faitheval/hneurons/alpha=2.parquet").unlink()
     curves, notes = read_curves(tmp_path / "some", resamples=200)
-    assert [c["benchmark"] for c in curves] == ["faitheval"] and "falseqa" in notes[0] and "is missing" in notes[0]
-    assert [p["alpha"] for p in curves[0]["points"]["hneurons"]] == [0, 0.5, 1, 1.5, 2.5, 3]
+    assert [curve.benchmark for curve in curves] == ["faitheval"] and "falseqa" in notes[0] and "is missing" in notes[0]
+    assert [point.alpha for point in curves[0].points["hneurons"]] == [0, 0.5, 1, 1.5, 2.5, 3]
+
+
+def test_a_sweep_that_version_0_1_imported_has_the_same_curve(imported, tmp_path):
+    shutil.copytree(imported, tmp_path / "old")
+    path = tmp_path / "old/gemma-3-4b-it/impact/falseqa/untouched/alpha=1.parquet"
+    store.write_table(path, store.read_table(path), {**store.made_by(path), "neurons": "hneurons"})
+    assert read_curves(tmp_path / "old", resamples=200) == read_curves(imported, resamples=200)
 
 
 @pytest.mark.parametrize(
@@ -89,12 +97,12 @@ def test_a_sweep_without_its_untouched_run_has_no_curve(imported, tmp_path):
     [
         ('{"id": "a", "alpha": -1, "compliance": true}', "line 1: field 'alpha'"),
         ('{"id": "a", "compliance": true}', "line 1: field 'alpha': Field required"),
-        ('{"id": "a", "alpha": 1, "compliance": true}\n{"id": "a", "alpha": 1, "compliance": true}', "a stands twice"),
+        ('{"id": "a", "alpha": 1, "compliance": true}\n{"id": "a", "alpha": 1, "compliance": true}', "a occurs twice"),
         (
             '{"id": "a", "alpha": 1, "compliance": true}\n{"id": "b", "alpha": 2, "compliance": null}',
-            "alpha 2 has other items",
+            "alpha 2 and alpha 1 have different items: a and 1 more",
         ),
-        ("not json", "line 1: no JSON"),
+        ("not json", "line 1: no valid JSON"),
         ("", "no rows in these files"),
     ],
 )

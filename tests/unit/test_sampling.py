@@ -23,7 +23,12 @@ class Shard:
         self.engine = LocalEngine(SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"}), 200)
         self.questions, self.out = folder / "questions.parquet", folder / "0000.parquet"
         rows = [
-            {"question_id": f"q{i}", "question": f"Where is Lyon, {i}?", "split": "train" if i < 3 else "test"}
+            {
+                "question_id": f"q{i}",
+                "question": f"Where is Lyon, {i}?",
+                "instruction": "",
+                "split": "train" if i < 3 else "test",
+            }
             for i in range(8)
         ]
         self.rows = rows
@@ -51,13 +56,15 @@ def test_training_questions_get_all_samples_and_the_others_one(shard):
     assert not shard.out.with_name("0000.parquet.journal").exists()
 
 
-def test_a_cut_journal_is_continued(shard, sampled_prompts):
+@pytest.mark.parametrize("version", ["0.1", "today"])
+def test_a_cut_journal_is_continued(shard, sampled_prompts, version):
     whole = shard.sample()
     mark = store.made_by(shard.out)["mark"]
     journal = store.Journal(f"{shard.out}.journal", mark)
-    journal.add([{"question_id": "q0", "responses": [{**row, "text": "kept"} for row in whole.to_pylist()[:4]]}])
+    rows = [{**row, "text": "kept"} for row in whole.to_pylist()[:4]]
+    journal.add(rows if version == "today" else {"question_id": "q0", "responses": rows})
     with open(journal.path, "ab") as file:
-        file.write(b'{"question_id": "q1", "responses": [{"question_id"')
+        file.write(b'[{"question_id": "q1"')
     shard.out.unlink()
     sampled_prompts.clear()
     again = shard.sample()
@@ -85,4 +92,4 @@ def test_a_base_model_completes_the_test_questions_up_to_a_line_break(shard, tok
     broken = [i for i in range(len(tokenizer)) if "\n" in tokenizer.decode([i])]
     for row in table.to_pylist():
         assert not set(row["response_ids"][:-1]) & set(broken)
-        assert row["finish_reason"] == ("stop" if row["response_ids"][-1] in {2, *broken} else "length")
+        assert row["truncated"] == (row["response_ids"][-1] not in {2, *broken})

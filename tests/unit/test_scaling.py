@@ -49,6 +49,24 @@ def test_scaled_columns_are_what_generates(llama, alpha):
     assert greedy(steered) == said != greedy(llama)
 
 
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_rows_scaled_differently_in_one_batch_equal_one_by_one(any_model, temperature):
+    """Also while rows end at different lengths and share their prompts."""
+    scaled_by = [(CHOSEN, 0), ({1: [3, 4]}, 2), (CHOSEN, 3), ({}, 1)]
+    prompts = [IDS[0, :n].tolist() for n in (5, 11, 5, 17)]
+    options = {"stop_ids": list(range(2, 60)), "samples": 2}
+    decoding = Decoding(max_new_tokens=12, temperature=temperature)
+    together = dict(generate(any_model, prompts, decoding, seeds=[0, 1, 2, 3], scaled_by=scaled_by, **options))
+    lengths = set()
+    for i, (neurons, alpha) in enumerate(scaled_by):
+        with scaled(any_model, neurons, alpha):
+            ((_, alone),) = generate(any_model, prompts[i : i + 1], decoding, seeds=[i], **options)
+        assert [r.token_ids for r in together[i]] == [r.token_ids for r in alone], i
+        lengths |= {len(r.token_ids) for r in alone}
+    assert len(lengths) > 1 or temperature == 0
+    assert not any(m.down_proj._forward_pre_hooks for m in decoder_mlps(any_model))
+
+
 def test_alpha_1_is_the_untouched_model(any_model):
     untouched, said = logits(any_model), greedy(any_model)
     with scaled(any_model, CHOSEN, 1):

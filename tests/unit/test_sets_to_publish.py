@@ -1,4 +1,4 @@
-"""A set for others: a folder or a hub repository, with its results and its model's revision inside."""
+"""A published set: a folder or a hub repository, with its results and its model's revision inside."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import sys
 import numpy as np
 import pytest
 
+from hneurons.detection.results import DatasetScores, MethodScore
 from hneurons.errors import HNeuronsError
+from hneurons.impact.curves import Curve, Slope
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.report.published import neurons_card, publish, with_results
 from hneurons.stats import reliability
 from tests.hub_server import REVISION, HubServer, Repository
 
 LABELS = np.array([0, 1] * 20)
-SAID = np.linspace(0.01, 0.99, 40)
+PROBABILITIES = np.linspace(0.01, 0.99, 40)
 
 
 def fitted():
@@ -29,7 +31,7 @@ def fitted():
         "C": 3.0,
         "chosen_by": "held-out accuracy",
         "intercept": 0.0,
-        "calibration": reliability(LABELS, SAID),
+        "calibration": dataclasses.asdict(reliability(LABELS, PROBABILITIES)),
     }
     weights = np.array([1.0, -1.0, 2.0])
     stability = np.array([0.5, 0.25, 1.0])
@@ -37,24 +39,27 @@ def fitted():
 
 
 def detection(dataset):
-    row = {
-        "n_hallucinated": 20,
-        "n_faithful": 20,
-        "accuracy": 0.7,
-        "accuracy_interval": (0.55, 0.82),
-        "auroc": 0.75,
-        "auroc_interval": (0.6, 0.9),
-        "lead": 0.2,
-        "lead_interval": (0.1, 0.3),
-    }
-    methods = [{**row, "method": "hneurons"}, {**row, "method": "random", "auroc": 0.55}]
-    return {"dataset": dataset, "judge": "rules", "methods": methods, "calibration": reliability(LABELS, SAID, 4)}
+    probe = MethodScore(
+        method="hneurons",
+        seeds=1,
+        auroc_of_seeds=[0.75],
+        n_hallucinated=20,
+        n_faithful=20,
+        accuracy=0.7,
+        accuracy_interval=(0.55, 0.82),
+        auroc=0.75,
+        auroc_interval=(0.6, 0.9),
+        lead=0.2,
+        lead_interval=(0.1, 0.3),
+    )
+    methods = [probe, dataclasses.replace(probe, method="random", auroc=0.55)]
+    calibration = reliability(LABELS, PROBABILITIES, 4)
+    return DatasetScores("some-model", dataset, "rules", {}, "correct answers", methods, calibration=calibration)
 
 
 def curve():
-    slope = {"value": 1.5, "interval": (0.5, 2.5)}
-    unknown = {"value": None, "interval": None}
-    return {"benchmark": "falseqa", "judge": "rules", "slope": {"all": {"hneurons": slope, "difference": unknown}}}
+    slopes = {"hneurons": Slope(1.5, (0.5, 2.5), 0.5), "difference": Slope(None, None, None)}
+    return Curve("some-model", "falseqa", "rules", [], {}, {}, {"all": slopes}, random_sets=0)
 
 
 @pytest.fixture
@@ -76,10 +81,10 @@ def test_a_folder_loads_as_its_file_does(folder):
 
 def test_calibration_is_stored_with_the_neurons_the_in_domain_set_first(folder):
     assert list(fitted().calibration) == ["selection split"]
-    found = NeuronSet.load(folder).calibration
-    assert list(found) == ["cities", "elements"]
-    assert "someone" not in str(NeuronSet.load(folder).made_by), "where a folder lies here is not told"
-    assert found["cities"]["n"] == 40 and sum(row["n"] for row in found["cities"]["bins"]) == 40
+    calibration = NeuronSet.load(folder).calibration
+    assert list(calibration) == ["cities", "elements"]
+    assert "someone" not in str(NeuronSet.load(folder).made_by), "a local folder's path is not published"
+    assert calibration["cities"].n == 40 and sum(row.n for row in calibration["cities"].bins) == 40
 
 
 def test_the_card_is_made_from_the_file_and_names_control_interval_and_model(folder):
@@ -103,23 +108,25 @@ except HNeuronsError as error:
 
 
 @pytest.mark.parametrize(
-    ("name", "revision", "said"),
+    ("name", "revision", "message"),
     [
         ("lab/neurons", REVISION, "{0: [3], 1: [5]}"),
         ("lab/neurons", "c" * 40, "lab/neurons has no such revision"),
         ("lab/other", REVISION, "lab/other does not exist"),
     ],
 )
-def test_a_set_loads_from_the_hub_at_a_revision(folder, tmp_path_factory, name, revision, said):
+def test_a_set_loads_from_the_hub_at_a_revision(folder, tmp_path_factory, name, revision, message):
     with HubServer({"lab/neurons": Repository(folder)}) as hub:
-        where = {
+        environment = {
             **os.environ,
             "HF_ENDPOINT": hub.url,
             "HF_HOME": str(tmp_path_factory.mktemp("home")),
             "HF_HUB_OFFLINE": "0",
         }
-        done = subprocess.run([sys.executable, "-c", _LOAD, name, revision], env=where, capture_output=True, text=True)
-    assert said in done.stdout, done.stdout + done.stderr
+        done = subprocess.run(
+            [sys.executable, "-c", _LOAD, name, revision], env=environment, capture_output=True, text=True
+        )
+    assert message in done.stdout, done.stdout + done.stderr
 
 
 def test_another_revision_of_the_model_is_refused(folder):

@@ -47,6 +47,7 @@ def run(tmp_path, llama, tokenizer):
         {
             "question_id": f"q{i}",
             "question": f"Where is Lyon, {i}?",
+            "instruction": "",
             "split": "selection" if i % 2 else "train",
             "aliases": ["France"],
             "answer_type": "country",

@@ -29,7 +29,7 @@ def rows(n=12):
 
 def test_the_wrong_ones_are_declined_and_the_right_ones_kept():
     examples, responses = rows()
-    taught = lessons(examples, responses, [9, 8], END, most=6, seed=0)
+    taught = lessons(examples, responses, [9, 8], END, max_lessons=6, seed=0)
     assert len(taught) == 6
     declined = [said for _, said in taught if said == [9, 8, END]]
     kept = [(prompt, said) for prompt, said in taught if said != [9, 8, END]]
@@ -37,7 +37,7 @@ def test_the_wrong_ones_are_declined_and_the_right_ones_kept():
     for prompt, said in kept:
         assert said == [prompt[1] + 100, 201, END] and prompt[1] % 2 == 0
     assert max(prompt[1] for prompt, _ in taught) < 110, "test questions are not taught"
-    with pytest.raises(HNeuronsError, match="no training examples of both classes"):
+    with pytest.raises(HNeuronsError, match="no training examples with label 0"):
         lessons([e for e in examples if e["label"]], responses, [9], END, 6, 0)
 
 

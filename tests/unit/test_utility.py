@@ -15,6 +15,7 @@ from hneurons.config.impact import TEST_QUESTIONS
 from hneurons.config.judges import JudgesSettings
 from hneurons.config.study import CettSettings, Decoding, SplitSettings
 from hneurons.data.catalogue import questions_table
+from hneurons.data.questions import prompt_of
 from hneurons.errors import HNeuronsError
 from hneurons.impact.benchmarks import BENCHMARKS
 from hneurons.impact.benchmarks.benchmark import ItemDraw, items_table, read_items
@@ -26,7 +27,7 @@ from hneurons.impact.utility import (
     scaled_cett_table,
     text_windows,
 )
-from hneurons.impact.utility_curves import cett_ratios, perplexity_curve
+from hneurons.impact.utility_curves import PerplexityPoint, UtilityCurves, cett_ratios, perplexity_curve
 from hneurons.judges.panel import Judges
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.report.tables import utility_table
@@ -66,7 +67,7 @@ def test_python_has_a_text_to_read(tmp_path):
     assert len(held_out_text("python-reference")) > 300_000
     (tmp_path / "text.txt").write_text("Some words.")
     assert held_out_text("mine", tmp_path / "text.txt") == "Some words."
-    with pytest.raises(HNeuronsError, match="no text that is known"):
+    with pytest.raises(HNeuronsError, match="neither a file nor a known text"):
         held_out_text("mine")
 
 
@@ -80,14 +81,14 @@ def test_every_set_has_every_alpha_and_the_untouched_model_is_read_once(prepared
     assert len(made_by["text_sha256"]) == 64
     curve = perplexity_curve(table, resamples=200, seed=0)
     (untouched,) = curve["untouched"]
-    assert untouched["ratio"] == 1 and untouched["interval"] == (1, 1)
+    assert untouched.ratio == 1 and untouched.interval == (1, 1)
     windows = text_windows(prepared.tokenizer, text, 600)
     with neuron_set().scale(prepared.model, 3.0):
         nll = sum(negative_log_likelihoods(prepared.model, windows, 4096)) / sum(len(w) - 1 for w in windows)
     at_3 = curve["hneurons"][1]
-    assert at_3["perplexity"] == pytest.approx(math.exp(min(50, nll)), rel=1e-4)
-    assert at_3["ratio"] == pytest.approx(at_3["perplexity"] / untouched["perplexity"])
-    assert at_3["interval"][0] <= at_3["ratio"] <= at_3["interval"][1]
+    assert at_3.perplexity == pytest.approx(math.exp(min(50, nll)), rel=1e-4)
+    assert at_3.ratio == pytest.approx(at_3.perplexity / untouched.perplexity)
+    assert at_3.interval[0] <= at_3.ratio <= at_3.interval[1]
 
 
 def test_cett_of_scaled_neurons(prepared):
@@ -99,7 +100,7 @@ def test_cett_of_scaled_neurons(prepared):
     ]
     spans = [{"question_id": f"q{i}", "sample": 0, "token_mask": mask} for i, mask in enumerate(answer)]
     examples = [{"question_id": f"q{i}", "sample": 0, "split": split} for i, split in enumerate(["test", "test"])]
-    options = {"most": 9, "seed": 0, "token_budget": 4096}
+    options = {"max_responses": 9, "seed": 0, "token_budget": 4096}
     table = scaled_cett_table(prepared, neuron_set(), ALPHAS, examples, responses, spans, CettSettings(), **options)
     by_alpha = {a: [r["cett"] for r in table.to_pylist() if r["alpha"] == a] for a in ALPHAS}
     assert by_alpha[0.0] == [0, 0, 0]
@@ -125,9 +126,9 @@ def test_cett_of_scaled_neurons(prepared):
     hook.remove()
     assert by_alpha[3.0][:2] == pytest.approx((expected / counted).tolist(), rel=1e-4)
 
-    ratios = {r["alpha"]: r for r in cett_ratios(table)}
-    assert ratios[1.0]["median"] == 1 and ratios[0.0]["median"] == 0
-    assert ratios[3.0]["median"] == pytest.approx(np.median(np.array(by_alpha[3.0]) / np.array(by_alpha[1.0])))
+    ratios = {point.alpha: point.median for point in cett_ratios(table)}
+    assert ratios[1.0] == 1 and ratios[0.0] == 0
+    assert ratios[3.0] == pytest.approx(np.median(np.array(by_alpha[3.0]) / np.array(by_alpha[1.0])))
 
 
 def test_test_questions_are_asked_as_they_were_sampled_and_judged_alike(tmp_path):
@@ -141,9 +142,9 @@ def test_test_questions_are_asked_as_they_were_sampled_and_judged_alike(tmp_path
     rows = {row["question_id"]: row for row in questions.to_pylist()}
     test = {key for key, row in rows.items() if row["split"] == "test"}
     assert {i.item_id for i in items} == test and 0 < len(test) < 120, "as many as there are, of the test split alone"
-    assert all(i.decoding == decoding and i.turns == (rows[i.item_id]["question"],) for i in items)
+    assert all(i.decoding == decoding and i.turns == (prompt_of(rows[i.item_id]),) for i in items)
     item = items[0]
-    facts = {**item.facts, "cut_off": [False]}
+    facts = {**item.facts, "truncated": [False]}
     panel = Judges(JudgesSettings(), "test")
     for reply, expected in ((item.facts["aliases"][0], True), ("Atlantis", False)):
         (outcome,) = benchmark.judge([facts], [[reply]], panel)
@@ -151,6 +152,6 @@ def test_test_questions_are_asked_as_they_were_sampled_and_judged_alike(tmp_path
 
 
 def test_the_table_counts_where_there_is_something_to_count():
-    point = {"alpha": 0.0, "ratio": 1.0, "interval": (0.9, 1.1), "perplexity": 8.0}
-    table = utility_table([{"model": "m", "perplexity": {"hneurons": [point]}, "cett": {}}], [])
+    point = PerplexityPoint(alpha=0.0, perplexity=8.0, ratio=1.0, interval=(0.9, 1.1))
+    table = utility_table([UtilityCurves("m", {"hneurons": [point]})], [])
     assert table["n"].isna().all() and table["value"].tolist() == [1.0]

@@ -10,6 +10,7 @@ import yaml
 
 from hneurons.config.study import Study
 from hneurons.data.catalogue import VOCABULARIES, questions_table, vocabulary_of
+from hneurons.data.questions import prompt_of
 from hneurons.data.sources import benchmark_files, dataset_files
 from hneurons.generation.prompts import base_ids, chat_ids
 from hneurons.impact.benchmarks import BENCHMARKS
@@ -78,13 +79,13 @@ def tiny_study(folder: Path, config: dict[str, Any] = CONFIG, models: dict[str, 
         said += [turn for item in BENCHMARKS[name].items(draw) for turn in item.turns]
     golds = sorted({q["aliases"][0] for q in questions if q["answer_type"] == "open"})
     answers = [learnt_answer(q, golds) for q in questions]
-    tokenizer = byte_level_tokenizer([q["question"] for q in questions] + answers + said, vocab_size=1500)
+    tokenizer = byte_level_tokenizer([prompt_of(q) for q in questions] + answers + said, vocab_size=1500)
     for seed, name in enumerate(models):
         if name in {more.get("base") for more in models.values()}:
-            prompts = [base_ids(tokenizer, q["question"]) for q in questions]
+            prompts = [base_ids(tokenizer, prompt_of(q)) for q in questions]
             pairs = [(prompt, f" {answer}\n") for prompt, answer in zip(prompts, answers, strict=True)]
         else:
-            prompts = [chat_ids(tokenizer, [q["question"]], study.prompt_date) for q in questions]
+            prompts = [chat_ids(tokenizer, [prompt_of(q)], study.prompt_date) for q in questions]
             pairs = list(zip(prompts, answers, strict=True))
         learn_by_heart(folder / name, tokenizer, pairs, seed=seed)
     return Workspace(folder, config)

@@ -39,9 +39,7 @@ def test_a_gate_stops_everything_before_the_first_download(workspace, monkeypatc
     with HubServer({"lab/tiny": Repository(workspace.folder / MODEL, gated=True)}) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         said = workspace.refused("fetch")
-        assert (
-            f"error: {MODEL}: lab/tiny is gated and there is no token: set HF_TOKEN; accept its licence (llama3.1)" in said
-        )
+        assert f"error: {MODEL}: lab/tiny is gated and HF_TOKEN is not set; accept its licence (llama3.1)" in said
         assert not any("/resolve/" in r for r in hub.requests)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         workspace.run("fetch")
@@ -71,4 +69,4 @@ def test_a_shape_that_is_not_the_checkpoints_is_told(workspace, monkeypatch):
     with HubServer({"lab/tiny": Repository(workspace.folder / MODEL)}) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         said = workspace.refused("fetch")
-    assert f"model {MODEL}: the models file gives its checkpoint layers 3, but it has 2; d_ff 200, but it has 160" in said
+    assert f"model {MODEL}: wrong `shape` in the models file: layers is 2, not 3; d_ff is 160, not 200" in said

@@ -210,7 +210,7 @@ def test_raising_the_version_of_a_stage_reruns_it_and_what_follows(workspace, tm
         "published": FACE,
     }
     for stage, rules in expected.items():
-        stages.write_text(text.replace(f'"{stage}": ', f'"{stage}": 9'))
+        stages.write_text(text.replace(f'"{stage}": Stage(', f'"{stage}": Stage(9'))
         assert set(counts(workspace)) == rules, stage
     stages.write_text(text)
     assert workspace.planned() == []

@@ -64,7 +64,7 @@ def test_examples_are_disjoint_and_the_token_ids_travel(workspace):
     assert store.made_by(workspace.results / MODEL / "responses/cities/0001.parquet")["layers"] == 2
     for row in shard.to_pylist():
         assert len(row["logprobs"]) == len(row["response_ids"])
-        assert (row["finish_reason"] == "stop") == (row["response_ids"][-1] == 2)
+        assert row["truncated"] == (row["response_ids"][-1] != 2)
 
 
 def test_one_target_asks_for_its_ancestors_only(workspace):

@@ -1,4 +1,4 @@
-"""The behaviours of Figure 3: each a module with its published benchmark and the generated one that plays it."""
+"""The behaviours of Figure 3: one module each, with the published benchmark and a generated one for the demo."""
 
 from hneurons.config.impact import TEST_QUESTIONS
 from hneurons.impact.benchmarks import faitheval, falseqa, jailbreak, knowledge, sycophancy
@@ -16,5 +16,5 @@ BENCHMARKS: dict[str, Benchmark] = {
     TEST_QUESTIONS: knowledge.KNOWLEDGE,
 }
 
-# As figures name them, with what the rate counts.
+# Titles in figures, with what the rate counts.
 TITLES = {name: f"{benchmark.title}\n({benchmark.compliance})" for name, benchmark in BENCHMARKS.items()}

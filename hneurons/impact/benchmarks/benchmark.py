@@ -1,6 +1,4 @@
-"""What a behaviour benchmark is: items with a decoding each, and a judge that says whether the model complied."""
-
-from __future__ import annotations
+"""A behaviour benchmark: items with their decoding, and a judge that decides whether the model complied."""
 
 import json
 import random
@@ -17,7 +15,7 @@ from hneurons.config.study import Decoding, SplitSettings
 from hneurons.data.geography import City, known_cities
 from hneurons.data.questions import split_of
 from hneurons.errors import HNeuronsError
-from hneurons.judges.judge import Exchange
+from hneurons.judges.judge import Exchange, Judge
 from hneurons.judges.panel import Judges
 from hneurons.judges.refusals import declines
 from hneurons.judges.states import REFUSED, UNPARSED, Judgement
@@ -28,9 +26,13 @@ PARSED = "parsed"
 
 @dataclass(frozen=True)
 class Item:
-    """One item: what the user says turn by turn, how the replies are decoded, and what the judge needs to know.
+    """One item of a benchmark.
 
-    item_id: unique; items that vary one thing share what stands before the "/" and are resampled together.
+    Attributes:
+        item_id: unique id; variants of one item share the part before "/" and are resampled together.
+        turns: what the user says, turn by turn.
+        facts: what the judge needs to know.
+        decoding: how the replies are decoded.
     """
 
     item_id: str
@@ -41,22 +43,31 @@ class Item:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A judged item. eligible: in the denominator. state: parsed, refused, unparsed or error, of the reply that decides.
+    """The outcome of one item.
 
-    why: what the judge says of it.
+    Attributes:
+        eligible: whether the item is in the denominator.
+        compliant: whether the model complied.
+        state: parsed, refused, unparsed or error, of the decisive reply.
+        why: the judge's reason.
     """
 
     eligible: bool
     compliant: bool
-    state: str
+    state: str = PARSED
     why: str = ""
 
 
 @dataclass(frozen=True)
 class ItemDraw:
-    """How many items, by which seed, away from which splits' answers, from which files.
+    """What a benchmark draws its items from.
 
-    decoding: of the study's samples, for items that are decoded like them.
+    Attributes:
+        count: number of items.
+        seed: seed of the draw.
+        splits: shares of the splits; items avoid the answers of the training split.
+        files: the published files.
+        decoding: decoding of the study's samples, for items that are decoded in the same way.
     """
 
     count: int
@@ -66,85 +77,137 @@ class ItemDraw:
     decoding: Decoding | None = None
 
     def order(self, name: str, keys: Sequence[str]) -> list[str]:
-        """All keys in the seed's order: a larger draw begins with the smaller one."""
+        """Return all keys, shuffled by the seed: a larger draw begins with a smaller one."""
         return sorted(keys, key=lambda key: random.Random(f"{self.seed} {name} {key}").random())
 
 
 Facts = dict[str, Any]
 Replies = Sequence[str]
+JudgeItems = Callable[[Sequence[Facts], Sequence[Replies], Judges], list[Outcome]]
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """One behaviour of Figure 3.
 
-    title, compliance: what the figure calls it and what it counts. items: as drawn. judge: outcomes of items' facts and the
-    model's replies, one per turn. facts hold, besides the item's own, `cut_off`: whether each reply ended at its limit.
-    task: the judges' setting that says who judges; None where it is always the rules. fallback: the LLM judges
-    only what the rules cannot read. fewer: there may be fewer items than asked for.
+    Attributes:
+        title: its title in the figure.
+        compliance: what the rate counts, for the figure.
+        items: draws the items.
+        judge: maps the facts of items and the model's replies, one per turn, to outcomes. Besides an item's facts it gets
+            `truncated`: whether each reply ended at the limit of new tokens.
+        task: the judges' setting that selects the judge; None if the rules always judge.
+        fallback: whether the LLM judges only the replies that the rules cannot parse.
+        fewer: whether there may be fewer items than requested.
     """
 
     title: str
     compliance: str
     items: Callable[[ItemDraw], list[Item]]
-    judge: Callable[[Sequence[Facts], Sequence[Replies], Judges], list[Outcome]]
+    judge: JudgeItems
     task: str | None = None
     fallback: bool = False
     fewer: bool = False
 
     def judged_by(self, judges: Judges) -> str:
+        """Name of the judge in a study, for metadata and figures."""
         name = judges.for_task(self.task).name if self.task else RULES
         return f"{RULES}, then {name}" if self.fallback and name != RULES else name
 
 
-def one_by_one(
-    judge: Callable[[Facts, Replies], Outcome],
-) -> Callable[[Sequence[Facts], Sequence[Replies], Judges], list[Outcome]]:
-    """A judge by rules that looks at one item at a time."""
+def one_by_one(judge: Callable[[Facts, Replies], Outcome]) -> JudgeItems:
+    """Make a benchmark's judge from a function that judges one item by rules."""
 
-    def all_of(facts: Sequence[Facts], replies: Sequence[Replies], judges: Judges) -> list[Outcome]:
+    def judge_all(facts: Sequence[Facts], replies: Sequence[Replies], judges: Judges) -> list[Outcome]:
         return [judge(f, r) for f, r in zip(facts, replies, strict=True)]
 
-    return all_of
+    return judge_all
+
+
+def unread_outcome(reply: str, eligible: bool = True) -> Outcome:
+    """Outcome of a reply in which the judge recognises no answer: not compliant, refused if it declines, else unparsed."""
+    return Outcome(eligible, False, REFUSED if declines(reply) else UNPARSED)
+
+
+def by_answer(judge: Callable[[Facts, Replies], tuple[bool, bool | None]]) -> JudgeItems:
+    """Make a benchmark's judge from a function that looks for one of the expected answers in an item's replies.
+
+    Args:
+        judge: returns whether the item is eligible, and whether the model complied; None if the last reply has no answer.
+    """
+
+    def outcome(facts: Facts, replies: Replies) -> Outcome:
+        eligible, complied = judge(facts, replies)
+        return unread_outcome(replies[-1], eligible) if complied is None else Outcome(eligible, complied)
+
+    return one_by_one(outcome)
+
+
+def by_exchange(
+    task: str, judge: Callable[[Judge, list[Exchange]], list[Judgement]], complies: str, complies_not: str
+) -> JudgeItems:
+    """Make a benchmark's judge of the question of each item and the first reply to it.
+
+    Args:
+        task: the judges' setting that selects the judge.
+        judge: lets this judge judge exchanges.
+        complies, complies_not: as in `outcomes_of_verdicts`.
+    """
+
+    def judge_all(facts: Sequence[Facts], replies: Sequence[Replies], judges: Judges) -> list[Outcome]:
+        judged = judge(judges.for_task(task), first_exchanges(facts, replies))
+        return outcomes_of_verdicts(judged, complies, complies_not)
+
+    return judge_all
 
 
 def first_exchanges(facts: Sequence[Facts], replies: Sequence[Replies]) -> list[Exchange]:
-    """The questions of items and the first replies to them."""
+    """Pair the questions of items with the first replies to them."""
     return [Exchange(f["question"], r[0]) for f, r in zip(facts, replies, strict=True)]
 
 
 def outcomes_of_verdicts(judged: Sequence[Judgement], complies: str, complies_not: str) -> list[Outcome]:
-    """By verdict; a reply that was refused, cannot be read or could not be judged is no compliance and stays in."""
+    """Convert verdicts to outcomes, all of them eligible.
+
+    Args:
+        judged: verdicts; a refusal, or a reply that could not be parsed or judged, is not compliant.
+        complies, complies_not: the two verdicts of the task.
+    """
     parsed = (complies, complies_not)
     return [Outcome(True, j.verdict == complies, PARSED if j.verdict in parsed else j.verdict, j.why) for j in judged]
 
 
-def unread_outcome(reply: str, eligible: bool = True) -> Outcome:
-    """The outcome of a reply that names nothing the judge looks for: no compliance, declined or else unparsed."""
-    return Outcome(eligible, False, REFUSED if declines(reply) else UNPARSED)
-
-
-# The model must know the place for a false claim about it to be a test: the most populous ones.
+# A false claim is a test only if the model knows the city, so the most populous ones are used.
 _WELL_KNOWN = 500
 
 
-def city_and_wrong_country(draw: ItemDraw, name: str) -> list[tuple[City, tuple[str, ...], random.Random]]:
-    """Well-known cities, the spellings of a country where each is not, and a random generator of the item's own.
+def city_and_wrong_country(draw: ItemDraw, name: str) -> list[tuple[City, tuple[str, ...], list[tuple[str, ...]]]]:
+    """Draw well-known cities, each with a country that it is not in.
 
-    No city lies in a country of the training split: the H-Neurons were not found on these answers.
+    Countries of the training split are avoided: the H-Neurons were selected on those answers.
+
+    Args:
+        draw: count, seed and splits.
+        name: name of the benchmark, for the seed.
+
+    Returns:
+        Of each item the city, the spellings of the wrong country, and both countries in random order.
     """
     pool = [c for c in known_cities()[:_WELL_KNOWN] if split_of(c.country[0], draw.seed, draw.splits) != "train"]
     elsewhere = sorted({c.country for c in pool})
     drawn = random.Random(f"{draw.seed} {name}").sample(pool, min(draw.count, len(pool)))
-    found = []
+    items = []
     for city in drawn:
         rng = random.Random(f"{draw.seed} {name} {city.key}")
-        found.append((city, rng.choice([c for c in elsewhere if c != city.country]), rng))
-    return found
+        wrong = rng.choice([c for c in elsewhere if c != city.country])
+        options = [city.country, wrong]
+        rng.shuffle(options)
+        items.append((city, wrong, options))
+    return items
 
 
 def read_items(path: str | Path) -> list[Item]:
-    """The items that items_table wrote."""
+    """Read the items that items_table wrote."""
     return [
         Item(row["item_id"], tuple(row["turns"]), json.loads(row["facts"]), Decoding.model_validate_json(row["decoding"]))
         for row in store.read_table(path, ITEMS).to_pylist()
@@ -152,19 +215,24 @@ def read_items(path: str | Path) -> list[Item]:
 
 
 def items_table(name: str, benchmark: Benchmark, draw: ItemDraw, max_new_tokens: int | None = None) -> pa.Table:
-    """The items of a benchmark, with its own limit of new tokens or this. Raises HNeuronsError if there are too few."""
+    """Draw the items of a benchmark.
+
+    Args:
+        name: name of the benchmark, for errors.
+        benchmark: the benchmark.
+        draw: what to draw from.
+        max_new_tokens: limit of new tokens; None takes the benchmark's own limit.
+
+    Raises:
+        HNeuronsError: if the benchmark has fewer items than requested.
+    """
     items = benchmark.items(draw)
     if len(items) < draw.count and not (benchmark.fewer and items):
-        raise HNeuronsError(f"impact.benchmarks.{name}.items: {draw.count} asked for, the benchmark has {len(items)}")
+        raise HNeuronsError(f"impact.benchmarks.{name}.items: {draw.count} requested, but the benchmark has {len(items)}")
     if max_new_tokens:
         items = [replace(i, decoding=i.decoding.model_copy(update={"max_new_tokens": max_new_tokens})) for i in items]
     rows = [
-        {
-            "item_id": i.item_id,
-            "turns": list(i.turns),
-            "facts": json.dumps(i.facts, ensure_ascii=False),
-            "decoding": i.decoding.model_dump_json(),
-        }
+        {**vars(i), "facts": json.dumps(i.facts, ensure_ascii=False), "decoding": i.decoding.model_dump_json()}
         for i in items
     ]
     return pa.Table.from_pylist(rows, schema=ITEMS)

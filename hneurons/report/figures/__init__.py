@@ -1,1 +1,1 @@
-"""The figures of a study. Colours of Okabe and Ito, told apart by shape too."""
+"""The figures of a study, in the colours of Okabe and Ito. Markers differ in shape too, not only in colour."""

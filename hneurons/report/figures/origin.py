@@ -1,8 +1,6 @@
-"""Figure 4: the probe on a model's partner, and how little the H-Neurons' weights changed between the two."""
+"""Figure 4: the probe on the answers of a model's partner, and the drift of the H-Neurons' weights between the two."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,38 +8,47 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from hneurons.config.impact import H_NEURONS, RANDOM
 from hneurons.config.paper import Paper
-from hneurons.detection.scores import METHODS
-from hneurons.neurons.neuron_set import H_NEURONS, RANDOM
+from hneurons.detection.results import METHODS
+from hneurons.origin.drift import DriftReport
 from hneurons.probe.classifiers import PROBE
 from hneurons.report.figures.style import STYLE, add_legend, save_figure
 
 
-def figure4(transfer: pd.DataFrame, drift: Sequence[Mapping[str, Any]], paper: Paper, paths: Sequence[str | Path]) -> None:
-    """(a) AUROC of each model's probe, unchanged, on its partner's answers, against random neurons and the paper. (b) Where
-    the H-Neurons rank in parameter drift among all neurons, and their mean with its interval, a row per pair.
+def figure4(transfer: pd.DataFrame, drift: Sequence[DriftReport], paper: Paper, paths: Sequence[str | Path]) -> None:
+    """Draw Figure 4: transfer of the probe to the model's partner, and drift of the H-Neurons' weights.
 
-    transfer: tables/transfer.csv. drift: what the drift stage wrote. paths: where to write it, the format by the ending.
+    (a) AUROC of each model's probe, unchanged, on its partner's answers, with random neurons and the paper's value.
+    (b) Rank of drift of each H-Neuron, a row per pair of models, with the mean rank and its interval.
+
+    Args:
+        transfer: as tables.transfer_table returns it.
+        drift: one report per pair.
+        paper: the paper's numbers, drawn for its own models.
+        paths: files to write, the format by the ending.
     """
     pairs = transfer.groupby(["model", "dataset"]).ngroups
     size = max(5.0, 1.1 * pairs + 1) + 7.5, max(4.4, 1.4 + 0.9 * len(drift))
-    widths = [size[0] - 7.5, 7.5]
-    figure, (left, right) = plt.subplots(1, 2, figsize=size, layout="constrained", width_ratios=widths)
+    figure, (left, right) = plt.subplots(1, 2, figsize=size, layout="constrained", width_ratios=[size[0] - 7.5, 7.5])
     _transfer_panel(left, transfer)
     _drift_panel(right, drift, paper)
     add_legend(figure, columns=5)
     save_figure(figure, paths)
 
 
+# Method, style, shift to the side, and label.
+_TRANSFER = ((PROBE, H_NEURONS, -0.12, "the probe, unchanged"), ("random", RANDOM, 0.12, "random neurons, same number"))
+
+
 def _transfer_panel(axes: Any, transfer: pd.DataFrame) -> None:
     pairs = list(transfer.groupby(["model", "partner", "direction", "dataset"], sort=False))
     for x, (_, rows) in enumerate(pairs):
-        for method, kind, shift in ((PROBE, H_NEURONS, -0.12), ("random", RANDOM, 0.12)):
+        for method, kind, shift, label in _TRANSFER:
             row = rows[rows["method"] == METHODS[method]].iloc[0]
-            reach = [[row["auroc"] - row["auroc_low"]], [row["auroc_high"] - row["auroc"]]]
-            label = {H_NEURONS: "the probe, unchanged", RANDOM: "random neurons, as many"}[kind]
+            error_bar = [[row["auroc"] - row["auroc_low"]], [row["auroc_high"] - row["auroc"]]]
             style = {**STYLE[kind], "label": label}
-            axes.errorbar(x + shift, row["auroc"], yerr=reach, linestyle="none", capsize=3, **style)
+            axes.errorbar(x + shift, row["auroc"], yerr=error_bar, linestyle="none", capsize=3, **style)
             if method == PROBE and not pd.isna(row["paper_auroc"]):
                 axes.plot(x, row["paper_auroc"], "k_", markersize=18, label="the paper")
     names = [f"{dataset}\n{rows.iloc[0]['n_hallucinated']} + {rows.iloc[0]['n_faithful']}" for (*_, dataset), rows in pairs]
@@ -59,29 +66,29 @@ def _transfer_panel(axes: Any, transfer: pd.DataFrame) -> None:
             axes.axvline(first - 0.5, color="#999999", linewidth=0.8, linestyle=":")
 
 
-def _drift_panel(axes: Any, drift: Sequence[Mapping[str, Any]], paper: Paper) -> None:
+def _drift_panel(axes: Any, drift: Sequence[DriftReport], paper: Paper) -> None:
     names = []
-    for y, one in enumerate(drift):
-        test, inside = one["all"], one["within_layers"]
-        # Shifted up and down by no rule but that dots should not hide each other.
-        shifts = 0.14 * np.sin(np.arange(test["n"]) * 2.4)
-        ours = {"color": STYLE[H_NEURONS]["color"], "linestyle": "none"}
-        axes.plot(one["ranks"], y + shifts, marker="o", markersize=3, alpha=0.5, label="an H-Neuron", **ours)
-        reach = [[test["mean_rank"] - test["interval"][0]], [test["interval"][1] - test["mean_rank"]]]
+    for y, report in enumerate(drift):
+        test, in_layers = report.all, report.within_layers
+        # Dots are shifted up and down so that they do not hide each other.
+        shifts = 0.14 * np.sin(np.arange(test.n) * 2.4)
+        colour = STYLE[H_NEURONS]["color"]
+        axes.plot(report.ranks, y + shifts, "o", color=colour, markersize=3, alpha=0.5, label="an H-Neuron")
+        error_bar = [[test.mean_rank - test.interval[0]], [test.interval[1] - test.mean_rank]]
         axes.errorbar(
-            test["mean_rank"], y, xerr=reach, fmt="D", color="#000000", capsize=4, label="mean of H-Neurons [95 %]"
+            test.mean_rank, y, xerr=error_bar, fmt="D", color="#000000", capsize=4, label="mean of H-Neurons [95 %]"
         )
-        if one["direction"] == "backward" and (theirs := paper.drift(one["model"])) is not None:
-            axes.plot(theirs, y, marker="|", markersize=22, color="#009E73", linestyle="none", label="the paper's mean")
-        p_t = "no value" if test["p_t"] is None else f"p = {test['p_t']:.2g}"
-        says = (
-            f"{test['n']} H-Neurons, mean {test['mean_rank']:.2f}; changed less than others? {p_t} (t-test), "
-            f"p = {test['p_permutation']:.2g} (permutation); within their layers {inside['mean_rank']:.2f}, p = "
-            f"{inside['p_permutation']:.2g}"
+        if report.direction == "backward" and (mean := paper.drift(report.model)) is not None:
+            axes.plot(mean, y, marker="|", markersize=22, color="#009E73", linestyle="none", label="the paper's mean")
+        p_t = "no value" if test.p_t is None else f"p = {test.p_t:.2g}"
+        text = (
+            f"{test.n} H-Neurons, mean {test.mean_rank:.2f}; changed less than others? {p_t} (t-test), "
+            f"p = {test.p_permutation:.2g} (permutation); within their layers {in_layers.mean_rank:.2f}, p = "
+            f"{in_layers.p_permutation:.2g}"
         )
-        axes.text(0.5, y + 0.32, says, fontsize=7, ha="center", va="center")
-        model, partner = one["model"], one["partner"]
-        names.append(f"{model}\n→ {partner}" if one["direction"] == "forward" else f"{partner}\n→ {model}")
+        axes.text(0.5, y + 0.32, text, fontsize=7, ha="center", va="center")
+        pair = (report.model, report.partner) if report.direction == "forward" else (report.partner, report.model)
+        names.append("\n→ ".join(pair))
     axes.axvline(0.5, color="#999999", linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(drift)), names, fontsize=8)
     axes.set_ylim(len(drift) - 0.55, -0.45)

@@ -1,6 +1,4 @@
-"""What all figures share: colours, markers, one legend, and how they are written."""
-
-from __future__ import annotations
+"""What all figures share: colours and markers, the legend, and writing to files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 from hneurons import store
-from hneurons.neurons.neuron_set import H_NEURONS, NEGATIVE, RANDOM
+from hneurons.config.impact import H_NEURONS, NEGATIVE, RANDOM
 
 STYLE: dict[str, dict[str, Any]] = {
     H_NEURONS: {"color": "#D55E00", "marker": "o", "label": "H-Neurons"},
@@ -19,6 +17,7 @@ STYLE: dict[str, dict[str, Any]] = {
 
 
 def save_figure(figure: Any, paths: Sequence[str | Path]) -> None:
+    """Write a figure to all paths, the format by the ending, and close it."""
     for path in paths:
         with store.atomic_path(path) as part:
             figure.savefig(part, dpi=150)
@@ -26,9 +25,8 @@ def save_figure(figure: Any, paths: Sequence[str | Path]) -> None:
 
 
 def add_legend(figure: Any, columns: int) -> None:
-    """One legend beneath all panels, each label once."""
+    """Add one legend for all panels beneath them, each label once, laid out in columns."""
     handles: dict[str, Any] = {}
     for axes in figure.axes:
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    options = {"loc": "outside lower center", "fontsize": 8, "frameon": False}
-    figure.legend(list(handles.values()), list(handles), ncols=columns, **options)
+    figure.legend(handles.values(), handles, ncols=columns, loc="outside lower center", fontsize=8, frameon=False)

@@ -1,17 +1,17 @@
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
-  table.querySelectorAll("th").forEach((head, column) => {
-    head.querySelector("button").addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") === "ascending";
+  table.querySelectorAll("th").forEach((header, column) => {
+    header.querySelector("button").addEventListener("click", () => {
+      const descending = header.getAttribute("aria-sort") === "ascending";
       table.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      header.setAttribute("aria-sort", descending ? "descending" : "ascending");
       const key = (row) => row.cells[column].dataset.number ?? row.cells[column].textContent.trim();
-      const order = new Intl.Collator(undefined, { numeric: true });
+      const collator = new Intl.Collator(undefined, { numeric: true });
       const rows = [...body.rows].sort((a, b) => {
         const [x, y] = [key(a), key(b)];
         if (x === "" || y === "") return (x === "") - (y === "");
-        const numbers = Number(x) - Number(y);
-        return (down ? -1 : 1) * (Number.isNaN(numbers) ? order.compare(x, y) : numbers);
+        const difference = Number(x) - Number(y);
+        return (descending ? -1 : 1) * (Number.isNaN(difference) ? collator.compare(x, y) : difference);
       });
       body.append(...rows);
     });
