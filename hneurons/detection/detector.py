@@ -13,13 +13,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 from scipy.special import expit
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hneurons import store
 from hneurons.cett.measure import token_cett
-from hneurons.config.base import Settings, describe_errors
+from hneurons.config.base import Settings, parse_settings
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation.batching import TokenBudget, in_batches
@@ -268,10 +268,7 @@ def make_request(data: Mapping[str, Any], source: str = "request") -> DetectionR
     Raises:
         HNeuronsError: one line, if the question is missing or a text is empty.
     """
-    try:
-        return DetectionRequest.model_validate(data)
-    except ValidationError as error:
-        raise HNeuronsError(describe_errors(DetectionRequest, error, source)) from None
+    return parse_settings(DetectionRequest, data, source)
 
 
 def parse_requests(lines: Iterable[str], name: str) -> Iterator[DetectionRequest]:
