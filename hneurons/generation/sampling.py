@@ -5,14 +5,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from hneurons import store
 from hneurons.config.study import SamplingSettings
 from hneurons.data.questions import prompt_of, questions_for
 from hneurons.generation.engine import Engine, Prompt
 from hneurons.generation.prompts import base_ids, base_text, chat_ids, template_hash
 from hneurons.records import QUESTIONS, RESPONSES
+from hneurons.resumable import ResumableTable
 from hneurons.seeds import seed_of
 
 Row = dict[str, Any]
@@ -40,11 +39,10 @@ def sample_shard(
     facts = {**engine.identity, **made_by, "chat_template": template_hash(engine.tokenizer)}
     facts["mark"] = store.fingerprint(facts)
     keys = [(question["question_id"],) for question in chosen]
-    table = store.ResumableTable(out, RESPONSES, ["question_id"], keys, facts)
+    table = ResumableTable(out, RESPONSES, ["question_id"], keys, facts)
     left = {question_id for (question_id,) in table.left}
     unanswered = [question for question in chosen if question["question_id"] in left]
-    finished = len(chosen) - len(left)
-    with tqdm(total=len(chosen), initial=finished, desc="sampling", unit="question", disable=not left) as bar:
+    with table.progress("sampling", "question") as bar:
         for rows in sample_questions(engine, unanswered, settings, made_by):
             table.add(rows)
             bar.update()

@@ -7,8 +7,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from hneurons import store
 from hneurons.config.study import Decoding
 from hneurons.generation.decode import Response
@@ -17,11 +15,12 @@ from hneurons.generation.prompts import template_hash
 from hneurons.impact.benchmarks.benchmark import Item, read_items
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.records import REPLIES
+from hneurons.resumable import ResumableTable
 from hneurons.seeds import seed_of
 
 
 def run_items(
-    engine: Engine, items: Sequence[Item], table: store.ResumableTable, *, date: datetime.date, seed: int, description: str
+    engine: Engine, items: Sequence[Item], table: ResumableTable, *, date: datetime.date, seed: int, description: str
 ) -> None:
     """Generate the replies that a table lacks. Scaling the model is left to the caller.
 
@@ -38,8 +37,7 @@ def run_items(
     for item in items:
         if item.item_id in left:
             alike[item.decoding, len(item.turns)].append(item)
-    finished = len(items) - len(left)
-    with tqdm(total=len(items), initial=finished, desc=description, unit="item", disable=not left) as progress:
+    with table.progress(description, "item") as progress:
         for (decoding, turns), group in alike.items():
             conversations = [
                 Conversation(item.turns, [seed_of(seed, item.item_id, str(turn)) for turn in range(turns)])
@@ -95,7 +93,7 @@ def run_alphas(
     for alpha, path in outputs.items():
         facts = {**made_by, "benchmark": name, "alpha": alpha}
         facts["mark"] = store.fingerprint([facts, scaled, identity_of_items])
-        table = store.ResumableTable(path, REPLIES, ["item_id"], [(item.item_id,) for item in items], facts)
+        table = ResumableTable(path, REPLIES, ["item_id"], [(item.item_id,) for item in items], facts)
         tables.append(table)
         if not table.left:
             table.write()

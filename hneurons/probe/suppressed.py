@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
-from tqdm import tqdm
 
 from hneurons import store
 from hneurons.config.study import Decoding, SamplingSettings
@@ -17,6 +16,7 @@ from hneurons.judges.judge import Judge
 from hneurons.judges.verdicts import verdict_table
 from hneurons.probe.path import ProbePath, distinct_neuron_sets
 from hneurons.records import QUESTIONS, SUPPRESSED, Rows
+from hneurons.resumable import ResumableTable
 
 if TYPE_CHECKING:
     from hneurons.generation.engine import Engine
@@ -61,10 +61,9 @@ def sample_suppressed(
     facts = {**engine.identity, **made_by, "chat_template": template_hash(engine.tokenizer)}
     facts["mark"] = store.fingerprint(facts)
     keys = [(mark, question["question_id"]) for mark in sets for question in selected]
-    table = store.ResumableTable(out, SUPPRESSED, ["neurons", "question_id"], keys, facts)
+    table = ResumableTable(out, SUPPRESSED, ["neurons", "question_id"], keys, facts)
     missing = set(table.left)
-    finished, label = len(keys) - len(missing), f"{len(sets)} sets at alpha=0"
-    with tqdm(total=len(keys), initial=finished, desc=label, unit="answer", disable=not missing) as bar:
+    with table.progress(f"{len(sets)} sets at alpha=0", "answer") as bar:
         for mark, neurons in sets.items():
             if not (unanswered := [question for question in selected if (mark, question["question_id"]) in missing]):
                 continue

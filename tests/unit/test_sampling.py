@@ -12,6 +12,7 @@ from hneurons.config.study import Decoding, SamplingSettings
 from hneurons.generation.engine import LocalEngine
 from hneurons.generation.sampling import sample_shard
 from hneurons.records import QUESTIONS, RESPONSES
+from hneurons.resumable import Journal
 
 SETTINGS = SamplingSettings(samples=4, decoding=Decoding(max_new_tokens=6, temperature=1.0))
 
@@ -60,7 +61,7 @@ def test_training_questions_get_all_samples_and_the_others_one(shard):
 def test_a_cut_journal_is_continued(shard, sampled_prompts, version):
     whole = shard.sample()
     mark = store.made_by(shard.out)["mark"]
-    journal = store.Journal(f"{shard.out}.journal", mark)
+    journal = Journal(f"{shard.out}.journal", mark)
     rows = [{**row, "text": "kept"} for row in whole.to_pylist()[:4]]
     journal.add(rows if version == "today" else {"question_id": "q0", "responses": rows})
     with open(journal.path, "ab") as file:

@@ -15,6 +15,7 @@ from hneurons.data.questions import prompt_of
 from hneurons.errors import HNeuronsError
 from hneurons.impact.curves import Rate
 from hneurons.records import QUESTIONS, upgraded_facts
+from hneurons.resumable import Journal, ResumableTable
 
 TABLE = pa.table({"a": [1, 2]})
 
@@ -50,19 +51,19 @@ def test_another_schema_is_refused_by_file_and_column(tmp_path):
 
 def test_a_journal_goes_on_where_it_was_cut(tmp_path):
     path = tmp_path / "j"
-    journal = store.Journal(path, "mark")
+    journal = Journal(path, "mark")
     journal.add({"n": 1, "text": "ü\u2028"}, {"n": 2})
     with open(path, "ab") as file:
         file.write(b'{"n": 3, "te')
-    again = store.Journal(path, "mark")
+    again = Journal(path, "mark")
     assert [row["n"] for row in again.entries] == [1, 2]
     again.add({"n": 3})
-    assert [row["n"] for row in store.Journal(path, "mark").entries] == [1, 2, 3]
+    assert [row["n"] for row in Journal(path, "mark").entries] == [1, 2, 3]
 
 
 def test_a_journal_of_other_settings_is_not_continued(tmp_path):
-    store.Journal(tmp_path / "j", "old").add({"n": 1})
-    assert store.Journal(tmp_path / "j", "new").entries == []
+    Journal(tmp_path / "j", "old").add({"n": 1})
+    assert Journal(tmp_path / "j", "new").entries == []
 
 
 SCHEMA = pa.schema([("name", pa.string()), ("n", pa.int32())])
@@ -71,7 +72,7 @@ SAMPLED = pa.schema([("name", pa.string()), ("truncated", pa.bool_())])
 
 def resumed(path, *names, mark="mark"):
     """The table of these names, made by two rows each; which of them were left."""
-    table = store.ResumableTable(path, SCHEMA, ["name"], [(name,) for name in names], {"mark": mark})
+    table = ResumableTable(path, SCHEMA, ["name"], [(name,) for name in names], {"mark": mark})
     for (name,) in table.left:
         table.add([{"name": name, "n": 1}, {"name": name, "n": 2}])
     table.write()
@@ -93,15 +94,15 @@ def test_a_table_is_made_once_and_only_added_to(tmp_path):
 
 def test_rows_of_a_killed_job_are_kept(tmp_path):
     path, keys = tmp_path / "table.parquet", [("a",), ("b",)]
-    first = store.ResumableTable(path, SCHEMA, ["name"], keys, {"mark": "mark"})
+    first = ResumableTable(path, SCHEMA, ["name"], keys, {"mark": "mark"})
     first.add([{"name": "a", "n": 7}])
-    again = store.ResumableTable(path, SCHEMA, ["name"], keys, {"mark": "mark"})
+    again = ResumableTable(path, SCHEMA, ["name"], keys, {"mark": "mark"})
     assert again.left == [("b",)] and again.share == 0.5
     again.add([{"name": "b", "n": 8}])
     again.write()
     # The workflow may remove what a job that failed later has written: the journal still has its rows.
     path.unlink()
-    last = store.ResumableTable(path, SCHEMA, ["name"], keys, {"mark": "mark"})
+    last = ResumableTable(path, SCHEMA, ["name"], keys, {"mark": "mark"})
     assert last.left == []
     last.write()
     assert store.read_table(path)["n"].to_pylist() == [7, 8]
@@ -109,9 +110,9 @@ def test_rows_of_a_killed_job_are_kept(tmp_path):
 
 def test_journals_and_responses_of_version_0_1_are_read(tmp_path):
     """Nobody samples on a GPU again because a column was renamed."""
-    old = store.Journal(tmp_path / "table.parquet.journal", "mark")
+    old = Journal(tmp_path / "table.parquet.journal", "mark")
     old.add({"name": "a", "responses": [{"name": "a", "finish_reason": "length"}]}, {"name": "b", "finish_reason": "stop"})
-    table = store.ResumableTable(tmp_path / "table.parquet", SAMPLED, ["name"], [("a",), ("b",)], {"mark": "mark"})
+    table = ResumableTable(tmp_path / "table.parquet", SAMPLED, ["name"], [("a",), ("b",)], {"mark": "mark"})
     assert table.left == []
     table.write()
     assert store.read_table(tmp_path / "table.parquet")["truncated"].to_pylist() == [True, False]
