@@ -63,8 +63,10 @@ def consistent_label(sampled: list[str], answerable: bool) -> int | None:
         answerable: Whether the question has an answer.
 
     Returns:
-        1 if all samples are hallucinated, 0 if all are faithful, None otherwise.
+        1 if all samples are hallucinated, 0 if all are faithful, None otherwise and without samples.
     """
+    if not sampled:
+        return None
     if all(v == INCORRECT for v in sampled):
         return 1
     return 0 if all(v == (CORRECT if answerable else REFUSED) for v in sampled) else None

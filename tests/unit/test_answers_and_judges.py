@@ -87,6 +87,7 @@ def test_the_consistency_filter_keeps_unanimous_questions_only():
     for mixed in (["correct"] * 4 + ["unparsed"], ["incorrect"] * 4 + ["refused"], ["refused"] * 5):
         assert consistent_label(mixed, answerable=True) is None
     assert consistent_label(["refused"], answerable=False) == 0
+    assert consistent_label([], answerable=True) is None, "nothing was sampled"
 
 
 @pytest.mark.parametrize(
