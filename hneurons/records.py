@@ -118,10 +118,13 @@ RUNS = _schema(
     replies=pa.list_(pa.string()),  # one per turn
     eligible=pa.bool_(),  # in the denominator of the compliance rate
     compliant=pa.bool_(),
-    state=pa.string(),  # parsed, refused, unparsed or error, of the decisive reply
+    # Of the decisive reply: the last one; of several turns the first, if it could not be read.
+    state=pa.string(),  # parsed, refused, unparsed or error
     why=pa.string(),
-    tokens=pa.int32(),  # of the last reply
-    truncated=pa.bool_(),
+    tokens=pa.int32(),
+    truncated=pa.bool_(),  # ended at the limit of new tokens
+    subset=pa.string(),  # the item's sub-set within its benchmark; null if it has no sub-sets
+    grade=pa.float64(),  # score of a graded judge, 0 to 1; null for yes/no judges and for states
 )
 
 PERPLEXITY = _schema(
@@ -158,7 +161,8 @@ _INSTRUCTION = (
 def upgraded(table: pa.Table) -> pa.Table:
     """Convert a table to the columns of this version, so that a renamed column does not cause new sampling or judging.
 
-    In version 0.1, `truncated` was a finish_reason of "length", and `instruction` was part of the question.
+    In version 0.1, `truncated` was a finish_reason of "length", and `instruction` was part of the question. Judged runs had
+    neither `subset` nor `grade`.
     """
     names = table.schema.names
     if "finish_reason" in names:
@@ -171,6 +175,11 @@ def upgraded(table: pa.Table) -> pa.Table:
         instruction = pc.coalesce(pc.struct_field(parts, "instruction"), "")
         # In the place of QUESTIONS, so that old and new shards can be concatenated.
         table = table.add_column(names.index("question") + 1, "instruction", instruction)
+    if {"eligible", "compliant"} <= set(names):
+        for name in ("subset", "grade"):
+            if name not in names:
+                field = RUNS.field(name)
+                table = table.append_column(field, pa.nulls(len(table), field.type))
     return table
 
 

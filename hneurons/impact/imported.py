@@ -12,7 +12,7 @@ from hneurons import store
 from hneurons.config.impact import UNTOUCHED, is_untouched
 from hneurons.errors import HNeuronsError
 from hneurons.impact.run_files import run_file
-from hneurons.records import RUNS
+from hneurons.records import RUNS, Rows
 
 
 class ImportedRow(BaseModel):
@@ -25,6 +25,8 @@ class ImportedRow(BaseModel):
         response: the last reply.
         eligible: whether the item is in the denominator.
         tokens, truncated: length of the reply and whether it ended at the limit of new tokens; null if unknown.
+        subset: the item's sub-set within its benchmark; null if it has no sub-sets.
+        grade: a graded judge's score from 0 to 1; null if the judge says only whether the model complied.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -36,12 +38,16 @@ class ImportedRow(BaseModel):
     eligible: bool = True
     tokens: int | None = None
     truncated: bool | None = None
+    subset: str | None = None
+    grade: float | None = Field(None, ge=0, le=1)
 
 
 def import_runs(
     files: Sequence[str | Path], results: str | Path, model: str, benchmark: str, neurons: str, judge: str
 ) -> list[Path]:
     """Convert JSON-lines files to results/{model}/impact/{benchmark}/…/alpha=….parquet; α = 1 is the untouched model's run.
+
+    Several neuron sets share that run: if it exists with the same items and outcomes, it is kept.
 
     Args:
         files: the JSON-lines files.
@@ -52,11 +58,11 @@ def import_runs(
         judge: the judge's name in figures.
 
     Returns:
-        The files written, by ascending α.
+        The files written, by ascending α; a run that is kept is not among them.
 
     Raises:
         HNeuronsError: for a row that cannot be parsed (with file, line and field), an item that occurs twice at one α, an α
-            whose items differ from those of another α, or a run that already exists.
+            whose items differ from those of another α, or a run that already exists (at α = 1, with other outcomes).
     """
     by_alpha: dict[float, dict[str, ImportedRow]] = defaultdict(dict)
     for path in map(Path, files):
@@ -72,16 +78,29 @@ def import_runs(
             raise HNeuronsError(
                 f"alpha {alpha:g} and alpha {first_alpha:g} have different items: {odd[0]} and {len(odd) - 1} more"
             )
-    targets = {a: run_file(results, model, benchmark, neurons, a) for a in sorted(by_alpha)}
-    for target in targets.values():
-        if target.exists():
+    runs = {alpha: [_run(row) for row in by_alpha[alpha].values()] for alpha in sorted(by_alpha)}
+    targets = {alpha: run_file(results, model, benchmark, neurons, alpha) for alpha in runs}
+    for alpha, target in list(targets.items()):
+        if not target.exists():
+            continue
+        if not is_untouched(alpha):
             raise HNeuronsError(f"{target} already exists; delete it or import into another study")
+        if _outcomes(runs[alpha]) != _outcomes(store.read_table(target, RUNS).to_pylist()):
+            raise HNeuronsError(
+                f"{target} already exists, with other items or outcomes at alpha 1; delete it or import into another study"
+            )
+        del targets[alpha]
     made_by = {"imported_from": {str(p): store.file_hash(p) for p in files}, "judge": judge, "benchmark": benchmark}
     for alpha, target in targets.items():
-        table = pa.Table.from_pylist([_run(row) for row in by_alpha[alpha].values()], schema=RUNS)
+        table = pa.Table.from_pylist(runs[alpha], schema=RUNS)
         scaled = UNTOUCHED if is_untouched(alpha) else neurons
         store.write_table(target, table, {**made_by, "neurons": scaled, "alpha": alpha})
     return list(targets.values())
+
+
+def _outcomes(runs: Rows) -> dict[str, tuple[Any, ...]]:
+    """Outcomes of rows of RUNS by item."""
+    return {row["item_id"]: tuple(row[name] for name in ("eligible", "compliant", "state", "grade")) for row in runs}
 
 
 def _rows(path: Path) -> Iterator[tuple[int, ImportedRow]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 
@@ -19,6 +20,7 @@ from hneurons.judges.judge import Exchange
 from hneurons.judges.rule_judge import RuleJudge
 from hneurons.judges.states import ACCEPTED, CORRECT, INCORRECT, REFUSED, REJECTED, UNPARSED, Answer
 from hneurons.judges.verdicts import consistent_label
+from hneurons.records import RUNS
 from tests.paths import json_lines, shared
 
 ALPHAS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
@@ -111,6 +113,43 @@ def test_a_file_that_cannot_be_taken_is_named(tmp_path, line, said):
     with pytest.raises(HNeuronsError, match=said):
         import_runs([tmp_path / "runs.jsonl"], tmp_path / "results", "m", "falseqa", "hneurons", "nobody")
     assert not (tmp_path / "results").exists()
+
+
+def lines(path, alphas, compliance=True, **more):
+    rows = [{"id": i, "alpha": a, "compliance": compliance, **more} for a in alphas for i in ("a", "b")]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return [path]
+
+
+def imported_as(tmp_path, neurons, alphas, **more):
+    files = lines(tmp_path / f"{neurons}.jsonl", alphas, **more)
+    return import_runs(files, tmp_path / "results", "m", "falseqa", neurons, "nobody")
+
+
+def test_sub_sets_and_grades_are_imported(tmp_path):
+    (path,) = imported_as(tmp_path, "hneurons", [2], subset="history", grade=0.75)
+    assert {(row["subset"], row["grade"]) for row in store.read_table(path, RUNS).to_pylist()} == {("history", 0.75)}
+    (path,) = imported_as(tmp_path, "random-1", [2])
+    assert {(row["subset"], row["grade"]) for row in store.read_table(path, RUNS).to_pylist()} == {(None, None)}
+    with pytest.raises(HNeuronsError, match="line 1: field 'grade'"):
+        imported_as(tmp_path, "random-2", [2], grade=3)
+
+
+def test_a_control_shares_the_untouched_run_with_the_neurons_that_were_imported_before(tmp_path):
+    untouched, scaled = imported_as(tmp_path, "hneurons", [1, 2])
+    before = untouched.read_bytes()
+    (control,) = imported_as(tmp_path, "random-1", [1, 2])
+    assert control.parent.name == "random-1" and untouched.read_bytes() == before and scaled.exists()
+
+
+@pytest.mark.parametrize("change", [{"compliance": False}, {"compliance": None}, {"eligible": False}, {"grade": 1.0}])
+def test_a_control_with_another_untouched_run_is_refused_and_nothing_is_written(tmp_path, change):
+    untouched, _ = imported_as(tmp_path, "hneurons", [1, 2])
+    before = untouched.read_bytes()
+    with pytest.raises(HNeuronsError, match=r"alpha=1.parquet already exists, with other items or outcomes at") as caught:
+        imported_as(tmp_path, "random-1", [1, 2], **change)
+    assert "\n" not in str(caught.value) and untouched.read_bytes() == before
+    assert not (untouched.parent.parent / "random-1").exists()
 
 
 def test_the_rule_judge_of_false_premises_against_gpt_4o():

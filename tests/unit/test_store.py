@@ -14,7 +14,7 @@ from hneurons.data.opendomain import ANSWER_ONLY
 from hneurons.data.questions import prompt_of
 from hneurons.errors import HNeuronsError
 from hneurons.impact.curves import Rate
-from hneurons.records import QUESTIONS, upgraded_facts
+from hneurons.records import QUESTIONS, RUNS, upgraded_facts
 from hneurons.resumable import Journal, ResumableTable
 
 TABLE = pa.table({"a": [1, 2]})
@@ -147,6 +147,18 @@ def test_a_shard_of_version_0_1_and_a_new_one_are_concatenated(tmp_path):
     shards = [store.read_table(tmp_path / f"{i}.parquet", QUESTIONS) for i in range(2)]
     old, new = store.concat_tables(shards).to_pylist()
     assert old == new
+
+
+def test_runs_without_sub_sets_and_grades_are_read_with_nulls(tmp_path):
+    row = {"item_id": "a", "replies": ["Yes."], "eligible": True, "compliant": True, "state": "parsed", "why": ""}
+    columns = [field for field in RUNS if field.name not in ("subset", "grade")]
+    path = tmp_path / "run.parquet"
+    store.write_table(path, pa.Table.from_pylist([{**row, "tokens": 2, "truncated": False}], schema=pa.schema(columns)), {})
+    (found,) = store.read_table(path, RUNS).to_pylist()
+    assert (found["subset"], found["grade"], found["tokens"]) == (None, None, 2)
+    new = {**row, "tokens": 2, "truncated": False, "subset": "plain", "grade": 0.5}
+    store.write_table(path, pa.Table.from_pylist([new], schema=RUNS), {})
+    assert store.read_table(path, RUNS).to_pylist() == [new], "columns that exist stay"
 
 
 def test_a_result_is_read_as_it_was_written_or_refused_by_field(tmp_path):
