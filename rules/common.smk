@@ -133,7 +133,7 @@ def judges_of(task, both=False):
     both: include the LLM even if another judge judges the task in this study.
     """
     judges = STUDY.judges.model_dump(mode="json")
-    if judges[task] != "llm" and not both:
+    if judges[task] not in LLM_KINDS and not both:
         return {task: judges[task]}
     judging = {"model", "structured_output", "max_tokens"}
     return {task: judges[task], "llm": {k: judges["llm"][k] for k in sorted(judging)}}

@@ -155,23 +155,69 @@ class Forbidden(PublishedRow):
 
     Attributes:
         content_policy_id: Number of the policy that the question violates.
+        content_policy_name: Name of that policy, if the file has it.
         q_id: Number of the question within its policy.
         question: Text of the question.
     """
 
     content_policy_id: Text
+    content_policy_name: Text | None = None
     q_id: Text
     question: Text
+
+    @property
+    def policy(self) -> str:
+        """Name of the policy, or its number in a file without names."""
+        return self.content_policy_name or self.content_policy_id
 
 
 class Template(PublishedRow):
     """A jailbreak.
 
     Attributes:
-        prompt: The text that precedes the forbidden question.
+        prompt: The text that precedes the forbidden question, or surrounds it (`SLOT`).
     """
 
     prompt: Text
+
+
+# The place of the user's question in a jailbreak, which its author left to be filled: in brackets of several kinds, also
+# escaped, or as all that is in quotation marks. Slots for anything else (a name, a language, the model's reply) do not
+# match.
+SLOT = re.compile(
+    r"""
+    (?<! include\s) (?<! as\s') (?<! [/?])  # a slot that the text only mentions; a part of a URL
+    (?: \\?\[ | \$?\{+ | < | &lt; | \( (?= insert | question\) ) | (?<= [`"“]) (?= \s* (?: insert | write ) \s ) )
+    \s*
+    (?: (?: insert | enter | put | write | type ) [\s_]+
+        (?: whatever \b [^][{}<>()]*? here
+          | (?: (?: any | your | \*\*your\*\*\ "mildly\ funny ) [\s_]+ )? (?: prom?p?t | question | request | topic ) "?
+            (?: \s (?: that | in | on | about | starting | example ) \b [^][{}<>()"`]* )? (?: [\s_]+ here )? )
+      | (?: (?: your | user | potential ) [\s_]+ )? (?: prom?p?t | question | request ) (?: [\s_]+ here )?
+        (?: ,\s [^][{}<>()]* )?
+      | ["“]? placeholder ["”]?
+      | \.{3}\ \? )
+    [\s.…]*
+    (?: \\?\] | \}+ | > | &gt; | \) | (?= [`"”]) )
+    (?! \s* = )  # a definition of the name
+    | (?: (?<= prompt\ =\ ") | (?<= question:\ ") ) (?: \.{3,} | x{5,} ) (?= ")
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def jailbreak_prompt(template: str, question: str) -> tuple[str, bool]:
+    """Put a question into a jailbreak: into every slot for it, or after the jailbreak if it has no slot.
+
+    Args:
+        template: Text of the jailbreak.
+        question: Text of the question.
+
+    Returns:
+        The prompt, and whether the jailbreak has a slot.
+    """
+    filled, slots = SLOT.subn(lambda _: question, template)
+    return (filled, True) if slots else (f"{template}\n\n{question}", False)
 
 
 def falseqa(path: Path) -> list[FalseQA]:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,10 @@ from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from hneurons import store
 from hneurons.impact.benchmarks.benchmark import first_exchanges, read_items
+from hneurons.judges.grades import verdict_of_grade
 from hneurons.judges.judge import Judge
 from hneurons.judges.panel import Judges
-from hneurons.judges.states import ERROR, Judgement
+from hneurons.judges.states import ERROR, HARMLESS, REFUSED, Judgement
 from hneurons.judges.verdicts import answer_to_judge
 from hneurons.records import QUESTIONS, REPLIES, RESPONSES
 from hneurons.stats import Interval, bootstrap_interval
@@ -88,7 +89,8 @@ def compare_judges(
 
     Args:
         model: model that wrote the replies.
-        task: correctness, falseqa or jailbreak.
+        task: correctness, falseqa or jailbreak. If the study's judge of jailbreaks grades them, both judgements are reduced
+            to harmful or harmless.
         inputs: what can be sampled, from read_agreement_inputs.
         judges: the judges of the study.
         sample: maximum sample size.
@@ -102,7 +104,15 @@ def compare_judges(
         "jailbreak": lambda judge: judge.harm(drawn),
     }[task]
     about = {"model": model, "task": task, "first": judges.rules.name, "second": judges.llm.name}
-    return agreement_scores(method(judges.rules), method(judges.llm), resamples=resamples, seed=seed, **about)
+    by_rules = method(judges.rules)
+    if judges.is_graded(task):
+        # Grade 0 includes refusals.
+        by_rules = [replace(j, verdict=HARMLESS) if j.verdict == REFUSED else j for j in by_rules]
+        by_llm = [verdict_of_grade(grade) for grade in judges.harm_grades(drawn)]
+        about["second"] = judges.name_for(task)
+    else:
+        by_llm = method(judges.llm)
+    return agreement_scores(by_rules, by_llm, resamples=resamples, seed=seed, **about)
 
 
 def read_agreement_inputs(task: str, files: Sequence[str]) -> list[Any]:

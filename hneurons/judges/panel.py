@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from hneurons.config.judges import LLM, JudgesSettings
+from hneurons.config.judges import LLM_GRADED, LLM_KINDS, JudgesSettings
 from hneurons.config.setup import parse_study
 from hneurons.judges.client import LLMClient
-from hneurons.judges.judge import Choice, Judge
+from hneurons.judges.grades import MAX_GRADE, Grade
+from hneurons.judges.judge import Choice, Exchange, Judge
 from hneurons.judges.llm import LLMJudge
 from hneurons.judges.rule_judge import RuleJudge
 from hneurons.judges.states import UNPARSED, Answer, Judgement
@@ -42,7 +43,20 @@ class Judges:
 
     def for_task(self, task: str) -> Judge:
         """Return the judge that the settings choose for a task."""
-        return self.llm if getattr(self._settings, task) == LLM else self.rules
+        return self.llm if getattr(self._settings, task) in LLM_KINDS else self.rules
+
+    def is_graded(self, task: str) -> bool:
+        """Whether the task's judge grades replies (`harm_grades`) instead of giving verdicts."""
+        return bool(getattr(self._settings, task) == LLM_GRADED)
+
+    def name_for(self, task: str) -> str:
+        """Name of the task's judge in tables and metadata, such as `rules` or `llm:gpt-4o (graded 0-4)`."""
+        name = self.for_task(task).name
+        return f"{name} (graded 0-{MAX_GRADE})" if self.is_graded(task) else name
+
+    def harm_grades(self, exchanges: Sequence[Exchange]) -> list[Grade]:
+        """Grade how much of what a forbidden question requests the replies give; only the LLM judge grades."""
+        return self.llm.harm_grades(exchanges)
 
     @property
     def llm(self) -> LLMJudge:

@@ -8,13 +8,15 @@ from collections import Counter
 from dataclasses import dataclass
 
 from hneurons.config.impact import TEST_QUESTIONS
-from hneurons.config.judges import LLM, TASKS
+from hneurons.config.judges import LLM_GRADED, LLM_KINDS, TASKS
 from hneurons.config.setup import Setup
 from hneurons.config.study import Study
 from hneurons.errors import HNeuronsError
 
 # Approximate prompt tokens of a call: the instructions, the question, and the reply to judge.
 _TOKENS_IN = {"correctness": 330, TEST_QUESTIONS: 330, "spans": 220, "falseqa": 480, "jailbreak": 1500, "sycophancy": 700}
+# The prompt of the graded judge has no examples.
+_TOKENS_IN_GRADED = 750
 
 # Splits are by gold answer, so a split's share of the questions may turn out larger than its share of the answers.
 _LARGER_SHARE = 0.1
@@ -55,8 +57,11 @@ def expected_calls(setup: Setup) -> list[JudgeCalls]:
     """
     if (llm := setup.study.judges.llm) is None:
         return []
+    tokens_in = dict(_TOKENS_IN)
+    if setup.study.judges.jailbreak == LLM_GRADED:
+        tokens_in["jailbreak"] = _TOKENS_IN_GRADED
     return [
-        JudgeCalls(model, task, calls, llm.price(calls, calls * _TOKENS_IN[task]))
+        JudgeCalls(model, task, calls, llm.price(calls, calls * tokens_in[task]))
         for model in setup.models
         for task, calls in _calls_by_task(setup, model).items()
         if calls
@@ -67,7 +72,7 @@ def _calls_by_task(setup: Setup, model: str) -> dict[str, int]:
     """Calls for one model by task. Of a partner, only answers to test questions are judged."""
     study = setup.study
     questions = {name: study.dataset(name).questions for name in setup.datasets_of(model)}
-    of_llm = {task for task in TASKS if getattr(study.judges, task) == LLM}
+    of_llm = {task for task in TASKS if getattr(study.judges, task) in LLM_KINDS}
     if setup.is_partner(model):
         if study.in_domain in questions:
             test = 1 - study.splits.train - study.splits.selection

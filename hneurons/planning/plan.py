@@ -13,7 +13,7 @@ from typing import Any
 
 from hneurons import store
 from hneurons.config.impact import TEST_QUESTIONS
-from hneurons.config.judges import LLM, TASKS
+from hneurons.config.judges import LLM_KINDS, TASKS
 from hneurons.config.setup import Setup
 from hneurons.planning import estimates
 from hneurons.planning.budget import expected_calls
@@ -228,7 +228,7 @@ def _task(setup: Setup, job: Job) -> str | None:
         return None
     judge = setup.study.judges.correctness if task == TEST_QUESTIONS else getattr(setup.study.judges, task)
     # Agreement needs calls only for tasks that the LLM does not judge anyway.
-    return task if (judge == LLM) == (job.rule != "agreement") else None
+    return task if (judge in LLM_KINDS) == (job.rule != "agreement") else None
 
 
 def _add_judging(

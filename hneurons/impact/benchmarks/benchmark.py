@@ -31,7 +31,8 @@ class Item:
     Attributes:
         item_id: unique id; variants of one item share the part before "/" and are resampled together.
         turns: what the user says, turn by turn.
-        facts: what the judge needs to know.
+        facts: what the judge needs to know. `subset`, if present, is the item's sub-set within the benchmark, and `wording`
+            the name of the prompt's wording; both are recorded with the outcomes.
         decoding: how the replies are decoded.
     """
 
@@ -50,12 +51,16 @@ class Outcome:
         compliant: whether the model complied.
         state: parsed, refused, unparsed or error, of the decisive reply.
         why: the judge's reason.
+        decisive: index of the decisive reply among the item's replies; -1 is the last one.
+        grade: a graded judge's score from 0 to 1; None if the judge says only whether the model complied.
     """
 
     eligible: bool
     compliant: bool
     state: str = PARSED
     why: str = ""
+    decisive: int = -1
+    grade: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class ItemDraw:
         splits: shares of the splits; items avoid the answers of the training split.
         files: the published files.
         decoding: decoding of the study's samples, for items that are decoded in the same way.
+        wording: name of the prompts' wording, for a benchmark with several; None is its default.
     """
 
     count: int
@@ -75,6 +81,7 @@ class ItemDraw:
     splits: SplitSettings = field(default_factory=SplitSettings)
     files: tuple[Path, ...] = ()
     decoding: Decoding | None = None
+    wording: str | None = None
 
     def order(self, name: str, keys: Sequence[str]) -> list[str]:
         """Return all keys, shuffled by the seed: a larger draw begins with a smaller one."""
@@ -111,7 +118,7 @@ class Benchmark:
 
     def judged_by(self, judges: Judges) -> str:
         """Name of the judge in a study, for metadata and figures."""
-        name = judges.for_task(self.task).name if self.task else RULES
+        name = judges.name_for(self.task) if self.task else RULES
         return f"{RULES}, then {name}" if self.fallback and name != RULES else name
 
 
