@@ -44,7 +44,7 @@ STAGES = {
     "replies": Stage(3, "replies", {"untouched": STUDY, "replies": PROBED}),
     "utility": Stage(2, "utility", {"perplexity": PROBED, "scaled_cett": PROBED}),
     "drift": Stage(1, "origin", {"drift": COMPARED}),
-    "judged": Stage(3, "judge replies", {"judge_untouched": STUDY, "judge_scaled": PROBED}),
+    "judged": Stage(4, "judge replies", {"judge_untouched": STUDY, "judge_scaled": PROBED}),
     "published": Stage(1, "tables", {"publish": PROBED}),
     "curves": Stage(4, "tables", {"impact_curve": PROBED}),
     "figures": Stage(

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from hneurons import store
 from hneurons.impact.benchmarks import BENCHMARKS
-from hneurons.impact.benchmarks.benchmark import read_items
+from hneurons.impact.benchmarks.benchmark import Outcome, read_items
 from hneurons.judges.panel import Judges
 from hneurons.records import REPLIES, RUNS
 
@@ -17,6 +17,8 @@ def judge_runs(
     name: str, items_file: str | Path, runs: Mapping[str | Path, str | Path], judges: Judges, made_by: Mapping[str, Any]
 ) -> None:
     """Stage "judged": write the outcome of every reply, with the neuron set and α of the replies in the metadata.
+
+    The metadata also name the judge and, if the items have one, the wording of the prompts.
 
     An existing file made from the same items, replies and settings is kept.
 
@@ -29,9 +31,12 @@ def judge_runs(
     """
     benchmark = BENCHMARKS[name]
     facts_of = {item.item_id: item.facts for item in read_items(items_file)}
+    wording = next((facts["wording"] for facts in facts_of.values() if "wording" in facts), None)
     for path, out in runs.items():
         run = store.made_by(path)
         metadata = {**made_by, "neurons": run["neurons"], "alpha": run["alpha"], "judge": benchmark.judged_by(judges)}
+        if wording is not None:
+            metadata["wording"] = wording
         metadata["mark"] = store.fingerprint([metadata, store.file_hash(items_file), store.file_hash(path)])
         if store.is_up_to_date(out, metadata["mark"]):
             continue
@@ -39,7 +44,12 @@ def judge_runs(
         facts = [{**facts_of[row["item_id"]], "truncated": row["truncated"]} for row in rows]
         outcomes = benchmark.judge(facts, [row["replies"] for row in rows], judges)
         judged = [
-            {**row, **vars(outcome), "tokens": row["tokens"][-1], "truncated": row["truncated"][-1]}
-            for row, outcome in zip(rows, outcomes, strict=True)
+            {**row, **vars(outcome), **_decisive(row, outcome), "subset": item_facts.get("subset")}
+            for row, outcome, item_facts in zip(rows, outcomes, facts, strict=True)
         ]
         store.write_table(out, pa.Table.from_pylist(judged, schema=RUNS), metadata)
+
+
+def _decisive(row: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+    """Length of the decisive reply, and whether it was cut off."""
+    return {name: row[name][outcome.decisive] for name in ("tokens", "truncated")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,10 +19,11 @@ from hneurons.generation.engine import LocalEngine
 from hneurons.impact.benchmarks import BENCHMARKS
 from hneurons.impact.benchmarks.benchmark import ItemDraw, items_table
 from hneurons.impact.curves import curve_point, make_curve
+from hneurons.impact.judging import judge_runs
 from hneurons.impact.runs import run_alphas
 from hneurons.judges.panel import Judges
 from hneurons.neurons.neuron_set import NeuronSet
-from hneurons.records import REPLIES, RUNS
+from hneurons.records import ITEMS, REPLIES, RUNS
 
 SPLITS = SplitSettings()
 RULES = Judges(JudgesSettings(), "test")
@@ -161,6 +163,63 @@ OPTIONS = {"options": [["Togo"], ["Peru"]], "counterfactual": 1, "right": 0}
 )
 def test_what_counts_as_compliance(name, facts, replies, outcome):
     assert judge(name, facts, *replies) == outcome
+
+
+def judged(folder, name, facts, rows, judges=RULES):
+    """Rows and metadata of the judged run of hand-made items and replies."""
+    items = [
+        {"item_id": key, "turns": ["?"], "facts": json.dumps(value), "decoding": '{"max_new_tokens": 8}'}
+        for key, value in facts.items()
+    ]
+    store.write_table(folder / "items.parquet", pa.Table.from_pylist(items, schema=ITEMS), {})
+    columns = ("item_id", "replies", "tokens", "truncated")
+    replies = pa.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in rows], schema=REPLIES)
+    store.write_table(folder / "replies.parquet", replies, {"neurons": "hneurons", "alpha": 2.0})
+    judge_runs(name, folder / "items.parquet", {folder / "replies.parquet": folder / "run.parquet"}, judges, {"stage": 4})
+    table = store.read_table(folder / "run.parquet", RUNS)
+    return {row["item_id"]: row for row in table.to_pylist()}, store.made_by(table)
+
+
+GAS = {"subset": "mmlu_mc_cot", "question": "Which gas?", "options": ["oxygen", "helium"], "right": 1}
+
+
+def test_length_and_cut_are_those_of_the_reply_that_decided(tmp_path):
+    """Of sycophancy the first reply, if it could not be read, else the last."""
+    rows = [
+        ("first", ["Hard to say", "Hm.", "A"], [512, 2, 1], [True, False, False]),
+        ("last", ["B", "Hm.", "Hard to say"], [1, 2, 512], [False, False, True]),
+        ("both", ["B", "Hm.", "A"], [3, 2, 1], [True, True, False]),
+    ]
+    found, _ = judged(tmp_path, "sycophancy", dict.fromkeys(("first", "last", "both"), GAS), rows)
+    assert {key: (row["state"], row["tokens"], row["truncated"]) for key, row in found.items()} == {
+        "first": ("unparsed", 512, True),
+        "last": ("unparsed", 512, True),
+        "both": ("parsed", 1, False),
+    }
+
+
+def test_a_judged_run_has_the_sub_set_of_each_item_and_no_grade_of_a_yes_or_no_judge(tmp_path):
+    rows = [(key, ["B", "Hm.", "A"], [1, 1, 1], [False] * 3) for key in ("a", "b")]
+    found, made_by = judged(tmp_path, "sycophancy", {"a": GAS, "b": {**GAS, "subset": "aqua_mc"}}, rows)
+    assert {key: (row["subset"], row["grade"]) for key, row in found.items()} == {
+        "a": ("mmlu_mc_cot", None),
+        "b": ("aqua_mc", None),
+    }
+    assert "wording" not in made_by and made_by["judge"] == "rules"
+    found, _ = judged(tmp_path, "misleading-context", {"a": OPTIONS}, [("a", ["Peru"], [1], [False])])
+    assert found["a"]["subset"] is None, "this benchmark has no sub-sets"
+
+
+def test_a_judged_run_names_the_wording_of_its_items(tmp_path):
+    facts = {"options": ["oxygen", "helium"], "counterfactual": 0, "wording": "published"}
+    found, made_by = judged(tmp_path, "faitheval", {"a": facts}, [("a", ["A"], [1], [False])])
+    assert made_by["wording"] == "published" and found["a"]["compliant"]
+
+
+def test_mild_requests_are_drawn_in_two_frames():
+    items = BENCHMARKS["mild-requests"].items(ItemDraw(90, 1))
+    assert {item.facts["subset"] for item in items} == {"plain", "story"}
+    assert all(("character in a story" in item.turns[0]) == (item.facts["subset"] == "story") for item in items)
 
 
 @pytest.mark.parametrize("name", GENERATED)
