@@ -14,13 +14,14 @@ from hneurons.planning.slurm import (
     wait_for_earlier_jobs,
 )
 from hneurons.config.impact import (
+    ITEM_VERSIONS,
     TEST_QUESTIONS,
     UNTOUCHED,
     UNTOUCHED_ALPHA,
     format_alpha,
 )
 from hneurons.errors import HNeuronsError
-from hneurons.config.judges import TASKS
+from hneurons.config.judges import LLM_KINDS, TASKS
 from hneurons.config.base import SLUG
 from hneurons.data.sources import (
     HELD_OUT_TEXT,

@@ -34,6 +34,17 @@ def decoding_of_items(wildcards):
     return None
 
 
+def settings_of_benchmark(wildcards):
+    """Settings of a benchmark, as a param."""
+    return STUDY.benchmarks[wildcards.benchmark].as_param()
+
+
+def version_of_items(wildcards):
+    """Version of the stage, as a param; with that of the benchmark's items if it was raised."""
+    own = ITEM_VERSIONS.get(wildcards.benchmark)
+    return f"{VERSIONS['items']}, items {own}" if own else VERSIONS["items"]
+
+
 rule fetch_source:
     """Download one published file, pinned by commit or checksum."""
     output:
@@ -101,11 +112,9 @@ rule items:
         **modest(2000, 10),
     params:
         **settings("seed", "splits"),
-        stage=VERSIONS["items"],
+        stage=version_of_items,
         sources=lambda wildcards: sources_named(wildcards.benchmark),
-        benchmark=lambda wildcards: STUDY.benchmarks[wildcards.benchmark].model_dump(
-            mode="json"
-        ),
+        benchmark=settings_of_benchmark,
         decoding=decoding_of_items,
     script:
         "../workflow_scripts/items.py"

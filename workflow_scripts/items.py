@@ -13,6 +13,7 @@ with job(snakemake.log[0]):
     files = checked_hashes(params.sources, snakemake.input)
     settings = BenchmarkSettings(**params.benchmark)
     decoding = Decoding(**params.decoding) if params.decoding else None
-    draw = ItemDraw(settings.items, params.seed, SplitSettings(**params.splits), tuple(map(Path, files)), decoding)
+    splits = SplitSettings(**params.splits)
+    draw = ItemDraw(settings.items, params.seed, splits, tuple(map(Path, files)), decoding, settings.wording)
     table = items_table(name, BENCHMARKS[name], draw, settings.max_new_tokens)
     store.write_table(snakemake.output[0], table, {**dict(params.items()), "files": files})

@@ -5,7 +5,7 @@ Imported by the Snakefile, so nothing heavy may be imported here.
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -21,6 +21,12 @@ BenchmarkName = Literal[
     "are-you-sure",
     "mild-requests",
 ]
+
+# Named wordings of the prompts of benchmarks that have several; the first is the default.
+WORDINGS: dict[str, tuple[str, ...]] = {"faitheval": ("supported-option", "published", "counterfactual-resistant")}
+
+# Raised when the items of a single benchmark change, so that only they are drawn again; 1 where not listed.
+ITEM_VERSIONS = {"sycophancy": 2, "jailbreak": 2}
 
 # The in-domain test questions at every α, which run like a behaviour benchmark.
 TEST_QUESTIONS = "test-questions"
@@ -55,10 +61,18 @@ def format_alpha(alpha: float) -> str:
 
 
 class BenchmarkSettings(Settings):
-    """Size of one benchmark."""
+    """Size and prompts of one benchmark."""
 
     items: int = Field(ge=1)
     max_new_tokens: int | None = Field(None, ge=1, description="limit of new tokens; null takes the benchmark's own")
+    wording: str | None = Field(None, description="wording of the prompts, where a benchmark has several; null: its first")
+
+    def as_param(self) -> dict[str, Any]:
+        """These settings as a param. An unset wording is left out, as it was before there were wordings."""
+        settings = self.model_dump(mode="json")
+        if self.wording is None:
+            del settings["wording"]
+        return settings
 
 
 class UtilitySettings(Settings):
@@ -83,6 +97,16 @@ class ImpactSettings(Settings):
     alphas_per_job: int = Field(6, ge=1)
     bootstrap: int = Field(2000, ge=100)
     utility: UtilitySettings = UtilitySettings()
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _known_wordings(cls, benchmarks: dict[BenchmarkName, BenchmarkSettings]) -> dict[BenchmarkName, BenchmarkSettings]:
+        for name, settings in benchmarks.items():
+            wordings = WORDINGS.get(name, ())
+            if settings.wording is not None and settings.wording not in wordings:
+                allowed = f"use one of {', '.join(wordings)}" if wordings else "this benchmark has one wording only"
+                raise ValueError(f"{name}.wording: {settings.wording!r} is unknown; {allowed}")
+        return benchmarks
 
     @field_validator("alphas")
     @classmethod

@@ -10,13 +10,14 @@ import pytest
 import yaml
 
 from hneurons.config.base import SLUG
-from hneurons.config.impact import TEST_QUESTIONS, BenchmarkName
+from hneurons.config.impact import ITEM_VERSIONS, TEST_QUESTIONS, WORDINGS, BenchmarkName, BenchmarkSettings
 from hneurons.config.models import load_models
 from hneurons.config.setup import parse_study
 from hneurons.config.study import DatasetName
 from hneurons.data.catalogue import GENERATED, PUBLISHED
 from hneurons.errors import HNeuronsError
 from hneurons.impact.benchmarks import BENCHMARKS as BENCHMARK_CODE
+from hneurons.impact.benchmarks.faitheval import FAITHEVAL_PROMPTS
 from tests.paths import ROOT
 
 
@@ -60,6 +61,18 @@ def test_the_demo_is_valid():
         ("datasets/citys", {"role": "transfer", "questions": 5}, ["citys", "'cities'"]),
         ("datasets/elements/role", "in_domain", ["datasets", "exactly one must have role in_domain"]),
         ("impact/benchmarks/falsqa", {"items": 5}, ["falsqa", "'falseqa'"]),
+        (
+            "impact/benchmarks/false-premise",
+            {"items": 5, "wording": "published"},
+            ["false-premise.wording", "one wording only"],
+        ),
+        (
+            "impact/benchmarks/faitheval",
+            {"items": 5, "wording": "kind"},
+            ["faitheval.wording: 'kind' is unknown", "supported-option, published, counterfactual-resistant"],
+        ),
+        ("judges", {"jailbreak": "llm-graded"}, ["judges: jailbreak needs the LLM judge"]),
+        ("judges", {"falseqa": "llm-graded"}, ["judges.falseqa", "'rules' or 'llm'"]),
         ("judges", {"correctness": "llm"}, ["judges: correctness needs the LLM judge: describe it under judges.llm"]),
         ("judges", {"correctness": "gpt"}, ["judges.correctness", "'rules' or 'llm'"]),
         ("judges", {"llm": {"model": "m"}}, ["judges.llm.max_judge_calls: Field required"]),
@@ -123,3 +136,11 @@ def test_slugs_cannot_leave_their_folder(name):
 def test_the_names_in_the_configuration_are_those_that_exist():
     assert set(get_args(DatasetName)) == {*GENERATED, *PUBLISHED}
     assert {*get_args(BenchmarkName), TEST_QUESTIONS} == set(BENCHMARK_CODE)
+    assert {"faitheval": tuple(FAITHEVAL_PROMPTS)} == WORDINGS and set(ITEM_VERSIONS) <= set(BENCHMARK_CODE)
+
+
+def test_a_wording_that_is_not_set_leaves_the_params_of_finished_items_as_they_were():
+    assert BenchmarkSettings(items=5).as_param() == {"items": 5, "max_new_tokens": None}
+    set_to = BenchmarkSettings(items=5, max_new_tokens=8, wording="published").as_param()
+    assert set_to == {"items": 5, "max_new_tokens": 8, "wording": "published"}
+    assert BenchmarkSettings(**set_to).as_param() == set_to

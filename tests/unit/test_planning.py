@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from hneurons import store
 from hneurons.cli import app
 from hneurons.planning import estimates
+from hneurons.planning.budget import budget_line, expected_calls
 from hneurons.planning.jobs import Job, read_jobs
 from hneurons.planning.plan import make_plan
 from tests.unit.test_estimates import setup_of
@@ -146,6 +148,26 @@ def test_judge_calls_and_their_price_are_those_of_the_jobs_left(paper, tmp_path)
     )
     assert line(make_plan(paper, jobs, jobs[2:], tmp_path), "judging").judge_calls_left == 96_600 / 2 + 16_500
     assert line(make_plan(paper, jobs, jobs[8:], tmp_path), "judging").dollars_left == 0
+
+
+def test_a_graded_jailbreak_costs_one_call_per_reply(paper, tmp_path):
+    """390 items at 37 runs: the untouched model's, and six α of the H-Neurons and of five random sets."""
+    job = Job("judge_untouched", {"model": GEMMA, "benchmark": "jailbreak"}, {})
+    graded = paper.study.judges.model_copy(update={"jailbreak": "llm-graded"})
+    setup = replace(paper, study=paper.study.model_copy(update={"judges": graded}))
+    graded_line, verdict_line = (line(make_plan(s, [job], [job], tmp_path), "judge replies") for s in (setup, paper))
+    assert graded_line.judge_calls_left == verdict_line.judge_calls_left == 390 * 37
+    assert 0 < graded_line.dollars_left < verdict_line.dollars_left, "its prompt has no examples"
+    # Both judges' agreement is measured on grades that are paid for.
+    agreement = Job("agreement", {"model": GEMMA, "task": "jailbreak"}, {})
+    assert line(make_plan(setup, [agreement], [agreement], tmp_path), "judging").judge_calls_left == 0
+
+
+def test_the_papers_study_asks_the_llm_for_unread_replies_of_sycophancy_within_its_budget(paper):
+    assert paper.study.judges.sycophancy == "llm"
+    at_most = {(c.model, c.task): c.calls for c in expected_calls(paper)}
+    assert at_most[GEMMA, "sycophancy"] == 2 * 4000 * 37
+    assert "2900000 allowed" in budget_line(paper)
 
 
 def test_disk_of_weights_and_cett(paper, tmp_path):

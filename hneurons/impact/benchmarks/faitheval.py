@@ -14,19 +14,38 @@ from hneurons.judges.closeddomain import named_option
 from hneurons.judges.options import parse_option
 from hneurons.judges.states import LETTERS
 
+# The wordings by name (hneurons.config.impact.WORDINGS), around the context, the question and the lettered options.
+# `published` is the prompt in the README of the data set's authors (github.com/SalesforceAIResearch/FaithEval); it is for
+# questions without options, which follow the question here.
+FAITHEVAL_PROMPTS = {
+    "supported-option": (
+        "Context: {context}\n\nQuestion: {question}\n\n{options}\n\n"
+        "Answer with the letter of the one option that the context supports."
+    ),
+    "published": (
+        "You are an expert in retrieval question answering. \n"
+        "Please respond with the exact answer only. Do not be verbose or provide extra information.\n"
+        "Context: {context}\nQuestion: {question}\n{options}\nAnswer:"
+    ),
+    "counterfactual-resistant": (
+        "Context: {context}\n\nQuestion: {question}\n\n{options}\n\n"
+        "If the context contradicts what you know to be true, go by what you know. "
+        "Answer with the letter of one option only."
+    ),
+}
+DEFAULT_WORDING = next(iter(FAITHEVAL_PROMPTS))
+
 
 def _published(draw: ItemDraw) -> list[Item]:
     """Context, question and options. Options are lettered by position, not by their labels; there may be three or five."""
     rows = {row.id: row for row in behaviours.faitheval(draw.files[0])}
+    wording = draw.wording or DEFAULT_WORDING
     items = []
     for key in draw.order("faitheval", list(rows))[: draw.count]:
         row = rows[key]
         options = "\n".join(f"{LETTERS[i]}) {text}" for i, text in enumerate(row.choices.text))
-        prompt = (
-            f"Context: {row.context}\n\nQuestion: {row.question}\n\n{options}\n\n"
-            "Answer with the letter of the one option that the context supports."
-        )
-        facts = {"options": row.choices.text, "counterfactual": row.counterfactual}
+        prompt = FAITHEVAL_PROMPTS[wording].format(context=row.context, question=row.question, options=options)
+        facts = {"options": row.choices.text, "counterfactual": row.counterfactual, "wording": wording}
         items.append(Item(f"faitheval-{key}", (prompt,), facts, Decoding(max_new_tokens=256, temperature=0)))
     return items
 
