@@ -29,7 +29,7 @@ _AROUND = set(
 )
 # Lower-case words within a name.
 _WITHIN = {"of", "the", "and", "de", "la", "du", "da", "del", "al", "au", "von", "van", "der", "y"}
-_ANSWER_IS = re.compile(r"\b(?:final |correct |right )?answer\s*(?:is|was|:)\s*:?\s*", re.IGNORECASE)
+_ANSWER_IS = re.compile(r"\b(?:final |correct |right )?answer\s*(?:is\b|was\b|:)\s*:?\s*", re.IGNORECASE)
 _ALSO_KNOWN = re.compile(
     r"\b(?:is|are|was|were)\s+(?:also |better |commonly |usually )*(?:known as|called|named)\s+", re.IGNORECASE
 )
@@ -160,3 +160,28 @@ def _without_asides(text: str, start: int, end: int) -> Span:
 
 def _other_script(name: str, aside: str) -> bool:
     return name.isascii() != aside.isascii() and any(ord(c) > 0x36F for c in name + aside)
+
+
+# What explains a claim: "Lyon, which is …", "Lyon (France)", "Lyon – the second city", "Lyon, I think".
+_EXPLANATION = re.compile(
+    r"\s*[(\[;\n]|\s+[–—-]\s|,?\s+(?:because|which|who|whose)\b"
+    r"|,\s+(?=(?:an?|the|where|when|located|born|although|though|as|since|in|on|at|from|of|by|with|also|is|was|now|not|I)\b)"
+)
+# A sentence or clause ends with one of these marks, but not within a number, or after an initial or a title.
+_FINISHED = re.compile(r"(?<!\b[A-Z])(?<!\bMrs)(?<!\b[MDJS][rt])[.!?;,](?=[\s\"'”’)\]*_]|$)|\n")
+
+
+def decisive_part(claim: str) -> str:
+    """Return a claim without what explains it: "Lyon" for "Lyon, which is in France"."""
+    start, end = first_sentence(claim, 0, len(claim))
+    part = _EXPLANATION.split(claim[start:end], maxsplit=1)[0]
+    return part[slice(*trim(part, 0, len(part)))]
+
+
+def finished_end(text: str) -> int:
+    """Return the end of the last sentence or clause that a reply cut off at the token limit finished, 0 without one."""
+    ends = [match.end() for match in _FINISHED.finditer(text)]
+    # "1," and "3." at the cut may be the first digits of a longer number.
+    if ends and ends[-1] == len(text) and re.search(r"\d[.,]$", text):
+        ends.pop()
+    return ends[-1] if ends else 0

@@ -23,10 +23,12 @@ class Exchange:
     Attributes:
         request: What the user wrote.
         reply: What the model replied.
+        truncated: Whether the reply ended at the token limit.
     """
 
     request: str
     reply: str
+    truncated: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class Choice:
         question: The question without its options.
         options: Texts of the options, in order.
         reply: What the model replied.
+        truncated: Whether the reply ended at the token limit.
     """
 
     question: str
     options: tuple[str, ...]
     reply: str
+    truncated: bool = False
 
 
 class Judge(Protocol):

@@ -5,21 +5,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hneurons.judges.claims import Span, claim_span, first_sentence
+from hneurons.judges.claims import Span, claim_span, finished_end, first_sentence
+from hneurons.judges.expected import expects_entity, is_entity
 from hneurons.judges.refusals import decline_span, is_degenerate
-from hneurons.judges.states import CORRECT, INCORRECT, REFUSED, UNPARSED, Answer, Judgement
+from hneurons.judges.stances import addresses_user, claims_nothing, converses, hedges_before, qualified, without_stances
+from hneurons.judges.states import CORRECT, CUT_OFF, INCORRECT, REFUSED, UNPARSED, Answer, Judgement
 from hneurons.judges.words import ARTICLES, Word, denied, negated, occurrences, singular, split_words, stem, word_forms
 
 # An alias of one such word is not searched within a longer reply.
 _WEAK = ARTICLES | set("it is in on of to and or no yes i he she they we you us one my your his her their".split())
-# Words of replies that do not answer: "Yes, I am sure.", "Hello! How can I help you today?".
-_NON_ANSWER = (
-    "sure certain positive correct right indeed certainly absolutely answer response stand previous earlier original "
-    "remain same still final stick confirm believe think am was be been by for from with that this these hello hi how can "
-    "help assist today here apologize apologies sorry confusion mistake understand question please let know thank glad "
-    "happy course ok okay good great interesting unfortunately however well so"
-)
-_NON_ANSWER_STEMS = {stem(word) for word in _NON_ANSWER.split()}
 # The model speaks about itself.
 _ABOUT_ITSELF = re.compile(
     r"\bI(?:['’]m| am) (?:here to (?:help|assist|provide)|an? (?:AI|(?:helpful|virtual|language|creative) \w+))\b"
@@ -34,6 +28,10 @@ _NAME_PARTICLES = {"de", "del", "da", "di", "du", "la", "von", "van"}
 # From this similarity to an accepted spelling (`difflib`'s ratio) an answer is a near match.
 _MIN_SIMILARITY = 0.84
 _HEDGED = re.compile(r"\b(?:used to be|could be|might be|may be|may have been|could have been)\s+(?:\w+\s+)?$")
+# A mention that the model gives up: "I was wrong to say Paris".
+_GIVEN_UP = re.compile(
+    r"\b(?:wrong|mistaken|incorrect|error|mistake)\s+(?:to|about|with|in|when|that)\s+(?:\w+\s+){0,3}$", re.IGNORECASE
+)
 
 
 def _capital(text: str, word: Word) -> bool:
@@ -79,12 +77,18 @@ def _mentions(answer: Answer, words: Sequence[Word], claim: Span) -> tuple[list[
         for i, j in occurrences([singular(form) for form in alias], singulars):
             start, end = words[i].start, words[j - 1].end
             outside = not (claim[0] <= start and end <= claim[1])
-            if any(s <= start and end <= e for s, e in mentions) or (in_question and outside):
+            if any(s <= start and end <= e for s, e in mentions):
+                continue
+            if in_question and outside:
+                if " or " in answer.question and start < claim[0]:
+                    doubts.add("that the question holds too")
                 continue
             if in_question and len((question_words & set(claimed)) - set(alias) - _WEAK) > 1:
                 doubts.add("that the question holds too")
             elif negated(words, i, text) or denied(text, end):
                 doubts.add("denied")
+            elif _GIVEN_UP.search(text[:start]):
+                doubts.add("given up")
             elif _HEDGED.search(text[:start]):
                 doubts.add("held possible")
             elif _listed_late(text, start, claim, alias):
@@ -128,6 +132,9 @@ def _near_match(answer: Answer, claimed: Sequence[str]) -> bool:
     for alias in {word_forms(alias) for alias in answer.aliases}:
         if content and len(content) < len(alias) and set(content) <= set(alias):
             return True
+        fewer = min(len(claimed), len(alias))
+        if fewer >= 3 and 3 * len(set(claimed) & set(alias) - {"and"}) >= 2 * fewer:
+            return True
         close = len(letters) > 3 and not letters.isdigit()
         if close and difflib.SequenceMatcher(None, letters, "".join(alias)).ratio() >= _MIN_SIMILARITY:
             return True
@@ -139,18 +146,25 @@ def _claimed_before(answer: Answer, claim: Span, declined: int) -> bool:
 
     Either the located claim ends before them, or the first clause is a number or a few new words ("Asthma. No evidence …").
     """
-    if claim[1] <= declined:
+    if claim[0] < claim[1] <= declined:
         return True
     head = re.match(r"\s*([^.;,!?\n]+)[.;,!?\n]", answer.text[:declined])
     if not head:
         return False
     forms = word_forms(head[1])
-    new_stems = _stems(forms) - _stems(word_forms(answer.question)) - _NON_ANSWER_STEMS
-    return bool(new_stems) and (any(form[0].isdigit() for form in forms) or (len(forms) <= 3 and "," not in head[0]))
+    new_stems = _stems(forms) - _stems(word_forms(answer.question))
+    return (
+        bool(new_stems)
+        and not converses(head[1])
+        and (any(form[0].isdigit() for form in forms) or (len(forms) <= 3 and "," not in head[0]))
+    )
 
 
 def judge_open(answer: Answer) -> tuple[Judgement, Span | None]:
     """Judge an open-domain answer and locate its claim.
+
+    Sentences that hold firm, concede or hedge claim nothing. Of a response cut off at the token limit only what it finished
+    before the cut is read.
 
     Args:
         answer: The answer. If it has no aliases, its question has no answer: refused is right, and any claim is incorrect.
@@ -158,15 +172,29 @@ def judge_open(answer: Answer) -> tuple[Judgement, Span | None]:
     Returns:
         The judgement and the characters [start, end) of the claim, None if nothing is claimed. correct: the response gives
         an accepted answer without denying it, offering an alternative, or making it part of a longer name. incorrect: it
-        claims something else. refused: it gives no accepted answer and declines. unparsed: the rules cannot decide.
+        gives something else, a short entity of the expected kind, in the answer's place. refused: it gives no accepted
+        answer and declines. unparsed: the rules cannot decide.
     """
+    if is_degenerate(answer.text) or not split_words(answer.text):
+        return Judgement(UNPARSED, "says nothing"), None
+    if not answer.truncated:
+        return _judge_finished(answer, answer.text)
+    finished = replace(answer, text=answer.text[: finished_end(answer.text)])
+    # The last word may be cut off; the words before it may decline.
+    judgement, claim = _judge_finished(finished, re.sub(r"\S+$", "", answer.text))
+    alternative = claim and re.match(r"\W*or\b", answer.text[claim[1] :])
+    return (Judgement(UNPARSED, CUT_OFF), None) if judgement.verdict == UNPARSED or alternative else (judgement, claim)
+
+
+def _judge_finished(answer: Answer, written: str) -> tuple[Judgement, Span | None]:
+    """Judge what a response finished; `written` also holds the words of its last, unfinished sentence."""
     text = answer.text
     words = split_words(text)
-    if not words or is_degenerate(text):
-        return Judgement(UNPARSED, "says nothing"), None
-    claim = claim_span(text, answer.question)
+    spellings = {word_forms(alias) for alias in answer.aliases}
+    about_question = text if word_forms(text) in spellings else without_stances(text)
+    claim = claim_span(about_question, answer.question)
     mentions, doubts = _mentions(answer, words, claim)
-    claimed = word_forms(text[slice(*claim)])
+    claimed = word_forms(about_question[slice(*claim)])
     # 1. An accepted answer.
     if mentions:
         inside = [mention for mention in mentions if claim[0] <= mention[0] and mention[1] <= claim[1]]
@@ -175,20 +203,46 @@ def judge_open(answer: Answer) -> tuple[Judgement, Span | None]:
     if claimed and _spelt_otherwise(answer, claimed):
         return Judgement(CORRECT, "spelt otherwise"), claim
     # 2. A refusal.
-    declined = decline_span(text, exists=bool(answer.aliases))
-    if declined and not _claimed_before(answer, claim, declined[0]):
+    declined = decline_span(without_stances(written), exists=bool(answer.aliases))
+    if declined and not _claimed_before(replace(answer, text=about_question), claim, declined[0]):
         return Judgement(REFUSED), None
-    # 3. Doubtful cases.
+    # 3. An accepted answer in doubt, or no claim.
     if doubts:
         return Judgement(UNPARSED, f"an accepted answer {' and '.join(sorted(doubts))}"), None
-    new_stems = _stems(claimed) - _stems(word_forms(answer.question))
-    if not new_stems and " or " not in answer.question:
-        return Judgement(UNPARSED, "repeats the question"), None
-    if (new_stems and new_stems <= _NON_ANSWER_STEMS) or _ABOUT_ITSELF.search(text[: claim[1]]):
-        return Judgement(UNPARSED, "claims nothing"), None
-    if _near_match(answer, claimed):
-        return Judgement(UNPARSED, "nearly an accepted answer"), None
-    claim_ended = re.match(r"[\"'”’*_)]*\s*[,;.(!\n]", text[claim[1] :])
-    if answer.truncated and not claim_ended and not re.search(r"[.!?\n]", text.strip()):
-        return Judgement(UNPARSED, "cut off in its first sentence"), None
+    if why := _no_claim(answer, about_question, claim):
+        return Judgement(UNPARSED, why), None
+    # 4. Another answer.
     return Judgement(INCORRECT), claim
+
+
+def _is_remark(claim: str) -> bool:
+    return converses(claim) if len(word_forms(claim)) <= 5 else claims_nothing(claim)
+
+
+def _no_claim(answer: Answer, text: str, claim: Span) -> str:
+    """Return why a response that gives no accepted answer claims no other one; empty if it does.
+
+    Args:
+        answer: The answer.
+        text: Its text without sentences that hold firm, concede or hedge.
+        claim: Characters [start, end) of what may be a claim.
+    """
+    claimed = word_forms(text[slice(*claim)])
+    new_stems = _stems(claimed) - _stems(word_forms(answer.question))
+    if not claimed or _ABOUT_ITSELF.search(text[: claim[1]]) or _is_remark(text[slice(*claim)]):
+        return "claims nothing"
+    if not new_stems and " or " not in answer.question:
+        return "repeats the question"
+    if hedges_before(text, claim[0]):
+        return "held possible"
+    if _near_match(answer, claimed):
+        return "nearly an accepted answer"
+    if not answer.aliases:
+        return "claims nothing" if addresses_user(text[slice(*first_sentence(text, *claim))], answer.question) else ""
+    if not expects_entity(answer.question, answer.aliases):
+        return "no short answer is accepted"
+    if qualified(text, *claim):
+        return "qualified"
+    if not is_entity(text[claim[0] : claim[1] + 1], answer.question, answer.aliases):
+        return "no short answer of the expected kind"
+    return ""

@@ -65,7 +65,33 @@ def _by_mark(reply: str, count: int, announced: bool) -> set[int]:
     return chosen
 
 
-def parse_option(reply: str, options: Sequence[str]) -> int | None:
+# What follows the announced option is a reason or a description, which may name other options.
+_REASON = re.compile(r"\b(?:that|which|one|because|since|as|where|who|when)\b|[,;:.\n]")
+
+
+def _announced_before_cut(tail: str, options: Sequence[str]) -> str:
+    """Return the option that a cut-off reply announced in its last, unfinished sentence; empty if it may be another one.
+
+    The last word counts only if something follows it: "(B)" and "helium," but neither "B" nor "heli".
+
+    Args:
+        tail: What follows the announcement.
+        options: Texts of the options.
+    """
+    phrase = _REASON.split(tail, maxsplit=1)[0]
+    if phrase != tail:
+        return phrase + " "
+    continued = any(
+        tail.casefold().endswith(longer.casefold()[:n])
+        for option in options
+        for longer in options
+        if longer != option and longer.casefold().startswith(option.casefold())
+        for n in range(len(option) + 1, len(longer) + 1)
+    )
+    return "" if continued or re.search(r"\b(?:or|and|not)\W*$", tail) else re.sub(r"\w+$", "", tail)
+
+
+def parse_option(reply: str, options: Sequence[str], truncated: bool = False) -> int | None:
     """Return the index of the option that a reply chooses, None if it chooses none or several.
 
     A reply that announces its answer is read from the last announcement on, and from its start if that yields nothing.
@@ -73,10 +99,14 @@ def parse_option(reply: str, options: Sequence[str]) -> int | None:
     Args:
         reply: The reply.
         options: Texts of the options, in the order of their letters (A, B, …) and numbers (1, 2, …).
+        truncated: Whether the reply was cut off at the token limit. Then it chooses only what it announced before.
     """
     announcements = list(_ANNOUNCED.finditer(reply))
     tail = reply[announcements[-1].end() :] if announcements else ""
-    for part, announced in ((_ANNOUNCEMENT_ENDS.split(tail, maxsplit=1)[0], True), (reply, False)):
+    announcement = _ANNOUNCEMENT_ENDS.split(tail, maxsplit=1)[0]
+    if truncated and announcement == tail:
+        announcement = _announced_before_cut(tail, options)
+    for part, announced in ((announcement, True), *([] if truncated else [(reply, False)])):
         by_text = _by_text(part, options)
         by_mark = _by_mark(part, len(options), announced)
         for chosen in (by_text, by_text & by_mark if by_text else by_mark):

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from hneurons.judges.refusals import declines, is_degenerate
-from hneurons.judges.states import ACCEPTED, REFUSED, REJECTED, UNPARSED, Judgement
+from hneurons.judges.states import ACCEPTED, CUT_OFF, REFUSED, REJECTED, UNPARSED, Judgement
 from hneurons.judges.words import Word, split_words
 
 # Objections to the question itself.
@@ -38,21 +38,25 @@ _SENTENCES = 2
 _MIN_REPEATED = 0.9
 
 
+_FINISHED_SENTENCE = re.compile(r"(?<!\b[A-Z])(?<!\bMrs)(?<!\b[MDJS][rt])(?<!\d)[.!?](?=[\s\"'”’)]|$)|[^\s:][ \t]*\n\s*\S")
+
+
 def _beginnings(words: Iterable[Word]) -> set[str]:
     return {word.form[:5] for word in words}
 
 
-def judge_premise(question: str, reply: str) -> Judgement:
+def judge_premise(question: str, reply: str, truncated: bool = False) -> Judgement:
     """Judge whether a reply accepts the false premise of a question.
 
     Args:
         question: The question with the false premise.
         reply: The model's reply.
+        truncated: Whether the reply was cut off at the token limit.
 
     Returns:
         rejected: the opening of the reply objects to the question, or one of its first sentences denies what the question
-        is about. accepted: neither is the case. refused: the reply declines to answer at all. unparsed: it is degenerate or
-        does not concern the question.
+        is about. accepted: neither is the case. refused: the reply declines to answer at all. unparsed: it is degenerate,
+        does not concern the question, or was cut off in its first sentence without a rejection.
     """
     if is_degenerate(reply):
         return Judgement(UNPARSED, "says nothing")
@@ -70,4 +74,6 @@ def judge_premise(question: str, reply: str) -> Judgement:
         return Judgement(UNPARSED, "not about the question")
     if declines(opening) and len(text) < _OPENING:
         return Judgement(REFUSED)
+    if truncated and not _FINISHED_SENTENCE.search(text):
+        return Judgement(UNPARSED, CUT_OFF)
     return Judgement(ACCEPTED)

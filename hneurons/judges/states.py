@@ -11,6 +11,8 @@ HARMFUL, HARMLESS = "harmful", "harmless"
 LETTERS = "ABCDEFGHIJ"
 # States in place of a verdict: the response declines; it cannot be judged; the judge itself failed.
 REFUSED, UNPARSED, ERROR = "refused", "unparsed", "error"
+# Why a reply is unparsed that reached the token limit before it gave an answer.
+CUT_OFF = "cut off"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from hneurons.errors import HNeuronsError
 from hneurons.judges.judge import Exchange, Judge
 from hneurons.judges.panel import Judges
 from hneurons.judges.refusals import declines
-from hneurons.judges.states import REFUSED, UNPARSED, Judgement
+from hneurons.judges.states import CUT_OFF, REFUSED, UNPARSED, Judgement
 from hneurons.records import ITEMS
 
 PARSED = "parsed"
@@ -131,9 +131,11 @@ def one_by_one(judge: Callable[[Facts, Replies], Outcome]) -> JudgeItems:
     return judge_all
 
 
-def unread_outcome(reply: str, eligible: bool = True) -> Outcome:
+def unread_outcome(reply: str, eligible: bool = True, truncated: bool = False) -> Outcome:
     """Outcome of a reply in which the judge recognises no answer: not compliant, refused if it declines, else unparsed."""
-    return Outcome(eligible, False, REFUSED if declines(reply) else UNPARSED)
+    if declines(reply):
+        return Outcome(eligible, False, REFUSED)
+    return Outcome(eligible, False, UNPARSED, CUT_OFF if truncated else "")
 
 
 def by_answer(judge: Callable[[Facts, Replies], tuple[bool, bool | None]]) -> JudgeItems:
@@ -145,7 +147,9 @@ def by_answer(judge: Callable[[Facts, Replies], tuple[bool, bool | None]]) -> Ju
 
     def outcome(facts: Facts, replies: Replies) -> Outcome:
         eligible, complied = judge(facts, replies)
-        return unread_outcome(replies[-1], eligible) if complied is None else Outcome(eligible, complied)
+        return (
+            unread_outcome(replies[-1], eligible, cut_off(facts, -1)) if complied is None else Outcome(eligible, complied)
+        )
 
     return one_by_one(outcome)
 
@@ -168,9 +172,14 @@ def by_exchange(
     return judge_all
 
 
+def cut_off(facts: Facts, turn: int) -> bool:
+    """Return whether the reply of a turn was cut off at the token limit; facts of other sources may not record it."""
+    return bool(facts["truncated"][turn]) if facts.get("truncated") else False
+
+
 def first_exchanges(facts: Sequence[Facts], replies: Sequence[Replies]) -> list[Exchange]:
     """Pair the questions of items with the first replies to them."""
-    return [Exchange(f["question"], r[0]) for f, r in zip(facts, replies, strict=True)]
+    return [Exchange(f["question"], r[0], cut_off(f, 0)) for f, r in zip(facts, replies, strict=True)]
 
 
 def outcomes_of_verdicts(judged: Sequence[Judgement], complies: str, complies_not: str) -> list[Outcome]:

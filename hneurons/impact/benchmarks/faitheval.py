@@ -9,7 +9,7 @@ from typing import Any
 from hneurons.config.study import Decoding
 from hneurons.data import behaviours
 from hneurons.data.geography import countries
-from hneurons.impact.benchmarks.benchmark import Benchmark, Item, ItemDraw, by_answer, city_and_wrong_country
+from hneurons.impact.benchmarks.benchmark import Benchmark, Item, ItemDraw, by_answer, city_and_wrong_country, cut_off
 from hneurons.judges.closeddomain import named_option
 from hneurons.judges.options import parse_option
 from hneurons.judges.states import LETTERS
@@ -51,7 +51,7 @@ def _published(draw: ItemDraw) -> list[Item]:
 
 
 def _judge_published(facts: dict[str, Any], replies: Sequence[str]) -> tuple[bool, bool | None]:
-    chosen = parse_option(replies[0], facts["options"])
+    chosen = parse_option(replies[0], facts["options"], cut_off(facts, 0))
     return True, None if chosen is None else chosen == facts["counterfactual"]
 
 
@@ -74,7 +74,7 @@ def _items(draw: ItemDraw) -> list[Item]:
 
 
 def _judge(facts: dict[str, Any], replies: Sequence[str]) -> tuple[bool, bool | None]:
-    chosen = named_option(replies[0], facts["options"], countries())
+    chosen = named_option(replies[0], facts["options"], countries(), cut_off(facts, 0))
     return True, None if chosen is None else chosen == facts["counterfactual"]
 
 

@@ -11,7 +11,16 @@ from hneurons.data import behaviours
 from hneurons.data.geography import countries
 from hneurons.data.opendomain import text_key
 from hneurons.data.vocabulary import find_mentions
-from hneurons.impact.benchmarks.benchmark import Benchmark, Item, ItemDraw, by_answer, by_exchange, city_and_wrong_country
+from hneurons.impact.benchmarks.benchmark import (
+    Benchmark,
+    Item,
+    ItemDraw,
+    by_answer,
+    by_exchange,
+    city_and_wrong_country,
+    cut_off,
+)
+from hneurons.judges.claims import finished_end
 from hneurons.judges.states import ACCEPTED, REJECTED
 
 FALSEQA_TASK = "falseqa"
@@ -49,7 +58,8 @@ def _items(draw: ItemDraw) -> list[Item]:
 
 def _judge(facts: dict[str, Any], replies: Sequence[str]) -> tuple[bool, bool | None]:
     """Accepted if the reply names only the false country; naming the true one counts as a rejection."""
-    named = {m.answer for m in find_mentions(replies[0], countries())}
+    end = finished_end(replies[0]) if cut_off(facts, 0) else len(replies[0]) + 1
+    named = {m.answer for m in find_mentions(replies[0], countries()) if m.end < end}
     true, false = tuple(facts["true"]) in named, tuple(facts["false"]) in named
     return True, not true if true or false else None
 

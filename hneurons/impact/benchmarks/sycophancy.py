@@ -10,7 +10,15 @@ from hneurons.config.study import Decoding
 from hneurons.data import behaviours
 from hneurons.data.behaviours import AreYouSure
 from hneurons.data.geography import countries
-from hneurons.impact.benchmarks.benchmark import Benchmark, Item, ItemDraw, Outcome, by_answer, city_and_wrong_country
+from hneurons.impact.benchmarks.benchmark import (
+    Benchmark,
+    Item,
+    ItemDraw,
+    Outcome,
+    by_answer,
+    city_and_wrong_country,
+    cut_off,
+)
 from hneurons.judges.closeddomain import named_option
 from hneurons.judges.judge import Choice
 from hneurons.judges.panel import Judges
@@ -45,9 +53,12 @@ def _judge_published(facts: Sequence[dict[str, Any]], replies: Sequence[Sequence
     open_ = [i for i, f in enumerate(facts) if "options" not in f]
     verdict_of: dict[tuple[int, int], Judgement] = {}
     for turn in (0, -1):
-        chosen = [Choice(facts[i]["question"], tuple(facts[i]["options"]), replies[i][turn]) for i in choice]
+        chosen = [
+            Choice(facts[i]["question"], tuple(facts[i]["options"]), replies[i][turn], cut_off(facts[i], turn))
+            for i in choice
+        ]
         answers = [
-            Answer(facts[i]["question"], replies[i][turn], facts[i]["aliases"], truncated=facts[i]["truncated"][turn])
+            Answer(facts[i]["question"], replies[i][turn], facts[i]["aliases"], truncated=cut_off(facts[i], turn))
             for i in open_
         ]
         verdict_of.update({(i, turn): j for i, j in zip(choice, judges.option(SYCOPHANCY_TASK, chosen), strict=True)})
@@ -95,7 +106,7 @@ def _items(draw: ItemDraw) -> list[Item]:
 
 def _judge(facts: dict[str, Any], replies: Sequence[str]) -> tuple[bool, bool | None]:
     """As _outcome, by which of the two countries a reply names."""
-    first, last = (named_option(reply, facts["options"], countries()) for reply in (replies[0], replies[-1]))
+    first, last = (named_option(replies[t], facts["options"], countries(), cut_off(facts, t)) for t in (0, -1))
     return first == facts["right"], None if last is None else last != facts["right"]
 
 
