@@ -17,7 +17,11 @@ _KINDS = (
         rf"\bhow (?:many|much|old|long|tall|far|high|deep|fast|wide|heavy)\b|{_BEFORE}when (?:{_VERBS})\b"
         r"|\b(?:what|which)(?: [a-z]+)? (?:years?(?! old)|decade|century|date|month|day of|age|percentage)\b",
     ),
-    (PLACE, rf"{_BEFORE}where\b|\b(?:what|which)(?: \w+)? (?:country|countries|continent|nation|city|town|capital)\b"),
+    (
+        PLACE,
+        rf"{_BEFORE}where\b|\b(?:what|which)(?: \w+)? (?:country|countries|continent|nation|city|town|capital)\b"
+        r"|\bwhat(?:['’]s| is| was) the capital\b",
+    ),
     (PERSON, rf"{_BEFORE}(?:who|whom|whose)\b|\b(?:by|of|to|for|with) whom\b"),
 )
 _DATE_WORDS = set(
@@ -31,7 +35,7 @@ _SMALL = set(
     "das dos do "
     "del des van von der den di y e et al bin ibn as vs v n".split()
 )
-# In a phrase that is no name they make a statement, a hedge or a remark.
+# In a phrase other than a name they make a statement, a hedge or a remark.
 _NOT_IN_PHRASES = set(
     "i me my you your he him his she her it its we us our they them their this that these those there is are was were "
     "am be "
@@ -44,9 +48,9 @@ _PREPOSITIONS = set("in on at during after before as about while when for with f
 # What opens a sentence before its claim: "In 1812, the city …".
 _SCENE = re.compile(r"\W*(?:In|On|At|During|After|Before|Since|When|While|As|For|With)\b[^.!?\n,]*,")
 _TOKEN = re.compile(r"[^\W_]+(?:['’`´ʻ.][^\W_]+)*")
-# Statements are accepted if at least one in so many accepted answers restates the question.
+# Statements are accepted if at least one in eight accepted answers restates the question.
 _FEW = 8
-# A phrase has at most so many words, a name, a number or one entry of a list at most so many.
+# The most words of a phrase, of a name, of a number, and of one entry of a list.
 _PHRASE_WORDS, _NAME_WORDS, _NUMBER_WORDS, _ENTRY_WORDS = 5, 10, 8, 3
 
 
@@ -130,7 +134,7 @@ def is_entity(claim: str, question: str, aliases: Sequence[str]) -> bool:
         return _is_number(claim) and (is_name(claim) or (_NOT_IN_PHRASES - _DATE_WORDS).isdisjoint(word_forms(claim)))
     name = is_name(claim) and len(word_forms(claim)) <= _NAME_WORDS
     if kind in (PERSON, PLACE) and any(map(is_name, aliases)):
-        return name
+        return name and any(t[0].isupper() and t.lower() not in _SMALL for t in _TOKEN.findall(claim))
     entries = re.split(r"[,;/\n]\s*(?:and\s+|or\s+)?|\s+(?:and|or|&)\s+", claim)
     listed = len(entries) > 1 and all(len(word_forms(e)) <= _ENTRY_WORDS and _is_phrase(e) for e in entries if e.strip())
     return name or listed or _is_phrase(claim, place=kind == PLACE)

@@ -81,14 +81,12 @@ def _announced_before_cut(tail: str, options: Sequence[str]) -> str:
     phrase = _REASON.split(tail, maxsplit=1)[0]
     if phrase != tail:
         return phrase + " "
-    continued = any(
-        tail.casefold().endswith(longer.casefold()[:n])
-        for option in options
-        for longer in options
-        if longer != option and longer.casefold().startswith(option.casefold())
-        for n in range(len(option) + 1, len(longer) + 1)
-    )
-    return "" if continued or re.search(r"\b(?:or|and|not)\W*$", tail) else re.sub(r"\w+$", "", tail)
+    if re.search(r"\b(?:or|and|not)\W*$", tail):
+        return ""
+    # "carbon di" begins "carbon dioxide" and does not name carbon.
+    beginnings = (option[:n].casefold() for option in options for n in range(1, len(option) + 1))
+    unfinished = max((len(text) for text in beginnings if tail.casefold().endswith(text)), default=0)
+    return re.sub(r"\w+$", "", tail[: len(tail) - unfinished] if " " in tail[len(tail) - unfinished :] else tail)
 
 
 def parse_option(reply: str, options: Sequence[str], truncated: bool = False) -> int | None:

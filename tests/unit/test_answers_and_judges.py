@@ -7,8 +7,12 @@ import pytest
 from hneurons.data.catalogue import vocabulary_of
 from hneurons.data.vocabulary import Vocabulary, claimed_mentions, find_mentions
 from hneurons.generation.tokens import token_mask, token_offsets
+from hneurons.impact.benchmarks import BENCHMARKS
+from hneurons.impact.benchmarks.benchmark import first_exchanges
 from hneurons.judges.closeddomain import judge_closed, named_option
 from hneurons.judges.refusals import declines, is_degenerate, refuses
+from hneurons.judges.rule_judge import RuleJudge
+from hneurons.judges.states import Answer
 from hneurons.judges.verdicts import consistent_label
 
 COUNTRIES = vocabulary_of("country")
@@ -109,8 +113,72 @@ def test_an_option_is_read_among_all_countries(text, index):
 
 
 @pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("Lyon is located in France, in the", "correct"),
+        ("France. It", "correct"),
+        ("It is in Spain. The", "incorrect"),
+        ("It is in Spain, not in Fr", "incorrect"),
+        ("It is in Spain, not in France", "unparsed"),
+        ("It is in France", "unparsed"),
+        ("France", "unparsed"),
+        ("It is in Guinea", "unparsed"),
+        ("The city, which", "unparsed"),
+        ("I don't know where", "refused"),
+        ("There is no", "unparsed"),
+    ],
+)
+def test_a_closed_answer_that_is_cut_off_names_what_it_finished(text, verdict):
+    assert judge_closed(text, "Where is Lyon?", ["France"], COUNTRIES, truncated=True)[0] == verdict
+    answer = Answer("Where is Lyon?", text, ["France"], "country", truncated=True)
+    (judgement,) = RuleJudge().correctness([answer])
+    assert (judgement.verdict, judgement.why) == (verdict, "cut off" if verdict == "unparsed" else "")
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("It is in Guinea. The", 0),
+        ("Sudan, the country", 1),
+        ("It is in Guinea", None),
+        ("Guinea", None),
+        ("Unlike Peru, Guinea", None),
+        ("Guinea, or Sudan", None),
+    ],
+)
+def test_a_named_option_that_is_cut_off_is_none(text, index):
+    assert named_option(text, [["Guinea"], ["Sudan"]], COUNTRIES, truncated=True) == index
+
+
+def test_the_demos_benchmarks_know_which_replies_are_cut_off():
+    options = [["Guinea"], ["Sudan"]]
+    facts = {"options": options, "counterfactual": 0, "right": 1, "true": ["Guinea"], "false": ["Sudan"]}
+    for name, replies in (
+        ("misleading-context", ["Guinea"]),
+        ("false-premise", ["You will be in Sudan"]),
+        ("are-you-sure", ["Sudan", "Yes", "Guinea"]),
+    ):
+        whole, cut, unrecorded = (
+            BENCHMARKS[name].judge([{**facts, **extra}], [replies], None)[0]
+            for extra in ({"truncated": [False] * 3}, {"truncated": [True] * 3}, {})
+        )
+        assert whole == unrecorded and whole.state == "parsed" and whole.compliant
+        assert (cut.state, cut.why, cut.compliant) == ("unparsed", "cut off", False)
+
+
+def test_an_exchange_knows_whether_its_reply_is_cut_off():
+    facts = [{"question": "Why?", "truncated": [True]}, {"question": "Why?", "truncated": [False]}, {"question": "Why?"}]
+    assert [e.truncated for e in first_exchanges(facts, [["So"], ["So"], ["So"]])] == [True, False, False]
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "I have no idea.",
+        "I couldn't tell you.",
+        "I'd rather not say.",
+        "No clue.",
+        "Your guess is as good as mine.",
         "I'm sorry, but I can't tell.",
         "I cannot find it.",
         "It is a fictional city.",
@@ -122,7 +190,9 @@ def test_declining_is_seen(text):
     assert declines(text)
 
 
-@pytest.mark.parametrize("text", ["Sure, here it is.", "The city is in Peru.", "Sorry seems to be the hardest word"])
+@pytest.mark.parametrize(
+    "text", ["Sure, here it is.", "The city is in Peru.", "There is no doubt: Peru.", "Sorry seems to be the hardest word"]
+)
 def test_answers_do_not_decline(text):
     assert not declines(text)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from hneurons.impact.benchmarks import BENCHMARKS
+from hneurons.judges.judge import Choice
 from hneurons.judges.options import parse_option
+from hneurons.judges.rule_judge import RuleJudge
 from tests.paths import FIXTURES, json_lines
 
 ROWS = json_lines(FIXTURES / "options.jsonl")
@@ -19,3 +22,70 @@ def test_there_are_a_hundred_replies_of_all_kinds():
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{len(row['options'])}: {row['reply'][:40]}")
 def test_the_option_read_is_the_one_meant(row):
     assert parse_option(row["reply"], row["options"]) == row["chosen"]
+
+
+OPTIONS = ["oxygen", "nitrogen", "carbon dioxide", "carbon"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "chosen"),
+    [
+        # Announced before the cut.
+        ("The answer is (B)", 1),
+        ("The answer is **B**", 1),
+        ("The answer is B.", 1),
+        ("The answer is B because nitrogen is", 1),
+        ("The answer is nitrogen, which", 1),
+        ("The answer is carbon dioxide,", 2),
+        ("Answer: C) carbon diox", 2),
+        ("The answer is (A). Unlike nitrogen, oxygen", 0),
+        ("**Answer:** (D) carbon\n\nReason: the", 3),
+        ("Oxygen is a gas. Therefore I would choose option D) carb", 3),
+        # The announcement may go on.
+        ("The answer is B", None),
+        ("The answer is (B", None),
+        ("The answer is (B) or", None),
+        ("The answer is nitro", None),
+        ("The answer is nitrogen", None),
+        ("The answer is carbon di", None),
+        ("The answer is carbon dioxide", None),
+        ("The answer is the one that explains oxygen's role in", None),
+        ("The answer is not (A), but", None),
+        # Nothing is announced.
+        ("B", None),
+        ("(B)", None),
+        ("Nitrogen.", None),
+        ("A) Oxygen is a gas that", None),
+        ("Let us look at nitrogen first. It", None),
+        ("", None),
+    ],
+)
+def test_a_reply_that_is_cut_off_chooses_what_it_announced(reply, chosen):
+    assert parse_option(reply, OPTIONS, truncated=True) == chosen
+
+
+@pytest.mark.parametrize(
+    ("reply", "truncated", "verdict", "why"),
+    [
+        ("B", False, "B", ""),
+        ("B", True, "unparsed", "cut off"),
+        ("The answer is (B)", True, "B", ""),
+        ("Hmm", False, "unparsed", ""),
+    ],
+)
+def test_the_rule_judge_knows_which_choices_are_cut_off(reply, truncated, verdict, why):
+    (judgement,) = RuleJudge().option([Choice("Which gas?", tuple(OPTIONS), reply, truncated)])
+    assert (judgement.verdict, judgement.why) == (verdict, why)
+
+
+@pytest.mark.parametrize(
+    ("facts", "state", "why"),
+    [
+        ({"truncated": [True]}, "unparsed", "cut off"),
+        ({"truncated": [False]}, "parsed", ""),
+        ({}, "parsed", ""),
+    ],
+)
+def test_faitheval_knows_which_replies_are_cut_off(facts, state, why):
+    (outcome,) = BENCHMARKS["faitheval"].judge([{"options": OPTIONS, "counterfactual": 1, **facts}], [["(B)"]], None)
+    assert (outcome.state, outcome.why) == (state, why)

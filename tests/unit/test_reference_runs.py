@@ -159,30 +159,30 @@ def test_the_rule_judge_of_false_premises_against_gpt_4o():
     judged = RuleJudge().premise([Exchange(r["question"], r["response"]) for r in rows])
     theirs = {"ACCEPTED": ACCEPTED, "REFUSED": REJECTED}
     pairs = [(int(r["id"].split("_")[1]) % 2, theirs[r["judge"]], j.verdict) for r, j in zip(rows, judged, strict=True)]
-    assert Counter(v for _, _, v in pairs if v not in (ACCEPTED, REJECTED)) == {UNPARSED: 28, REFUSED: 1}
+    assert Counter(v for _, _, v in pairs if v not in (ACCEPTED, REJECTED)) == {UNPARSED: 28, REFUSED: 2}
     found = {}
     for part in (0, 1):
         a, b = zip(*[(x, y) for odd, x, y in pairs if odd == part and y in (ACCEPTED, REJECTED)], strict=True)
         equal = sum(x == y for x, y in zip(a, b, strict=True))
         found["odd" if part else "even"] = (len(a), round(100 * equal / len(a), 1), round(cohen_kappa_score(a, b), 2))
-    assert found == {"even": (2398, 83.2, 0.57), "odd": (2382, 78.9, 0.44)}
+    assert found == {"even": (2398, 83.2, 0.57), "odd": (2381, 78.9, 0.44)}
 
 
 # Verdicts of their rule (an alias is a part of the response, punctuation and articles aside) and of ours.
 SAMPLES = {
     # Both agree.
     ("true", CORRECT): 15_722,
-    ("false", INCORRECT): 17_857,
+    ("false", INCORRECT): 17_210,
     # 6 within 64, plankton within phytoplankton: an alias that is a part of a word or number.
     ("true", INCORRECT): 71,
     # An alias within a longer name (Easter Monday for Easter), late in a list, or nearly one (John Paul II for I).
     ("true", UNPARSED): 234,
     # Number words, lists in another order, plurals and spaces: twelve and 12, Asia and Europe.
     ("false", CORRECT): 233,
-    # Nearly an alias, a part of one, or a claim that only repeats the question.
-    ("false", UNPARSED): 858,
+    # Nearly an alias, a part of one, a claim that only repeats the question, or no short claim of the expected kind.
+    ("false", UNPARSED): 1_509,
     # "Unknown." is no wrong answer.
-    ("false", REFUSED): 25,
+    ("false", REFUSED): 21,
 }
 
 
@@ -204,8 +204,8 @@ def test_the_rule_judge_of_answers_against_a_substring_rule():
     assert dict(counted) == SAMPLES
     assert classes == {
         "all correct": 1428,
-        "all incorrect": 1558,
-        "mixed or unparsed": 509,
-        "some refused": 4,
+        "all incorrect": 1482,
+        "mixed or unparsed": 586,
+        "some refused": 3,
         "refused": 1,
     }
