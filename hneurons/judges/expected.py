@@ -47,7 +47,7 @@ _NOT_IN_PHRASES = set(
 _PREPOSITIONS = set("in on at during after before as about while when for with from to under between through".split())
 # What opens a sentence before its claim: "In 1812, the city …".
 _SCENE = re.compile(r"\W*(?:In|On|At|During|After|Before|Since|When|While|As|For|With)\b[^.!?\n,]*,")
-_TOKEN = re.compile(r"[^\W_]+(?:['’`´ʻ.][^\W_]+)*")
+_TOKEN = re.compile(r"[^\W_]+(?:['’`´ʻ.-][^\W_]+)*")
 # Statements are accepted if at least one in eight accepted answers restates the question.
 _FEW = 8
 # The most words of a phrase, of a name, of a number, and of one entry of a list.

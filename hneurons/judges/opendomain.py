@@ -8,7 +8,7 @@ from dataclasses import replace
 from hneurons.judges.claims import Span, claim_span, finished_end, first_sentence
 from hneurons.judges.expected import expects_entity, is_entity
 from hneurons.judges.refusals import decline_span, is_degenerate
-from hneurons.judges.stances import addresses_user, claims_nothing, converses, hedges_before, qualified, without_stances
+from hneurons.judges.stances import addresses_user, claims_nothing, converses, hedged, qualified, without_stances
 from hneurons.judges.states import CORRECT, CUT_OFF, INCORRECT, REFUSED, UNPARSED, Answer, Judgement
 from hneurons.judges.words import ARTICLES, Word, denied, negated, occurrences, singular, split_words, stem, word_forms
 
@@ -233,7 +233,7 @@ def _no_claim(answer: Answer, text: str, claim: Span) -> str:
         return "claims nothing"
     if not new_stems and " or " not in answer.question:
         return "repeats the question"
-    if hedges_before(text, claim[0]):
+    if hedged(text, claim[0]):
         return "held possible"
     if _near_match(answer, claimed):
         return "nearly an accepted answer"

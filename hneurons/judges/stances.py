@@ -81,6 +81,7 @@ _HOLDS_OPEN = (
     r"\b(?:it|that|this)(?:['’]s| is) (?:\w+ ){0,2}(?:hard|difficult|tough|tricky|impossible|challenging|unclear|debatable"
     r"|complicated|complex|uncertain|ambiguous|disputed|open to|a matter of)\b",
     r"\ba (?:\w+ )?(?:hard|difficult|tough|tricky|good|great|complex|complicated|interesting) (?:one|question)\b",
+    r"^\W*depends\b",
     r"^\W*(?:hard|difficult|tough|tricky|impossible) to (?:say|tell|know|pin|determine)\b",
     r"\bnot (?:\w+ )?(?:clear|settled)\b",
     r"\b(?:is|are|remains?) (?:\w+ )?(?:murky|inconclusive|contested|debated|disputed)\b",
@@ -107,6 +108,7 @@ _HEDGES = re.compile(
     r"\b(?:not|n['’]t) (?:\w+ )?(?:sure|certain)\b|\b(?:sounds?|seems?|looks?|appears?)(?: \w+){0,2} (?:like|to be)\b",
     re.IGNORECASE,
 )
+_HEDGED_AFTER = re.compile(r"[,(]\s*(?:maybe|perhaps|possibly|probably|I guess)\b", re.IGNORECASE)
 # A sentence with one of them may mention a name without claiming it: "It's a misconception that Lyon is the capital."
 _QUALIFIES = re.compile(
     r"\b(?:not|never|no|except|but|than|misconception|myth|although|though|while|rumou?r|falsely|wrongly|unlike)\b|"
@@ -136,8 +138,14 @@ def claims_nothing(text: str) -> bool:
 
 
 def qualified(text: str, start: int, end: int) -> bool:
-    """Return whether the sentence around the characters [start, end) denies or contrasts something outside them."""
-    before, after = re.split(r"[.!?\n]", text[:start])[-1], re.split(r"[.!?\n]", text[end:])[0]
+    """Return whether a claim is denied or contrasted by the words before it in its sentence or after it in its clause.
+
+    Args:
+        text: The response.
+        start: First character of the claim.
+        end: Character after its last.
+    """
+    before, after = re.split(r"[.!?\n]", text[:start])[-1], re.split(r"[.!?,;\n]", text[end:])[0]
     return bool(_QUALIFIES.search(before) or _QUALIFIES.search(after))
 
 
@@ -149,9 +157,15 @@ def addresses_user(text: str, question: str) -> bool:
     return bool(_PERSONAL.search(text)) and topic.isdisjoint(stem(form) for form in word_forms(text))
 
 
-def hedges_before(text: str, start: int) -> bool:
-    """Return whether the words before character `start`, in the same sentence, hold what follows merely possible."""
-    return bool(_HEDGES.search(re.split(r"[.!?\n]", text[:start])[-1]))
+def hedged(text: str, start: int) -> bool:
+    """Return whether a claim is held merely possible, by the words before it in its sentence or by an aside: "Lyon, maybe".
+
+    Args:
+        text: The response.
+        start: First character of the claim.
+    """
+    before, after = re.split(r"[.!?\n]", text[:start])[-1], re.split(r"[.!?\n]", text[start:])[0]
+    return bool(_HEDGES.search(before) or _HEDGED_AFTER.search(after))
 
 
 def converses(text: str) -> bool:

@@ -68,7 +68,14 @@ def test_an_answer_to_a_question_that_has_one(text, verdict, claim):
         ("The Battle of Dranod took place in 1812.", "incorrect"),
         ("The Battle of Dranod took place in 1812; there were no survivors.", "incorrect"),
         ("In 1645, there is no doubt.", "incorrect"),
+        ("The Battle of Dranod may have been fought in 1812, by all accounts.", "unparsed"),
+        ("A war between two kingdoms. You should read about it.", "incorrect"),
+        ("I think it was in 1812.", "incorrect"),
+        ("It took place near a river, in the early hours of the morning.", "incorrect"),
         ("The Battle of Dranod.", "unparsed"),
+        ("Possibly in 1812.", "unparsed"),
+        ("1812, maybe.", "unparsed"),
+        ("Please let me know what you mean.", "unparsed"),
     ],
 )
 def test_an_answer_about_a_thing_that_does_not_exist(text, verdict):

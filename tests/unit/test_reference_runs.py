@@ -172,7 +172,7 @@ def test_the_rule_judge_of_false_premises_against_gpt_4o():
 SAMPLES = {
     # Both agree.
     ("true", CORRECT): 15_722,
-    ("false", INCORRECT): 17_210,
+    ("false", INCORRECT): 17_214,
     # 6 within 64, plankton within phytoplankton: an alias that is a part of a word or number.
     ("true", INCORRECT): 71,
     # An alias within a longer name (Easter Monday for Easter), late in a list, or nearly one (John Paul II for I).
@@ -180,7 +180,7 @@ SAMPLES = {
     # Number words, lists in another order, plurals and spaces: twelve and 12, Asia and Europe.
     ("false", CORRECT): 233,
     # Nearly an alias, a part of one, a claim that only repeats the question, or no short claim of the expected kind.
-    ("false", UNPARSED): 1_509,
+    ("false", UNPARSED): 1_505,
     # "Unknown." is no wrong answer.
     ("false", REFUSED): 21,
 }
@@ -202,10 +202,14 @@ def test_the_rule_judge_of_answers_against_a_substring_rule():
         )
         classes[{0: "all correct", 1: "all incorrect", None: refused}[label]] += 1
     assert dict(counted) == SAMPLES
+    # The rules decide few answers otherwise than the substring rule, and leave few undecided.
+    decided = {pair: n for pair, n in SAMPLES.items() if pair[1] in (CORRECT, INCORRECT)}
+    equal = SAMPLES["true", CORRECT] + SAMPLES["false", INCORRECT]
+    assert sum(decided.values()) / 35_000 >= 0.949 and equal / sum(decided.values()) >= 0.99
     assert classes == {
         "all correct": 1428,
-        "all incorrect": 1482,
-        "mixed or unparsed": 586,
+        "all incorrect": 1484,
+        "mixed or unparsed": 584,
         "some refused": 3,
         "refused": 1,
     }
