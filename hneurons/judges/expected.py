@@ -44,7 +44,9 @@ _NOT_IN_PHRASES = set(
     "theres dont "
     "isnt wasnt arent cant".split()
 )
-_PREPOSITIONS = set("in on at during after before as about while when for with from to under between through".split())
+_PREPOSITIONS = set(
+    "in on at during after before as about while when for with from to under between through up out off".split()
+)
 # What opens a sentence before its claim: "In 1812, the city …".
 _SCENE = re.compile(r"\W*(?:In|On|At|During|After|Before|Since|When|While|As|For|With)\b[^.!?\n,]*,")
 _TOKEN = re.compile(r"[^\W_]+(?:['’`´ʻ.-][^\W_]+)*")

@@ -27,6 +27,8 @@ _UNKNOWING = (
     rf"\bI{_HONESTLY} (?:lack|(?:do|can|could)(?: not|n['’]t) have)(?: an?| the| any| enough| sufficient| access to)*"
     r" (?:\w+ )?(?:answer|information|idea|clue|knowledge|memory|details?|data)\b",
     r"\b(?:outside|beyond) (?:of )?(?:what I know|(?:the scope of )?my (?:\w+ )?(?:knowledge|expertise|training|abilit))",
+    r"\bnot (?:something I|possible for me to)\b|\bneither confirm nor deny\b|\bI(?:['’]m| am) clueless\b"
+    r"|\bmy training data (?:does not|doesn['’]t)\b|\bI(?:['’]d| would) (?:need|have) to (?:look|check)\b",
     r"\b(?:information|answer|detail\w*) (?:is|are) not (?:available|known) to me\b",
 )
 _NO_DOUBT = r"(?! (?:doubt|question|mistak|error|reason|need|denying|other))"

@@ -37,6 +37,8 @@ _WORDS = (
     "agreed disagree caught moment time question without beyond between simple straightforward consensus agreement "
     "interpretation context know known knows truly honest honestly frankly actually well hmm uh um pass next now "
     "today just only too also however though although unfortunately afraid "
+    # interjections
+    "yep yeah yup nope nah ah oh aha hey agreed affirmative negative necessarily indeed scratch taken needed research "
     # greetings and offers
     "hello hi help assist please understand question know previous "
 )
@@ -81,7 +83,8 @@ _HOLDS_OPEN = (
     r"\b(?:it|that|this)(?:['’]s| is) (?:\w+ ){0,2}(?:hard|difficult|tough|tricky|impossible|challenging|unclear|debatable"
     r"|complicated|complex|uncertain|ambiguous|disputed|open to|a matter of)\b",
     r"\ba (?:\w+ )?(?:hard|difficult|tough|tricky|good|great|complex|complicated|interesting) (?:one|question)\b",
-    r"^\W*depends\b",
+    r"^\W*depends\b|\b(?:up for|open to) (?:debate|question|interpretation)\b",
+    r"\bjury is (?:still )?out\b|\bremains to be seen\b",
     r"^\W*(?:hard|difficult|tough|tricky|impossible) to (?:say|tell|know|pin|determine)\b",
     r"\bnot (?:\w+ )?(?:clear|settled)\b",
     r"\b(?:is|are|remains?) (?:\w+ )?(?:murky|inconclusive|contested|debated|disputed)\b",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from dataclasses import replace
 
@@ -252,6 +253,17 @@ def test_no_correct_answer_of_truthfulqa_is_a_wrong_one():
                 verdicts[verdict] += 1
                 wrong += [(question.question, text)] if verdict == "incorrect" else []
     assert verdicts.total() == 2787 and not wrong, wrong[:5]
+
+
+def test_the_incorrect_answers_of_truthfulqa_are_hardly_ever_correct():
+    """Most are statements, which the rules leave to the LLM judge."""
+    path = shared("datasets/TruthfulQA.csv")
+    aliases_of = {question.question: question.aliases for question in truthfulqa(path)}
+    with path.open(encoding="utf-8-sig", newline="") as handle:
+        rows = [(row["Question"].strip(), row["Incorrect Answers"].split(";")) for row in csv.DictReader(handle)]
+    answers = [Answer(q, text.strip(), aliases_of[q]) for q, texts in rows for text in texts if text.strip()]
+    verdicts = Counter(judge_open(answer)[0].verdict for answer in answers)
+    assert verdicts == {"unparsed": 3229, "incorrect": 101, "correct": 22, "refused": 18}
 
 
 CUT_OFF_ANSWERS = [
