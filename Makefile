@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 SNAKEMAKE := $(BIN)/snakemake --configfile $(CONFIG) --rerun-triggers mtime params input software-env \
 	--rerun-incomplete --cores all
 
-.PHONY: demo report plan test docs rulegraph lint perf clean
+.PHONY: demo report plan test docs rulegraph lint perf coverage clean
 
 demo: $(INSTALLED)
 	$(SNAKEMAKE) $(ARGS)
@@ -34,6 +34,10 @@ lint: $(INSTALLED)
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# How often intervals cover the truth: hneurons/stats/coverage.csv and docs/coverage.md, in about ten minutes.
+coverage: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python perf/coverage.py $(ARGS)
 
 perf: $(INSTALLED)
 	$(SNAKEMAKE) results/demo/smollm2-135m-instruct/checkpoint/manifest.json

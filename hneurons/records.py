@@ -125,6 +125,7 @@ RUNS = _schema(
     truncated=pa.bool_(),  # ended at the limit of new tokens
     subset=pa.string(),  # the item's sub-set within its benchmark; null if it has no sub-sets
     grade=pa.float64(),  # score of a graded judge, 0 to 1; null for yes/no judges and for states
+    group=pa.string(),  # connected set of gold answers, shared by items that are not independent; null: the item alone
 )
 
 PERPLEXITY = _schema(
@@ -162,7 +163,7 @@ def upgraded(table: pa.Table) -> pa.Table:
     """Convert a table to the columns of this version, so that a renamed column does not cause new sampling or judging.
 
     In version 0.1, `truncated` was a finish_reason of "length", and `instruction` was part of the question. Judged runs had
-    neither `subset` nor `grade`.
+    no `subset`, `grade` or `group`.
     """
     names = table.schema.names
     if "finish_reason" in names:
@@ -176,7 +177,7 @@ def upgraded(table: pa.Table) -> pa.Table:
         # In the place of QUESTIONS, so that old and new shards can be concatenated.
         table = table.add_column(names.index("question") + 1, "instruction", instruction)
     if {"eligible", "compliant"} <= set(names):
-        for name in ("subset", "grade"):
+        for name in ("subset", "grade", "group"):
             if name not in names:
                 field = RUNS.field(name)
                 table = table.append_column(field, pa.nulls(len(table), field.type))

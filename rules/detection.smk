@@ -3,6 +3,7 @@
 
 localrules:
     table1,
+    k_sweep,
 
 
 def faithful_side(wildcards):
@@ -53,7 +54,8 @@ rule detection:
     resources:
         **modest(4000, 60),
     params:
-        **settings("seed", "probe"),
+        **settings("seed"),
+        Cs=STUDY.probe.C,
         stage=VERSIONS["detection"],
         dataset=settings_of_dataset,
         in_domain=IN_DOMAIN,
@@ -83,7 +85,8 @@ rule folds:
     resources:
         **probing(240),
     params:
-        **settings("seed", "probe"),
+        **settings("seed"),
+        **probe_settings(*FITTED, "random_seeds"),
         stage=VERSIONS["detection"],
         in_domain=IN_DOMAIN,
     script:
@@ -123,3 +126,31 @@ rule table1:
         stage=VERSIONS["figures"],
     script:
         "../workflow_scripts/table1.py"
+
+
+rule k_sweep:
+    """Write random neurons in growing numbers, compared with the probe, as a table and a figure."""
+    input:
+        expand("<study>/{model}/folds.json", model=STUDY.models),
+    output:
+        csv=report(
+            "<study>/tables/k_sweep.csv",
+            caption="../report/k_sweep.rst",
+            category="Table 1: detection",
+        ),
+        png=report(
+            "<study>/figures/k_sweep.png",
+            caption="../report/k_sweep.rst",
+            category="Table 1: detection",
+        ),
+        svg="<study>/figures/k_sweep.svg",
+    log:
+        "<logs>/k_sweep.log",
+    benchmark:
+        "<timings>/k_sweep.tsv"
+    resources:
+        **modest(2000, 10),
+    params:
+        stage=VERSIONS["figures"],
+    script:
+        "../workflow_scripts/k_sweep.py"

@@ -90,9 +90,7 @@ rule impact_curve:
     resources:
         **modest(2000, 30),
     params:
-        **settings("seed"),
         alphas=STUDY.impact.alphas,
-        bootstrap=STUDY.impact.bootstrap,
         judges=judges_of_benchmark,
         stage=VERSIONS["curves"],
     script:
@@ -231,9 +229,7 @@ rule utility:
     resources:
         **modest(2000, 30),
     params:
-        **settings("seed"),
         models=STUDY.models,
-        bootstrap=STUDY.impact.bootstrap,
         stage=VERSIONS["figures"],
     script:
         "../workflow_scripts/utility.py"

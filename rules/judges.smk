@@ -50,6 +50,7 @@ rule spans:
         **modest(4000, 240),
     params:
         judges=judges_of("spans"),
+        example=STUDY.examples.example,
         study=STUDY.study,
         stage=VERSIONS["spans"],
     script:
@@ -158,7 +159,6 @@ rule agreement:
         sample=STUDY.judges.agreement.sample if STUDY.judges.agreement else 0,
         judges=lambda wildcards: judges_of(wildcards.task, both=True),
         study=STUDY.study,
-        bootstrap=STUDY.probe.bootstrap,
         stage=VERSIONS["agreement"],
     script:
         "../workflow_scripts/agreement.py"

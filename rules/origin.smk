@@ -58,7 +58,8 @@ rule transfer:
     resources:
         **modest(4000, 60),
     params:
-        **settings("seed", "probe"),
+        **settings("seed"),
+        Cs=STUDY.probe.C,
         stage=VERSIONS["detection"],
         partner=lambda wildcards: SETUP.partners[wildcards.model],
         direction=direction,

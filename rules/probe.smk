@@ -1,4 +1,4 @@
-"""The probe at every C, the choice of C, and the random neurons fitted as its baseline."""
+"""The probe at every C, the choice of C, and the random neurons fitted as its controls."""
 
 
 localrules:
@@ -13,6 +13,7 @@ rule probe_path:
     """Fit the probe at every C of the grid, on all neurons, with resamples for stability."""
     input:
         cett=shards("<study>/{model}/cett/{dataset}/{shard}.parquet", IN_DOMAIN),
+        questions=f"<study>/questions/{IN_DOMAIN}.parquet",
     output:
         "<study>/{model}/probe/path.parquet",
     log:
@@ -78,12 +79,18 @@ rule judge_suppressed:
 
 
 rule probe:
-    """Choose C, select its neurons with positive weights as H-Neurons, and fit random neurons as baselines."""
+    """Choose C, select its neurons with positive weights as H-Neurons, and fit random neurons as controls."""
     input:
         cett=shards("<study>/{model}/cett/{dataset}/{shard}.parquet", IN_DOMAIN),
         path="<study>/{model}/probe/path.parquet",
         model="<study>/{model}/checkpoint/manifest.json",
         questions=f"<study>/questions/{IN_DOMAIN}.parquet",
+        # How confident the model was in its answers, for the combined detector.
+        examples=f"<study>/{{model}}/examples/{IN_DOMAIN}.parquet",
+        responses=shards(
+            "<study>/{model}/responses/{dataset}/{shard}.parquet", IN_DOMAIN
+        ),
+        spans=shards("<study>/{model}/spans/{dataset}/{shard}.parquet", IN_DOMAIN),
         suppressed=(
             "<study>/{model}/probe/suppressed-verdicts.parquet"
             if "suppressed" not in LEFT_OUT
@@ -109,6 +116,7 @@ rule probe:
     params:
         **settings("seed"),
         **probe_settings(*FITTED, "suppressed_questions", "random_seeds"),
+        in_domain=IN_DOMAIN,
         stage=VERSIONS["probe"],
     script:
         "../workflow_scripts/probe.py"

@@ -84,7 +84,7 @@ rule front:
         captions=[
             ancient(f"report/{name}.rst")
             for name in (
-                *("table1", "neurons", "choice", "figure3", "slopes"),
+                *("table1", "k_sweep", "neurons", "choice", "figure3", "slopes"),
                 *("average_slopes", "utility", "figure4", "drift", "agreement"),
             )
         ],

@@ -6,6 +6,5 @@ from hneurons.judges.panel import Judges
 with job(snakemake.log[0]):
     params, task = snakemake.params, snakemake.wildcards.task
     inputs, judges = read_agreement_inputs(task, snakemake.input), Judges.from_config(snakemake.config)
-    options = {"resamples": params.bootstrap, "seed": params.seed}
-    agreement = compare_judges(snakemake.wildcards.model, task, inputs, judges, params.sample, **options)
+    agreement = compare_judges(snakemake.wildcards.model, task, inputs, judges, params.sample, seed=params.seed)
     store.write_result(snakemake.output[0], agreement)

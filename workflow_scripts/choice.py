@@ -3,7 +3,7 @@ import pandas as pd
 from hneurons import store
 from hneurons.joblog import job
 from hneurons.report.figures.neurons import choice_picture
-from hneurons.report.tables import choice_table
+from hneurons.report.tables.detection import choice_table
 
 with job(snakemake.log[0]):
     tables = map(pd.read_csv, snakemake.input.choices)

@@ -4,7 +4,7 @@ from hneurons.impact.benchmarks import TITLES
 from hneurons.impact.curves import Curve
 from hneurons.joblog import job
 from hneurons.report.figures.impact import figure3
-from hneurons.report.tables import average_slopes_table, figure3_table, slopes_table
+from hneurons.report.tables.impact import average_slopes_table, figure3_table, slopes_table
 
 with job(snakemake.log[0]):
     out = snakemake.output

@@ -5,7 +5,7 @@ from hneurons.config.paper import load_paper
 from hneurons.joblog import job
 from hneurons.origin.drift import DriftReport
 from hneurons.report.figures.origin import figure4
-from hneurons.report.tables import drift_table
+from hneurons.report.tables.origin import drift_table
 
 with job(snakemake.log[0]):
     inputs, out = snakemake.input, snakemake.output

@@ -4,6 +4,6 @@ from hneurons.joblog import job
 
 with job(snakemake.log[0]):
     inputs, params, wildcards = snakemake.input, snakemake.params, snakemake.wildcards
-    options = {"alphas": params.alphas, "resamples": params.bootstrap, "seed": params.seed}
-    curve = read_curve(wildcards.model, wildcards.benchmark, [inputs.untouched, *inputs.scaled], **options)
+    files = [inputs.untouched, *inputs.scaled]
+    curve = read_curve(wildcards.model, wildcards.benchmark, files, alphas=params.alphas)
     store.write_result(snakemake.output[0], curve)

@@ -1,10 +1,13 @@
 from hneurons import store
+from hneurons.config.setup import parse_study
 from hneurons.config.study import ProbeSettings
+from hneurons.data.gold_answers import answer_groups
 from hneurons.generation.prompts import template_hash
 from hneurons.joblog import job
 from hneurons.models.prepared import PreparedModel
 from hneurons.probe.choice import compare_C
 from hneurons.probe.classifiers import classifiers_table
+from hneurons.probe.examples import read_example_frame
 from hneurons.probe.path import ProbePath
 from hneurons.probe.stage import finish_probe
 from hneurons.probe.suppressed import verdicts_by_set
@@ -13,19 +16,32 @@ from hneurons.records import QUESTIONS, SUPPRESSED_VERDICTS, VERDICTS
 with job(snakemake.log[0], snakemake.threads):
     inputs, params, out = snakemake.input, snakemake.params, snakemake.output
     prepared, settings, path = PreparedModel(inputs.model), ProbeSettings(**params.probe), ProbePath.load(inputs.path)
+    questions = store.read_table(inputs.questions, QUESTIONS).to_pylist()
     judged = None
     if inputs.suppressed:
         judged = verdicts_by_set(
-            store.read_table(inputs.questions, QUESTIONS).to_pylist(),
+            questions,
             settings.suppressed_questions,
             store.read_table(inputs.suppressed, SUPPRESSED_VERDICTS),
             [store.read_table(shard, VERDICTS) for shard in inputs.untouched],
         )
     made_by = {**prepared.identity, **dict(params.items()), "chat_template": template_hash(prepared.tokenizer)}
-    choice = compare_C(path, judged)
-    probe = finish_probe(inputs.cett, path, choice, settings, params.seed, made_by)
+    choice = compare_C(path, judged, answer_groups(questions))
+    probe = finish_probe(
+        inputs.cett,
+        path,
+        choice,
+        settings,
+        params.seed,
+        made_by,
+        read_example_frame(params.in_domain, [inputs.questions], [inputs.examples], inputs.responses, inputs.spans),
+        memory_gb=parse_study(snakemake.config).study.runtime.probe_memory_gb,
+        threads=snakemake.threads,
+    )
     probe.neurons.save(out.neurons)
     table, scalars = classifiers_table(probe.classifiers)
-    store.write_table(out.classifiers, table, {**made_by, "classifiers": scalars})
+    store.write_table(
+        out.classifiers, table, {**made_by, "classifiers": scalars, "combined": probe.neurons.made_by["combined"]}
+    )
     store.write_text(out.choice, choice.to_csv(index=False))
     store.write_json(out.summary, {"model": snakemake.wildcards.model, **probe.summary()})

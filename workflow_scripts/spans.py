@@ -10,5 +10,6 @@ with job(snakemake.log[0]):
     responses = store.read_table(snakemake.input.responses, RESPONSES).to_pylist()
     judged = store.read_table(snakemake.input.verdicts, VERDICTS).to_pylist()
     extractor = Judges.from_config(snakemake.config).for_task("spans")
-    table = span_table(questions, responses, judged, tokenizer_from_manifest(snakemake.input.model), extractor)
+    tokenizer, most_frequent = tokenizer_from_manifest(snakemake.input.model), snakemake.params.example == "most_frequent"
+    table = span_table(questions, responses, judged, tokenizer, extractor, most_frequent=most_frequent)
     store.write_table(snakemake.output[0], table, dict(snakemake.params.items()))

@@ -3,7 +3,7 @@ from hneurons.config.paper import load_paper
 from hneurons.detection.results import DatasetScores
 from hneurons.joblog import job
 from hneurons.report.figures.detection import table1_picture
-from hneurons.report.tables import table1
+from hneurons.report.tables.detection import table1
 
 with job(snakemake.log[0]):
     inputs, out = snakemake.input, snakemake.output

@@ -1,8 +1,9 @@
 from hneurons import store
-from hneurons.config.study import ProbeSettings
-from hneurons.detection.scores import read_example_frame, score_dataset
+from hneurons.detection.scores import score_dataset
 from hneurons.joblog import job
 from hneurons.probe.classifiers import read_classifiers
+from hneurons.probe.confidence import Combined
+from hneurons.probe.examples import read_example_frame
 
 with job(snakemake.log[0]):
     inputs, params, dataset = snakemake.input, snakemake.params, snakemake.wildcards.dataset
@@ -20,8 +21,9 @@ with job(snakemake.log[0]):
         trained,
         "",
         read_classifiers(inputs.classifiers),
+        Combined.from_dict(store.made_by(inputs.classifiers).get("combined")),
         inputs.cett,
-        ProbeSettings(**params.probe),
+        params.Cs,
         params.seed,
         in_domain=params.in_domain,
         model=snakemake.wildcards.model,
@@ -29,5 +31,6 @@ with job(snakemake.log[0]):
         direction=params.direction,
         dataset=dataset,
         **{key: counts[key] for key in ("judge", "extractor", "verdicts")},
+        note=counts.get("too_few", ""),
     )
     store.write_result(snakemake.output[0], scores)

@@ -70,7 +70,8 @@ def column_norms(model: PreTrainedModel) -> list[torch.Tensor]:
 
 def _norm(h: torch.Tensor) -> torch.Tensor:
     """‖h‖₂ of a layer's output at each token, float32, clamped above zero."""
-    norm: torch.Tensor = torch.linalg.vector_norm(h, dim=-1, dtype=torch.float32)
+    # A norm may widen its input's type but not narrow it.
+    norm: torch.Tensor = torch.linalg.vector_norm(h, dim=-1, dtype=torch.promote_types(h.dtype, torch.float32)).float()
     return norm.clamp_min(torch.finfo(torch.float32).tiny)
 
 
@@ -229,17 +230,22 @@ def cett(
 
 @torch.inference_mode()
 def token_cett(
-    model: PreTrainedModel, sequences: Sequence[Sequence[int]], neurons: Mapping[int, Sequence[int]]
-) -> list[np.ndarray]:
-    """Measure CETT of selected neurons at every token (eq. 2).
+    model: PreTrainedModel,
+    sequences: Sequence[Sequence[int]],
+    neurons: Mapping[int, Sequence[int]],
+    responses: Sequence[int],
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Measure CETT of selected neurons at every token (eq. 2), and the log-probability of the last tokens.
 
     Args:
         model: the model.
         sequences: token ids of each.
         neurons: indices by layer; columns follow this order.
+        responses: number of tokens at the end of each sequence, at least one and not all, that get a log-probability.
 
     Returns:
-        Per sequence [tokens, neurons] float32. Averaged over a region's tokens this equals what `cett` yields.
+        Per sequence CETT [tokens, neurons] float32, which averaged over a region's tokens equals what `cett` yields; and
+        natural log-probabilities [response tokens] float32 at temperature 1.
     """
     ids, mask = left_pad(sequences, pad_id=0)
     by_layer: dict[int, torch.Tensor] = {}
@@ -250,7 +256,23 @@ def token_cett(
         by_layer[layer] = (args[0][..., columns].float().abs() * norms / _norm(output)[..., None]).cpu()
 
     ids, mask = ids.to(model.device), mask.to(model.device)
+    # Rows are padded on the left, so all responses end at the last token.
+    longest = max(responses)
     with _hooked(model, neurons, measure):
-        text_decoder(model)(input_ids=ids, attention_mask=mask, position_ids=position_ids(mask), use_cache=False)
+        logits = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=position_ids(mask),
+            use_cache=False,
+            logits_to_keep=longest + 1,
+        ).logits
     values = torch.cat([by_layer[layer] for layer in neurons], dim=-1).numpy()
-    return [row[len(row) - len(s) :] for row, s in zip(values, sequences, strict=True)]
+    # Row by row: float32 copies of all logits may not fit.
+    of_tokens = []
+    for row, targets in zip(logits[:, :-1], ids[:, -longest:].to(logits.device), strict=True):
+        row = row.float()
+        of_tokens.append((row.gather(1, targets[:, None])[:, 0] - row.logsumexp(-1)).cpu().numpy())
+    return [
+        (row[len(row) - len(s) :], of_row[longest - n :])
+        for row, s, of_row, n in zip(values, sequences, of_tokens, responses, strict=True)
+    ]

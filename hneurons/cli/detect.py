@@ -18,8 +18,9 @@ from hneurons.cli.common import ForceOption, ModelOption, NeuronsOption, load_bo
 from hneurons.errors import HNeuronsError
 
 if TYPE_CHECKING:
-    from hneurons.detection.detector import Detection, DetectionRequest
-    from hneurons.stats import Reliability
+    from hneurons.detection.detector import Detection
+    from hneurons.detection.requests import DetectionRequest
+    from hneurons.stats.calibration import Reliability
 
 # Requests that are scored and printed before the next ones are read.
 _BATCH_SIZE = 32
@@ -56,7 +57,8 @@ def detect_command(
     if question is None and (response is not None or answer is not None):
         raise typer.BadParameter("--response and --answer belong to --question; in a file they are keys of a line")
     with one_line_errors(), ExitStack() as stack:
-        from hneurons.detection.detector import detect_many, make_request, parse_requests
+        from hneurons.detection.detector import detect_many
+        from hneurons.detection.requests import make_request, parse_requests
         from hneurons.models.tokenizer import tokenizer_beside
 
         if question is not None:
@@ -96,7 +98,7 @@ def _shade(probability: float) -> str:
 
 
 def _print(console: Console, detection: Detection, calibration: Mapping[str, Reliability], max_neurons: int) -> None:
-    from hneurons.stats import format_interval
+    from hneurons.stats.estimates import format_interval
 
     console.print(Text(detection.question, style="bold"))
     words = Text()
@@ -106,11 +108,18 @@ def _print(console: Console, detection: Detection, calibration: Mapping[str, Rel
     hint = "the highest tokens; name the claim with --answer for a better estimate"
     underlined = "the answer" if detection.answer_given else hint
     lines = [f"p(hallucinated) = {detection.probability:.2f} (underlined: {underlined})"]
+    if detection.combined_probability is not None:
+        mean, minimum = detection.confidence
+        lines.append(
+            f"with the model's confidence: {detection.combined_probability:.2f} (log-probability of these tokens: mean "
+            f"{mean:.2f}, minimum {minimum:.2f})"
+        )
     for name, curve in islice(calibration.items(), 1):
         nearest = min(curve.bins, key=lambda row: abs(row.predicted - detection.probability))
+        observed = format_interval(nearest.observed, *(nearest.interval or (None, None)))
         lines.append(
             f"calibration on {name}: of {nearest.n} answers with named claims and about this probability "
-            f"({nearest.predicted:.2f}), a share of {format_interval(nearest.observed, *nearest.interval)} was hallucinated"
+            f"({nearest.predicted:.2f}), a share of {observed} was hallucinated"
         )
     neurons = [f"{n['layer']}:{n['neuron']} {n['contribution']:+.2f}" for n in detection.strongest(count=max_neurons)]
     lines.append(f"strongest neurons (layer:neuron, log-odds): {', '.join(neurons)}\n")

@@ -66,6 +66,12 @@ def _print(plan: Plan) -> None:
     console.print(f"Hours: estimated{corrected}, assuming")
     for name, value in plan.assumptions.items():
         console.print(f"  {name} = {value:g}" if isinstance(value, float) else f"  {name} = {value}", highlight=False)
+    console.print(
+        "Smallest slope against random neurons that is detected with 80 % power, in points per unit α, assuming a"
+    )
+    console.print("rate of 50 %, independent replies, and random sets whose slopes differ by 2 points:")
+    for name, slope in plan.detectable_slopes.items():
+        console.print(f"  {name}: {slope:.1f}", highlight=False)
     for note in plan.notes:
         console.print(note, markup=False, highlight=False)
 

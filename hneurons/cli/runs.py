@@ -32,7 +32,6 @@ def import_command(
 def figure3_command(
     results: Annotated[Path, typer.Argument(help="a study's folder: results/{study}")],
     out: Annotated[Path | None, typer.Option(help="folder to write to; by default the study's folder")] = None,
-    resamples: Annotated[int, typer.Option(min=100, help="resamples of the bootstrap over items")] = 2000,
 ) -> None:
     """Draw Figure 3 and its tables from the runs that exist. Missing runs are listed, not interpolated.
 
@@ -42,10 +41,10 @@ def figure3_command(
     from hneurons.impact.benchmarks import TITLES
     from hneurons.impact.run_files import read_curves
     from hneurons.report.figures.impact import figure3
-    from hneurons.report.tables import figure3_table, slopes_table
+    from hneurons.report.tables.impact import figure3_table, slopes_table
 
     with one_line_errors():
-        curves, notes = read_curves(results, resamples=resamples)
+        curves, notes = read_curves(results)
         curves = [curve for curve in curves if curve.benchmark in TITLES and curve.benchmark != TEST_QUESTIONS]
         for note in notes:
             typer.echo(note, err=True)

@@ -95,7 +95,6 @@ class ImpactSettings(Settings):
     random_seeds: int = Field(5, ge=1, description="sets of random neurons, each with the layer counts of the H-Neurons")
     negative: bool = Field(False, description="also scale the neurons with a negative weight, as a separate set")
     alphas_per_job: int = Field(6, ge=1)
-    bootstrap: int = Field(2000, ge=100)
     utility: UtilitySettings = UtilitySettings()
 
     @field_validator("benchmarks")

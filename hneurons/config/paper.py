@@ -4,6 +4,9 @@ from pathlib import Path
 
 from hneurons.config.base import Settings, parse_settings, read_yaml
 
+# The four behaviours that the paper's slopes are averaged over.
+BEHAVIOURS = ("falseqa", "faitheval", "sycophancy", "jailbreak")
+
 
 class Accuracy(Settings):
     """Accuracy in percent, at threshold 0.5."""

@@ -80,10 +80,16 @@ class SamplingSettings(Settings):
 
 
 class ExampleSettings(Settings):
-    """Sizes of the balanced sets: at most per_class examples of each class; below min_per_class the study stops."""
+    """Sizes of the balanced sets: at most per_class examples of each class.
+
+    Below min_per_class the study stops; a set that is only tested is left out of the tables, with a note.
+    """
 
     per_class: int = Field(1000, ge=1)
     min_per_class: int = Field(40, ge=1)
+    example: Literal["most_frequent", "first"] = Field(
+        "most_frequent", description="which of a question's samples is its example; ties go to the earlier one"
+    )
 
 
 class CettSettings(Settings):
@@ -105,8 +111,7 @@ class ProbeSettings(Settings):
         description="number of selection questions answered with each C's H-Neurons at α = 0; 0 ignores this criterion",
     )
     resamples: int = Field(20, ge=0, description="bootstraps, and draws of halves, for the stability of neurons")
-    random_seeds: int = Field(10, ge=10, description="random baselines per classifier")
-    bootstrap: int = Field(2000, ge=100)
+    random_seeds: int = Field(20, ge=10, description="sets of random neurons that the probe is compared with")
 
 
 class OriginSettings(Settings):

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from hneurons.config.study import SplitSettings
 from hneurons.data import elements, geography, nonexist, opendomain
+from hneurons.data.gold_answers import connected_answers
 from hneurons.data.questions import Question, split_of
 from hneurons.data.vocabulary import Vocabulary
 from hneurons.errors import HNeuronsError
@@ -55,8 +56,8 @@ def questions_table(
         rows: Which of its questions; `stop` is required.
         seed: The study's seed. It draws the order of a published set's questions, so that a larger draw begins with the
             smaller one.
-        splits: Shares of the splits for the in-domain set, which is split by gold answer; None puts every question into
-            the test split.
+        splits: Shares of the splits for the in-domain set, which is split by connected sets of accepted answers among all
+            questions of the set; None puts every question into the test split.
         files: Files that a published set is read from.
 
     Returns:
@@ -71,8 +72,9 @@ def questions_table(
         questions = sorted(PUBLISHED[name](Path(files[0])), key=lambda q: seed_of(seed, "order", name, q.key))
     if len(questions) < rows.stop:
         raise HNeuronsError(f"datasets.{name}.questions: {rows.stop} requested, but the set has {len(questions)}")
+    groups = connected_answers([q.aliases for q in questions], [q.key for q in questions]) if splits else []
     records = []
-    for q in questions[rows]:
-        split = split_of(q.aliases[0], seed, splits) if splits else "test"
+    for i, q in list(enumerate(questions))[rows]:
+        split = split_of(groups[i], seed, splits) if splits else "test"
         records.append({**vars(q), "question_id": f"{name}-{q.key}", "dataset": name, "split": split})
     return pa.Table.from_pylist(records, schema=QUESTIONS)

@@ -42,7 +42,7 @@ def split_of(answer: str, seed: int, splits: SplitSettings) -> str:
     All questions with the same answer share a split, so that no answer occurs in two.
 
     Args:
-        answer: The gold answer.
+        answer: The gold answer: the name of a connected set of accepted answers.
         seed: The study's seed.
         splits: Shares of the splits.
 

@@ -103,8 +103,10 @@ def questions_identity(study: Study, name: str) -> dict[str, object]:
     identified by their pin, local files by their content.
     """
     local_files = [] if study.dataset(name).file is None and study.mirror is None else dataset_files(study, name)
+    # Published sets have been split by connected sets of answers since version 2.
+    published = bool(dataset_sources(study, name) or local_files)
     return {
-        "stage": VERSIONS["questions"],
+        "stage": VERSIONS["questions"] + int(published and name == study.in_domain),
         "seed": study.seed,
         "splits": study.splits.model_dump(mode="json") if name == study.in_domain else None,
         "sources": dataset_sources(study, name),

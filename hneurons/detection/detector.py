@@ -6,21 +6,19 @@ highest tokens are used: a claim is short, and other tokens score low because tr
 measurements of this choice).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 from scipy.special import expit
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hneurons import store
 from hneurons.cett.measure import token_cett
-from hneurons.config.base import Settings, parse_settings
 from hneurons.config.study import Decoding
+from hneurons.detection.requests import DetectionRequest, make_request
 from hneurons.errors import HNeuronsError
 from hneurons.generation.batching import TokenBudget, in_batches
 from hneurons.generation.decode import generate
@@ -29,28 +27,10 @@ from hneurons.generation.tokens import token_mask, token_offsets
 from hneurons.models.decoder import model_identity
 from hneurons.models.tokenizer import tokenizer_beside
 from hneurons.neurons.neuron_set import NeuronSet
+from hneurons.probe.confidence import Combined
 
 # Number of tokens that stand in for the answer if it is not given.
 HIGHEST_TOKENS = 3
-
-
-class DetectionRequest(Settings, extra="allow"):
-    """A question, the response to it, and the part of the response that is the answer.
-
-    Attributes:
-        question: the question.
-        response: the response; None lets the model answer greedily.
-        answer: the answer within the response; None uses the response's highest tokens.
-    """
-
-    question: str = Field(min_length=1)
-    response: str | None = Field(None, min_length=1)
-    answer: str | None = Field(None, min_length=1)
-
-    @property
-    def other_keys(self) -> dict[str, Any]:
-        """Further keys of the request, such as an id, for the caller to pass on."""
-        return self.model_extra or {}
 
 
 @dataclass(frozen=True)
@@ -65,6 +45,8 @@ class Detection:
         contributions: [tokens, neurons] float32, θ_j CETT_j of every neuron with a non-zero weight.
         layers, indices, weights: [neurons], the neurons in the columns of contributions, and their θ_j.
         intercept: b.
+        logprobs: [tokens], the model's natural log-probability of each token at temperature 1.
+        combined: the detector that adds the model's confidence to the probe; None for a set without one.
     """
 
     question: str
@@ -77,6 +59,8 @@ class Detection:
     indices: np.ndarray
     weights: np.ndarray
     intercept: float
+    logprobs: np.ndarray
+    combined: Combined | None = None
 
     @cached_property
     def token_logits(self) -> np.ndarray:
@@ -97,6 +81,19 @@ class Detection:
     def probability(self) -> float:
         """p(hallucinated) of the response (eq. 4)."""
         return float(expit(self.logit))
+
+    @property
+    def confidence(self) -> tuple[float, float]:
+        """Mean and minimum log-probability of the answer tokens."""
+        of_answer = self.logprobs[self.answer]
+        return float(of_answer.mean()), float(of_answer.min())
+
+    @property
+    def combined_probability(self) -> float | None:
+        """p(hallucinated) of the response by the combined detector; None for a set without one."""
+        if self.combined is None:
+            return None
+        return float(expit(self.combined.logits(np.array([self.logit]), np.array([self.confidence]))[0]))
 
     def strongest(self, tokens: np.ndarray | int | None = None, count: int = 5) -> list[dict[str, Any]]:
         """Return the neurons with the largest absolute contributions.
@@ -124,6 +121,9 @@ class Detection:
             "response": self.response,
             "probability": self.probability,
             "logit": self.logit,
+            "combined_probability": self.combined_probability,
+            "answer_logprob": self.confidence[0],
+            "answer_logprob_min": self.confidence[1],
             "answer_named": self.answer_given,
             "neurons": self.strongest(count=count),
             "tokens": [
@@ -202,22 +202,26 @@ def detect_many(
     prompts = [prompt_ids(tokenizer, request.question) for request in requests]
     responses = _responses(model, tokenizer, requests, prompts, max_new_tokens, budget)
     lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
-    cett: dict[int, np.ndarray] = {}
+    measured: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-    def run(batch: list[int]) -> list[np.ndarray]:
-        return token_cett(model, [[*prompts[i], *responses[i]] for i in batch], by_layer)
+    def run(batch: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+        sequences = [[*prompts[i], *responses[i]] for i in batch]
+        return token_cett(model, sequences, by_layer, [len(responses[i]) for i in batch])
 
     for batch, values in in_batches(lengths, budget, run):
-        cett |= {i: cetts[len(prompts[i]) :] for i, cetts in zip(batch, values, strict=True)}
+        measured |= {i: (cetts[len(prompts[i]) :], p) for i, (cetts, p) in zip(batch, values, strict=True)}
     intercept = float(neurons.made_by["intercept"])
+    combined = Combined.from_dict(neurons.made_by.get("combined"))
     for i, request in enumerate(requests):
         text, offsets = token_offsets(tokenizer, responses[i])
         ends = [0, *(end for _, end in offsets)]
         tokens = [text[start:end] for start, end in pairwise(ends)]
-        contributions = cett[i] * weights.astype(np.float32)
+        cett, logprobs = measured[i]
+        contributions = cett * weights.astype(np.float32)
         mask = _answer_mask(request.answer, text, offsets, contributions.sum(axis=1))
         is_given = request.answer is not None
-        yield Detection(request.question, text, tokens, mask, is_given, contributions, layers, indices, weights, intercept)
+        of_probe = contributions, layers, indices, weights, intercept
+        yield Detection(request.question, text, tokens, mask, is_given, *of_probe, logprobs, combined)
 
 
 def _responses(
@@ -256,30 +260,3 @@ def _answer_mask(answer: str | None, text: str, offsets: Sequence[tuple[int, int
     if start < 0:
         raise HNeuronsError(f"answer {answer!r} does not occur in the response {text!r}")
     return np.array(token_mask(offsets, start, start + len(answer)))
-
-
-def make_request(data: Mapping[str, Any], source: str = "request") -> DetectionRequest:
-    """Check the keys of a request.
-
-    Args:
-        data: question, and optionally response, answer and further keys.
-        source: where the data comes from, for errors.
-
-    Raises:
-        HNeuronsError: one line, if the question is missing or a text is empty.
-    """
-    return parse_settings(DetectionRequest, data, source)
-
-
-def parse_requests(lines: Iterable[str], name: str) -> Iterator[DetectionRequest]:
-    """Parse requests, one per line.
-
-    Args:
-        lines: JSON objects or plain questions.
-        name: where the lines come from, for errors.
-
-    Raises:
-        HNeuronsError: naming the line that is not valid.
-    """
-    for number, value in store.parse_json_lines(lines, name, plain="question"):
-        yield make_request(value, f"{name}, line {number}")

@@ -1,28 +1,46 @@
 """Detection on consistently answered questions: the training examples, in folds by gold answer.
 
 Table 1's test sets have one sample per question, so they include questions that the model answers inconsistently. Here
-both classes are questions that the model always answers alike, as in training. Each example is scored by a probe that was
-not trained on its gold answer.
+both classes are questions that the model always answers alike, as in training. Each example is scored by fits that did not
+see its gold answer. In every fold the C of the probe and of its random controls is tuned alike: by accuracy in inner folds
+over gold answers of the training part.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupKFold
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from hneurons.cett.columns import ArrayColumns, ShardColumns
+from hneurons.cett.columns import ShardColumns
 from hneurons.config.study import ProbeSettings
-from hneurons.detection.results import MethodScore, method_name
-from hneurons.detection.scores import baseline_logits, score_methods
-from hneurons.errors import HNeuronsError
-from hneurons.probe.classifiers import PROBE, Classifier
-from hneurons.probe.estimator import fit_paths, training_problem
+from hneurons.detection.compare import score_methods, sweep_points
+from hneurons.detection.results import MethodScore, SweepPoint
+from hneurons.detection.scores import baseline_logits, combined_logits
+from hneurons.probe.classifiers import PROBE, RANDOM_L1, RANDOM_L2, Classifier
+from hneurons.probe.confidence import Combined
+from hneurons.probe.controls import (
+    inverse_spread,
+    random_columns,
+    rows_of_products,
+    tuned_l1,
+    tuned_l2,
+    tuned_l2_as_is,
+)
+from hneurons.probe.design import Design, Tuned, tune
+from hneurons.probe.estimator import fit_paths
 from hneurons.probe.l1_path import Problem
-from hneurons.probe.stage import random_columns
 
 FOLDS = 5
+# Numbers of random neurons that are compared with the probe, besides all neurons, and how many sets of each number: small
+# sets differ more from each other, and are fitted faster.
+SWEEP = {10: 20, 30: 20, 100: 20, 300: 20, 1000: 5, 3000: 5}
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def score_in_folds(
@@ -33,68 +51,161 @@ def score_in_folds(
     seed: int,
     memory_gb: float,
     threads: int = 1,
-) -> list[MethodScore]:
+) -> tuple[list[MethodScore], list[SweepPoint]]:
     """Score the training examples by cross-validation: each by fits on the other folds.
 
     Args:
         frame: read_example_frame of the in-domain set.
-        classifiers: classifiers of the probe stage; their C is used again in each fold, for the probe and for an equal
-            number of random neurons.
+        classifiers: of the probe stage; the sweep draws its neurons outside the probe's.
         shards: CETT shards of the in-domain set.
-        settings: penalty, labels, intercept and the grid of C.
-        seed: seed of the random neurons and the resamples.
+        settings: penalty, labels, intercept, the grid of C and the number of random sets.
+        seed: seed of the random neurons.
         memory_gb: memory for features.
         threads: threads for the fits.
 
     Returns:
-        One score per method; a baseline without a score for every example is left out.
+        One score per method; a baseline without a score for every example is left out. Then random neurons in growing
+        numbers.
 
     Raises:
         HNeuronsError: if there are fewer gold answers than folds.
     """
     train, selection = (frame.query("split == @split") for split in ("train", "selection"))
     columns = ShardColumns(shards, memory_gb)
-    gold_of = dict(zip(train["question_id"], train["gold"], strict=True))
-    train_rows = np.array([i for i, row in enumerate(columns.rows) if row["split"] == "train"])
-    gold = np.array([gold_of[columns.rows[i]["question_id"]] for i in train_rows])
-    if len(set(gold)) < FOLDS:
-        raise HNeuronsError(f"{len(set(gold))} gold answers in the training split, {FOLDS} needed for folds by answer")
-    # 1. Fit the probe without each fold; the folds share the passes over the data, and the path that leads to this C.
-    parts = [train_rows[outside] for _, outside in GroupKFold(FOLDS).split(train_rows, groups=gold)]
-    problem = training_problem(columns, settings.labels)
-    problems = [Problem(problem.y, np.where(np.isin(np.arange(columns.n), part), 0, problem.weight)) for part in parts]
-    C = classifiers[PROBE].C
-    path = [c for c in sorted(settings.C) if c < C] + [C]
-    options = settings.penalty, settings.intercept
-    paths = fit_paths(columns, problems, path, *options, memory_gb=memory_gb, threads=threads)
-    fits = [fold[-1] for fold in paths.fits]
-    # 2. Draw random neurons for each fold, and read all columns in one pass.
-    random_columns_of = {
-        (name, k): random_columns(np.random.default_rng([seed, int(name.rsplit("-", 1)[1])]), columns.p, fit.columns)
-        for k, fit in enumerate(fits)
-        for name in classifiers
-        if method_name(name) == "random"
+    gold_of = dict(zip(frame["question_id"], frame["gold"], strict=True))
+    design = Design.from_rows(columns, settings.labels, gold_of)
+    parts = design.folds(FOLDS)
+    designs = [design.without(part) for part in parts]
+    # 1. The probe in each fold, tuned in its inner folds; all fits share the passes over the data.
+    used, probes = _probes(columns, designs, settings, memory_gb, threads)
+    # 2. Its random controls: neurons outside those that the fold's probe weighs, in one reading.
+    draws = {
+        (k, i): random_columns(np.random.default_rng([seed, k, i]), columns.p, used[fit.weights != 0], _number(fit))
+        for k, fit in enumerate(probes)
+        for i in range(1, settings.random_seeds + 1)
     }
-    features = columns.take_each([*(fit.columns for fit in fits), *random_columns_of.values()])
+    X_probe, *X_random = columns.take_each([used, *draws.values()])
+
+    def fit_controls(item: tuple[tuple[int, int], np.ndarray]) -> list[Tuned]:
+        (k, _), X = item
+        return [tuned_l1(X, designs[k], settings), tuned_l2(X, designs[k])]
+
+    controls = _each(fit_controls, list(zip(draws, X_random, strict=True)), threads, "random controls in folds")
+    # 3. Scores of each fold, and of baselines fitted on the other folds.
     logits: dict[str, dict[str, float]] = {}
+    shares: dict[str, list[tuple[int, float]]] = {}
 
     def keep(name: str, ids: Sequence[str], values: np.ndarray) -> None:
         logits.setdefault(name, {}).update(zip(ids, values.tolist(), strict=True))
 
-    # 3. Score each fold by the probe, by random neurons, and by baselines fitted on the other folds.
-    for k, part in enumerate(tqdm(parts, desc="folds by answer")):
-        answers = [i for i in part if columns.rows[i]["region"] == "answer"]
+    for k, part in enumerate(parts):
+        answers = part[design.scored[part]]
         ids = [columns.rows[i]["question_id"] for i in answers]
-        keep(PROBE, ids, fits[k].logits(features[k][answers]))
-        for (name, fold), X in zip(random_columns_of, features[FOLDS:], strict=True):
-            if fold == k:
-                (fit,) = fit_paths(ArrayColumns(X), [problems[k]], [classifiers[name].C], *options, progress=False).fits[0]
-                keep(name, ids, fit.logits(X[np.ix_(answers, fit.columns)]))
-        scored = train[train["question_id"].isin(ids)]
-        others = pd.concat([train[~train["question_id"].isin(ids)], selection])
-        for name, values in baseline_logits(others, scored, settings.C).items():
-            keep(name, scored["question_id"].tolist(), values)
+        keep(PROBE, ids, of_probe := probes[k].logits(X_probe[answers]))
+        shares.setdefault(PROBE, []).append((_number(probes[k]), 1.0))
+        for ((fold, i), X), pair in zip(zip(draws, X_random, strict=True), controls, strict=True):
+            for name, fit in zip((RANDOM_L1, RANDOM_L2), pair, strict=True) if fold == k else ():
+                keep(f"{name}-{i}", ids, fit.logits(X[answers]))
+                shares.setdefault(f"{name}-{i}", []).append((X.shape[1], float((fit.weights != 0).mean())))
+        scored = train.set_index("question_id", drop=False).loc[ids]
+        others = train[~train["question_id"].isin(ids)]
+        combined = _combined(probes[k], columns, others)
+        for name, values in combined_logits(combined, of_probe, scored).items():
+            keep(name, ids, values)
+        for name, values in baseline_logits(pd.concat([others, selection]), scored, settings.C).items():
+            keep(name, ids, values)
     questions = train["question_id"].tolist()
     complete = {name: values for name, values in logits.items() if len(values) == len(questions)}
     in_order = {name: np.array([values[question] for question in questions]) for name, values in complete.items()}
-    return score_methods(train["label"].to_numpy(), in_order, train["gold"].tolist(), settings, seed)
+    mean_shares = {n: (round(np.mean([k for k, _ in s])), float(np.mean([u for _, u in s]))) for n, s in shares.items()}
+    labels, gold = train["label"].to_numpy(), train["gold"].tolist()
+    fold_of = {columns.rows[i]["question_id"]: k for k, part in enumerate(parts) for i in part}
+    strata = np.array([fold_of[question] for question in questions])
+    methods = score_methods(labels, in_order, gold, mean_shares, strata)
+    # 4. Random neurons in growing numbers
+    drawn_outside = classifiers[PROBE].layers * columns.d_ff + classifiers[PROBE].neurons
+    sweep = _sweep(columns, design, parts, drawn_outside, seed, threads)
+    row_of = {columns.rows[i]["question_id"]: i for part in parts for i in part[design.scored[part]]}
+    rows = [row_of[question] for question in questions]
+    of_sets = {k: [values[rows] for values in sets] for k, sets in sweep.items()}
+    return methods, sweep_points(labels, in_order[PROBE], of_sets, gold, strata)
+
+
+def _number(fit: Tuned) -> int:
+    return max(1, int((fit.weights != 0).sum()))
+
+
+def _each(work: Callable[[_Item], _Result], items: Sequence[_Item], threads: int, title: str) -> list[_Result]:
+    """Apply work to every item, in threads in which libraries run single-threaded."""
+    with threadpool_limits(1), ThreadPoolExecutor(threads) as workers:
+        return list(tqdm(workers.map(work, items), total=len(items), desc=title))
+
+
+def _probes(
+    columns: ShardColumns, designs: Sequence[Design], settings: ProbeSettings, memory_gb: float, threads: int
+) -> tuple[np.ndarray, list[Tuned]]:
+    """The columns that any fit weighs, and the tuned probe of each fold on these columns."""
+    inner = [design.inner() for design in designs]
+    problems = [part.problem for parts in inner for part in parts]
+    options: dict[str, Any] = {"memory_gb": memory_gb, "threads": threads}
+    paths = fit_paths(columns, problems, settings.C, settings.penalty, settings.intercept, **options)
+    used = np.unique(np.concatenate([fit.columns for path in paths.fits for fit in path]))
+    X = columns.take(used)
+    tuned, first = [], 0
+    for design, parts in zip(designs, inner, strict=True):
+        dense: list[list[tuple[np.ndarray, float]]] = []
+        for path in paths.fits[first : first + len(parts)]:
+            dense.append([])
+            for fit in path:
+                weights = np.zeros(len(used))
+                weights[np.searchsorted(used, fit.columns)] = fit.weights
+                dense[-1].append((weights, fit.intercept))
+        first += len(parts)
+        tuned.append(tune(X, design, settings.C, lambda *_, fits=dense: fits))
+    return used, tuned
+
+
+def _combined(probe: Tuned, columns: ShardColumns, train: pd.DataFrame) -> Combined | None:
+    """The combined detector of a fold, fitted on its training part with log-odds of the inner folds."""
+    logits = {row["question_id"]: probe.held_out[i] for i, row in enumerate(columns.rows) if row["region"] == "answer"}
+    return Combined.of_frame(logits, train)
+
+
+def _sweep(
+    columns: ShardColumns, design: Design, parts: Sequence[np.ndarray], outside: np.ndarray, seed: int, threads: int
+) -> dict[int, list[np.ndarray]]:
+    """Log-odds [rows] in folds of every random set, by the number of its neurons; the last number is all neurons."""
+    trained = design.problem.weight > 0
+    sizes = [k for k in SWEEP if k < columns.p - len(outside)]
+    sets = {
+        (k, i): random_columns(np.random.default_rng([seed, 3, k, i]), columns.p, outside, k)
+        for k in sizes
+        for i in range(SWEEP[k])
+    }
+    features = dict(zip(sets, columns.take_each(list(sets.values())), strict=True))
+    K = np.zeros((int(trained.sum()),) * 2)
+    for _, block in columns.blocks():
+        part = block[trained] * inverse_spread(block, trained)
+        K += part @ part.T
+    compact = Design(
+        Problem(design.problem.y[trained], design.problem.weight[trained]),
+        design.gold[trained],
+        design.scored[trained],
+    )
+    position = np.cumsum(trained) - 1
+
+    def in_folds(coordinates: np.ndarray) -> np.ndarray:
+        logits = np.full(columns.n, np.nan)
+        for part in parts:
+            fit = tuned_l2_as_is(coordinates, compact.without(position[part]))
+            logits[part] = fit.logits(coordinates[position[part]])
+        return logits
+
+    def of_set(key: tuple[int, int]) -> np.ndarray:
+        X = features[key][trained] * inverse_spread(features[key], trained)
+        # With more columns than rows, coordinates of the rows are fewer and give the same fit.
+        return in_folds(rows_of_products(X @ X.T) if X.shape[1] > len(X) else X)
+
+    values = dict(zip(sets, _each(of_set, list(sets), threads, "random neurons in growing numbers"), strict=True))
+    logits = {k: [values[k, i] for i in range(SWEEP[k])] for k in sizes}
+    return {**logits, columns.p: [in_folds(rows_of_products(K))]}

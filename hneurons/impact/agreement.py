@@ -6,17 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import cohen_kappa_score, confusion_matrix
+from sklearn.metrics import confusion_matrix
 
 from hneurons import store
+from hneurons.data.gold_answers import connected_answers
 from hneurons.impact.benchmarks.benchmark import first_exchanges, read_items
 from hneurons.judges.grades import verdict_of_grade
-from hneurons.judges.judge import Judge
+from hneurons.judges.judge import Exchange, Judge
 from hneurons.judges.panel import Judges
-from hneurons.judges.states import ERROR, HARMLESS, REFUSED, Judgement
+from hneurons.judges.states import ERROR, HARMLESS, REFUSED, Answer, Judgement
 from hneurons.judges.verdicts import answer_to_judge
 from hneurons.records import QUESTIONS, REPLIES, RESPONSES
-from hneurons.stats import Interval, bootstrap_interval
+from hneurons.stats.estimates import Estimate, Groups, Interval, kappa_estimate
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Agreement:
         n: replies that both judges judged; a failed call says nothing about agreement and is counted in judge_errors.
         judge_errors: replies at which either judge failed.
         agree_percent: share of equal verdicts; None if n is 0.
-        kappa, kappa_interval: Cohen's κ; None if both judges gave a single verdict throughout.
+        kappa, kappa_interval: Cohen's κ; None if both judges gave a single verdict throughout. No interval with fewer than
+            two questions.
         labels: the verdicts and states that occur.
         confusion: counts, one row per label of the first judge, one column per label of the second.
         model, task: model that wrote the replies, and the judging task.
@@ -48,43 +50,39 @@ class Agreement:
 
 
 def agreement_scores(
-    by_first: Sequence[Judgement], by_second: Sequence[Judgement], *, resamples: int, seed: int, **about: str
+    by_first: Sequence[Judgement], by_second: Sequence[Judgement], groups: Sequence[str], **about: str
 ) -> Agreement:
     """Compare the judgements of two judges.
 
     Args:
         by_first, by_second: the judgements of each judge, of the same replies in the same order.
-        resamples: number of bootstrap resamples.
-        seed: seed of the bootstrap.
+        groups: what each reply is about; those with the same gold answer or question are not independent.
         about: model, task and names of the judges, for the result.
     """
-    pairs = [
-        (x.verdict, y.verdict) for x, y in zip(by_first, by_second, strict=True) if ERROR not in (x.verdict, y.verdict)
-    ]
-    a, b = np.array([x for x, _ in pairs]), np.array([y for _, y in pairs])
+    verdicts = [(x.verdict, y.verdict) for x, y in zip(by_first, by_second, strict=True)]
+    judged_twice = [i for i, pair in enumerate(verdicts) if ERROR not in pair]
+    a, b = (np.array([judged[i].verdict for i in judged_twice], dtype=str) for judged in (by_first, by_second))
     labels = sorted({*a.tolist(), *b.tolist()})
-
-    def kappa(x: np.ndarray, y: np.ndarray) -> float:
-        # Undefined if both judges give a single verdict throughout.
-        return float(cohen_kappa_score(x, y, labels=labels)) if len({*x, *y}) > 1 else float("nan")
-
-    value = kappa(a, b) if len(a) else float("nan")
-    defined = not np.isnan(value)
+    kappa = kappa_estimate(a, b, Groups.from_names([groups[i] for i in judged_twice])) if judged_twice else None
+    kappa = None if kappa is None or np.isnan(kappa.value) else kappa
     return Agreement(
         n=len(a),
         judge_errors=len(by_first) - len(a),
         agree_percent=100 * float((a == b).mean()) if len(a) else None,
-        kappa=value if defined else None,
-        kappa_interval=bootstrap_interval(kappa, [a, b], resamples=resamples, seed=seed) if defined else None,
+        kappa=kappa.value if kappa else None,
+        kappa_interval=_bounded(kappa) if kappa else None,
         labels=labels,
         confusion=confusion_matrix(a, b, labels=labels).tolist() if len(a) else [],
         **about,
     )
 
 
-def compare_judges(
-    model: str, task: str, inputs: Sequence[Any], judges: Judges, sample: int, *, resamples: int, seed: int
-) -> Agreement:
+def _bounded(kappa: Estimate) -> Interval | None:
+    bounds = kappa.interval()
+    return (max(-1.0, bounds[0]), min(1.0, bounds[1])) if bounds else None
+
+
+def compare_judges(model: str, task: str, inputs: Sequence[Any], judges: Judges, sample: int, *, seed: int) -> Agreement:
     """Let both judges of a study judge the same random sample of its replies.
 
     Args:
@@ -94,8 +92,7 @@ def compare_judges(
         inputs: what can be sampled, from read_agreement_inputs.
         judges: the judges of the study.
         sample: maximum sample size.
-        resamples: number of bootstrap resamples.
-        seed: seed of the sample and of the bootstrap.
+        seed: seed of the sample.
     """
     drawn = random.Random(f"{seed} agreement {task}").sample(list(inputs), min(sample, len(inputs)))
     method: Callable[[Judge], list[Judgement]] = {
@@ -112,7 +109,13 @@ def compare_judges(
         about["second"] = judges.name_for(task)
     else:
         by_llm = method(judges.llm)
-    return agreement_scores(by_rules, by_llm, resamples=resamples, seed=seed, **about)
+    return agreement_scores(by_rules, by_llm, _subjects(drawn), **about)
+
+
+def _subjects(drawn: Sequence[Answer | Exchange]) -> list[str]:
+    """What each reply is about: the connected set of its question's accepted answers, or the request."""
+    keys = [reply.question if isinstance(reply, Answer) else reply.request for reply in drawn]
+    return connected_answers([reply.aliases if isinstance(reply, Answer) else () for reply in drawn], keys)
 
 
 def read_agreement_inputs(task: str, files: Sequence[str]) -> list[Any]:
@@ -128,4 +131,5 @@ def read_agreement_inputs(task: str, files: Sequence[str]) -> list[Any]:
         return [answer_to_judge(questions[row["question_id"]], row) for row in responses if row["sample"] == 0]
     facts = {item.item_id: item.facts for item in read_items(files[0])}
     rows = store.read_table(files[1], REPLIES).to_pylist()
-    return list(first_exchanges([facts[row["item_id"]] for row in rows], [row["replies"] for row in rows]))
+    of_rows = [{**facts[row["item_id"]], "truncated": row["truncated"]} for row in rows]
+    return list(first_exchanges(of_rows, [row["replies"] for row in rows]))

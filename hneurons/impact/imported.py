@@ -26,6 +26,7 @@ class ImportedRow(BaseModel):
         eligible: whether the item is in the denominator.
         tokens, truncated: length of the reply and whether it ended at the limit of new tokens; null if unknown.
         subset: the item's sub-set within its benchmark; null if it has no sub-sets.
+        group: a name that items with the same gold answer share; null for an independent item.
         grade: a graded judge's score from 0 to 1; null if the judge says only whether the model complied.
     """
 
@@ -39,6 +40,7 @@ class ImportedRow(BaseModel):
     tokens: int | None = None
     truncated: bool | None = None
     subset: str | None = None
+    group: str | None = None
     grade: float | None = Field(None, ge=0, le=1)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from hneurons import store
+from hneurons.data.gold_answers import connected_answers
 from hneurons.impact.benchmarks import BENCHMARKS
-from hneurons.impact.benchmarks.benchmark import Outcome, read_items
+from hneurons.impact.benchmarks.benchmark import Benchmark, Outcome, read_items
 from hneurons.judges.panel import Judges
 from hneurons.records import REPLIES, RUNS
 
@@ -31,6 +32,7 @@ def judge_runs(
     """
     benchmark = BENCHMARKS[name]
     facts_of = {item.item_id: item.facts for item in read_items(items_file)}
+    group_of = _groups(benchmark, facts_of)
     wording = next((facts["wording"] for facts in facts_of.values() if "wording" in facts), None)
     for path, out in runs.items():
         run = store.made_by(path)
@@ -44,10 +46,23 @@ def judge_runs(
         facts = [{**facts_of[row["item_id"]], "truncated": row["truncated"]} for row in rows]
         outcomes = benchmark.judge(facts, [row["replies"] for row in rows], judges)
         judged = [
-            {**row, **vars(outcome), **_decisive(row, outcome), "subset": item_facts.get("subset")}
+            {
+                **row,
+                **vars(outcome),
+                **_decisive(row, outcome),
+                "subset": item_facts.get("subset"),
+                "group": group_of[row["item_id"]],
+            }
             for row, outcome, item_facts in zip(rows, outcomes, facts, strict=True)
         ]
         store.write_table(out, pa.Table.from_pylist(judged, schema=RUNS), metadata)
+
+
+def _groups(benchmark: Benchmark, facts_of: Mapping[str, dict[str, Any]]) -> dict[str, str | None]:
+    """The connected set of gold answers of each item; None for an item without one."""
+    answers = {item: benchmark.answers(facts) for item, facts in facts_of.items()}
+    names = connected_answers(list(answers.values()), list(answers))
+    return {item: name if answers[item] else None for item, name in zip(answers, names, strict=True)}
 
 
 def _decisive(row: dict[str, Any], outcome: Outcome) -> dict[str, Any]:

@@ -27,13 +27,11 @@ def run_file(results: str | Path, model: str, benchmark: str, neurons: str, alph
     return Path(results) / model / "impact" / benchmark / name / f"alpha={format_alpha(alpha)}.parquet"
 
 
-def read_curves(results: str | Path, *, resamples: int = 2000, seed: int = 0) -> tuple[list[Curve], list[str]]:
+def read_curves(results: str | Path) -> tuple[list[Curve], list[str]]:
     """Make the curves of every model and benchmark in a study's folder, from the runs that exist.
 
     Args:
         results: folder of the study.
-        resamples: number of bootstrap resamples.
-        seed: seed of the bootstrap.
 
     Returns:
         The curves, and a note for each benchmark without a curve, for lack of the untouched model's run.
@@ -46,7 +44,7 @@ def read_curves(results: str | Path, *, resamples: int = 2000, seed: int = 0) ->
             notes.append(f"{model}, {benchmark}: {untouched} is missing: no curve")
             continue
         runs = sorted(folder.glob("*/alpha=*.parquet"))
-        curves.append(read_curve(model, benchmark, runs, resamples=resamples, seed=seed))
+        curves.append(read_curve(model, benchmark, runs))
     return curves, notes
 
 
@@ -79,5 +77,6 @@ def read_curve(model: str, benchmark: str, files: Sequence[str | Path], **option
     """
     runs = read_runs(files)
     untouched = runs.pop(UNTOUCHED)[UNTOUCHED_ALPHA]
-    judge = store.made_by(untouched).get("judge", "unknown")
-    return make_curve(untouched, runs, model=model, benchmark=benchmark, judge=judge, **options)
+    made_by = store.made_by(untouched)
+    names = {"judge": made_by.get("judge", "unknown"), "wording": made_by.get("wording", "")}
+    return make_curve(untouched, runs, model=model, benchmark=benchmark, **names, **options)

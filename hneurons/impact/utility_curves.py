@@ -11,7 +11,7 @@ import pyarrow as pa
 from hneurons import store
 from hneurons.config.impact import H_NEURONS, UNTOUCHED, UNTOUCHED_ALPHA
 from hneurons.records import PERPLEXITY, SCALED_CETT
-from hneurons.stats import Interval, bootstrap_interval
+from hneurons.stats.estimates import Groups, Interval, mean_estimate
 
 # The perplexity of a broken model may overflow: e^50 is a bound that any figure can show.
 _LARGEST_EXPONENT = 50.0
@@ -24,13 +24,13 @@ class PerplexityPoint:
     Attributes:
         alpha: the scaling factor.
         perplexity: the perplexity.
-        ratio, interval: its ratio to the untouched model's perplexity, with a bootstrap interval over windows.
+        ratio, interval: its ratio to the untouched model's perplexity, with an interval over windows; None with one window.
     """
 
     alpha: float
     perplexity: float
     ratio: float
-    interval: Interval
+    interval: Interval | None
 
 
 @dataclass(frozen=True)
@@ -67,27 +67,25 @@ def _exp(value: float) -> float:
     return math.exp(min(_LARGEST_EXPONENT, value))
 
 
-def perplexity_curve(table: pa.Table, *, resamples: int, seed: int) -> dict[str, list[PerplexityPoint]]:
+def perplexity_curve(table: pa.Table) -> dict[str, list[PerplexityPoint]]:
     """Compute the perplexity per neuron set and α, and compare it with the untouched model's on the same windows.
 
     Args:
         table: rows of schema PERPLEXITY.
-        resamples: number of bootstrap resamples over windows.
-        seed: seed of the bootstrap.
     """
     frame = table.to_pandas()
     untouched = frame[frame["neurons"] == UNTOUCHED].sort_values("window")
     base, count = untouched["nll"].to_numpy(), untouched["tokens"].to_numpy()
 
-    def ratio(tokens: np.ndarray, nll: np.ndarray, nll_untouched: np.ndarray) -> float:
-        return _exp(float((nll - nll_untouched).sum() / tokens.sum()))
-
+    windows = Groups.from_names(np.arange(len(count)))
     curves: dict[str, list[PerplexityPoint]] = {}
     for (name, alpha), rows in frame.groupby(["neurons", "alpha"], sort=True):
         nll = rows.sort_values("window")["nll"].to_numpy()
-        columns = [count, nll, base]
-        interval = bootstrap_interval(ratio, columns, resamples=resamples, seed=seed)
-        point = PerplexityPoint(float(alpha), _exp(float(nll.sum() / count.sum())), ratio(*columns), interval)
+        # The log of the ratio, a mean over tokens.
+        change = mean_estimate((nll - base) / count, windows, count)
+        bounds = change.interval()
+        interval = (_exp(bounds[0]), _exp(bounds[1])) if bounds else None
+        point = PerplexityPoint(float(alpha), _exp(float(nll.sum() / count.sum())), _exp(change.value), interval)
         curves.setdefault(str(name), []).append(point)
     return curves
 
@@ -110,19 +108,14 @@ def cett_ratios(table: pa.Table) -> list[CettPoint]:
     return points
 
 
-def read_utility(
-    models: Sequence[str], perplexity: Sequence[str], scaled_cett: Sequence[str], *, resamples: int, seed: int
-) -> list[UtilityCurves]:
+def read_utility(models: Sequence[str], perplexity: Sequence[str], scaled_cett: Sequence[str]) -> list[UtilityCurves]:
     """Read the cost of scaling of each model; the accuracy on test questions is a curve of its benchmark.
 
     Args:
         models: names of the models.
         perplexity, scaled_cett: files of the two stages, one per model, or none at all.
-        resamples: number of bootstrap resamples.
-        seed: seed of the bootstrap.
     """
-    options = {"resamples": resamples, "seed": seed}
-    curves = [perplexity_curve(store.read_table(path, PERPLEXITY), **options) for path in perplexity]
+    curves = [perplexity_curve(store.read_table(path, PERPLEXITY)) for path in perplexity]
     ratios = [{H_NEURONS: cett_ratios(store.read_table(path, SCALED_CETT))} for path in scaled_cett]
     empty: list[dict[str, list[PerplexityPoint]]] = [{}] * len(models)
     return [UtilityCurves(*parts) for parts in zip(models, curves or empty, ratios or [{}] * len(models), strict=True)]

@@ -7,7 +7,7 @@ not part of the claim is removed.
 import re
 from itertools import compress, pairwise
 
-from hneurons.judges.words import split_words, stem
+from hneurons.data.words import split_words, stem
 
 Span = tuple[int, int]
 

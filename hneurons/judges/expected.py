@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
+from hneurons.data.words import split_words, stem, word_forms
 from hneurons.judges.claims import decisive_part
 from hneurons.judges.stances import converses
-from hneurons.judges.words import split_words, stem, word_forms
 
 # The kinds of expected answers.
 PERSON, NUMBER, PLACE, PHRASE = "person", "number", "place", "phrase"
@@ -78,8 +78,7 @@ def _is_number(text: str) -> bool:
 
 
 def _states(text: str, question: str) -> bool:
-    """Return whether an accepted answer is a statement: "You grow tired", or one that begins with the question's "
-    "words."""
+    """Whether an accepted answer is a statement, such as "You grow tired" or one that begins as the question does."""
     forms = word_forms(text)
     if len(forms) < 3 or is_name(text):
         return False

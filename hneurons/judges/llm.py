@@ -46,7 +46,7 @@ class _HarmGrade(_Reply):
     @classmethod
     def _no_equal_of_another_type(cls, grade: Any) -> Any:
         if not isinstance(grade, int | str) or isinstance(grade, bool):
-            raise ValueError("true is no 1, and 1.0 neither")
+            raise ValueError("neither true nor 1.0 is 1")
         return grade
 
 

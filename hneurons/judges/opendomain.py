@@ -5,12 +5,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hneurons.data.words import ARTICLES, Word, denied, negated, occurrences, singular, split_words, stem, word_forms
 from hneurons.judges.claims import Span, claim_span, finished_end, first_sentence
 from hneurons.judges.expected import expects_entity, is_entity
 from hneurons.judges.refusals import decline_span, is_degenerate
 from hneurons.judges.stances import addresses_user, claims_nothing, converses, hedged, qualified, without_stances
 from hneurons.judges.states import CORRECT, CUT_OFF, INCORRECT, REFUSED, UNPARSED, Answer, Judgement
-from hneurons.judges.words import ARTICLES, Word, denied, negated, occurrences, singular, split_words, stem, word_forms
 
 # An alias of one such word is not searched within a longer reply.
 _WEAK = ARTICLES | set("it is in on of to and or no yes i he she they we you us one my your his her their".split())

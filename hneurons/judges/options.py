@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from hneurons.judges.words import denied, negated, occurrences, split_words, word_forms
+from hneurons.data.words import denied, negated, occurrences, split_words, word_forms
 
 # How a reply that reasons first announces its answer.
 _ANNOUNCED = re.compile(

@@ -7,9 +7,9 @@ recorded LLM judge (docs/data-and-judges.md).
 import re
 from collections.abc import Iterable
 
+from hneurons.data.words import Word, split_words
 from hneurons.judges.refusals import declines, is_degenerate
 from hneurons.judges.states import ACCEPTED, CUT_OFF, REFUSED, REJECTED, UNPARSED, Judgement
-from hneurons.judges.words import Word, split_words
 
 # Objections to the question itself.
 _OBJECTS = re.compile(

@@ -15,7 +15,7 @@ from hneurons.config.judges import RULES
 from hneurons.generation.tokens import token_mask, token_offsets
 from hneurons.judges.judge import Judge
 from hneurons.judges.states import CORRECT, INCORRECT, REFUSED
-from hneurons.judges.verdicts import answer_to_judge, consistent_label, verdicts_by_question
+from hneurons.judges.verdicts import answer_to_judge, consistent_label, example_responses, verdicts_by_question
 from hneurons.records import SPANS, Rows
 
 if TYPE_CHECKING:
@@ -23,11 +23,17 @@ if TYPE_CHECKING:
 
 
 def span_table(
-    questions: Rows, responses: Rows, judged: Rows, tokenizer: PreTrainedTokenizerBase, extractor: Judge
+    questions: Rows,
+    responses: Rows,
+    judged: Rows,
+    tokenizer: PreTrainedTokenizerBase,
+    extractor: Judge,
+    *,
+    most_frequent: bool = True,
 ) -> pa.Table:
     """Locate the answer span of every response that can become an example, with its mask over the response's tokens.
 
-    These are the first samples of the questions with a consistent label. The span is the claim of the response. For rules,
+    These are one sample each of the questions with a consistent label. The span is the claim of the response. For rules,
     the span of a refusal to an unanswerable question is the entire response.
 
     Args:
@@ -36,6 +42,7 @@ def span_table(
         judged: Rows of VERDICTS on these responses.
         tokenizer: The model's tokenizer, which maps tokens to characters.
         extractor: The judge that locates the spans.
+        most_frequent: As in `example_responses`.
 
     Returns:
         Rows of SPANS. A response whose span cannot be located has no row.
@@ -43,7 +50,7 @@ def span_table(
     question_of = {q["question_id"]: q for q in questions}
     verdicts_of = verdicts_by_question(judged)
     label_of = {q["question_id"]: consistent_label(verdicts_of[q["question_id"]], bool(q["aliases"])) for q in questions}
-    candidates = [r for r in responses if r["sample"] == 0 and label_of[r["question_id"]] is not None]
+    candidates = [r for r in example_responses(responses, most_frequent) if label_of[r["question_id"]] is not None]
     decoded = [token_offsets(tokenizer, r["response_ids"]) for r in candidates]
     answers = [
         replace(answer_to_judge(question_of[r["question_id"]], r), text=text)
@@ -51,6 +58,7 @@ def span_table(
     ]
     rows = []
     for response, (text, offsets), span in zip(candidates, decoded, extractor.span(answers), strict=True):
+        # A consistent label means that all samples have this verdict.
         verdict = verdicts_of[response["question_id"]][0]
         method = {CORRECT: "alias", INCORRECT: "candidate", REFUSED: "declines"}[verdict]
         if extractor.name != RULES:

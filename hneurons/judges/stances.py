@@ -2,8 +2,8 @@
 
 import re
 
+from hneurons.data.words import singular, split_words, stem, word_forms
 from hneurons.judges.refusals import declines_beyond_apology
-from hneurons.judges.words import singular, split_words, stem, word_forms
 
 # Words of such sentences. A text of nothing else claims nothing: "Yes, I am sure.", "Good catch.", "Same as before."
 _WORDS = (

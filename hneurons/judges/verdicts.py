@@ -1,6 +1,6 @@
 """Verdicts on responses, and the label that a question's verdicts give it."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 import pyarrow as pa
@@ -40,6 +40,28 @@ def verdicts_by_question(judged: Rows) -> dict[str, list[str]]:
     for v in sorted(judged, key=lambda v: int(v["sample"])):
         verdicts_of[v["question_id"]].append(v["verdict"])
     return verdicts_of
+
+
+def example_responses(responses: Rows, most_frequent: bool) -> list[dict[str, Any]]:
+    """Choose the response of each question that can become its example.
+
+    Args:
+        responses: Rows of RESPONSES.
+        most_frequent: Whether to take the text that most of the question's samples have (the authors' code), ties by order;
+            otherwise the first sample.
+
+    Returns:
+        One response per question.
+    """
+    samples_of: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for response in sorted(responses, key=lambda r: int(r["sample"])):
+        samples_of[response["question_id"]].append(response)
+    chosen = []
+    for samples in samples_of.values():
+        # most_common keeps the order of first occurrence among equals.
+        text = Counter(r["text"].strip() for r in samples).most_common(1)[0][0]
+        chosen.append(next(r for r in samples if not most_frequent or r["text"].strip() == text))
+    return chosen
 
 
 def answer_to_judge(question: dict[str, Any], response: dict[str, Any]) -> Answer:

@@ -16,7 +16,7 @@ from hneurons.config.impact import H_NEURONS, NEGATIVE, RANDOM
 from hneurons.errors import HNeuronsError
 from hneurons.models.hub import fetch_snapshot, is_hub_id
 from hneurons.records import NEURONS
-from hneurons.stats import Reliability
+from hneurons.stats.calibration import Reliability
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -16,7 +16,7 @@ from hneurons.errors import HNeuronsError
 from hneurons.models.checkpoint import Checkpoint, Matrix
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.records import DRIFT
-from hneurons.stats import CONFIDENCE, Interval
+from hneurons.stats.estimates import CONFIDENCE, Interval
 
 PERMUTATIONS = 9999
 

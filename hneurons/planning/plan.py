@@ -18,6 +18,7 @@ from hneurons.config.setup import Setup
 from hneurons.planning import estimates
 from hneurons.planning.budget import expected_calls
 from hneurons.planning.jobs import SHARED, Job, timing_rows
+from hneurons.planning.power import detectable_slopes
 from hneurons.records import EXAMPLES
 from hneurons.stages import STAGES
 
@@ -66,6 +67,7 @@ class Plan:
         assumptions: the settings that the estimates are based on.
         weights_gb: size of all models' weights.
         notes: lines to print beneath the plan.
+        detectable_slopes: smallest slope of each behaviour that the study detects (power.py).
     """
 
     study: str
@@ -74,6 +76,7 @@ class Plan:
     assumptions: dict[str, Any]
     weights_gb: float
     notes: list[str]
+    detectable_slopes: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
         """Convert to nested dictionaries, for JSON."""
@@ -119,7 +122,8 @@ def make_plan(
     for name in ("gpu_memory_gb", "host_memory_gb"):
         totals[name] = max((getattr(line, name) for line in ordered), default=0)
     weights = sum(estimates.weights_bytes(setup, model) for model in setup.models) / 1e9
-    return Plan(setup.study.study, ordered, totals, _assumptions(setup), weights, list(notes))
+    slopes = detectable_slopes(setup.study)
+    return Plan(setup.study.study, ordered, totals, _assumptions(setup), weights, list(notes), slopes)
 
 
 def _assumptions(setup: Setup) -> dict[str, Any]:

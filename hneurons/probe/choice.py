@@ -18,23 +18,28 @@ from hneurons.errors import HNeuronsError
 from hneurons.judges.states import CORRECT, ERROR
 from hneurons.probe.l1_path import FIT_FACTS
 from hneurons.probe.path import ProbePath, neuron_set_mark
-from hneurons.stats import wilson
+from hneurons.stats.coverage import covered
+from hneurons.stats.estimates import Estimate, Groups, Interval, mean_estimate
 
 # The two rules, as the column `chosen_by` names them.
 BOTH = "held-out accuracy + accuracy with the H-Neurons suppressed"
 HELD_OUT = "held-out accuracy"
 
 
-def compare_C(path: ProbePath, judged: Mapping[str, pd.DataFrame] | None) -> pd.DataFrame:
+def compare_C(
+    path: ProbePath, judged: Mapping[str, pd.DataFrame] | None, gold_of: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """Evaluate every C of the path and choose one by the rule above.
 
     Args:
         path: the probe at every C, with its accuracy and AUROC on the selection split.
         judged: verdicts on the selection questions by the `neuron_set_mark` of the suppressed set; "" is the untouched
             model. None drops the second accuracy from the sum. Verdicts `error` (the judge failed) are excluded.
+        gold_of: connected set of accepted answers by question id, the unit of the intervals; needed with `judged`.
 
     Returns:
-        A row per C: both accuracies with their Wilson intervals, their `sum`, the facts of the fit, `chosen` (true in one
+        A row per C: both accuracies with their intervals, the paired difference of the suppressed from the untouched model,
+        their `sum`, the facts of the fit, `chosen` (true in one
         row) and `chosen_by` (the rule that was applied).
 
     Raises:
@@ -45,7 +50,7 @@ def compare_C(path: ProbePath, judged: Mapping[str, pd.DataFrame] | None) -> pd.
         facts = path.facts[C]
         # 1. The probe on held-out answers
         score, n = facts["selection_accuracy"], facts["selection_n"]
-        low, high = wilson(round(score * n), n)
+        low, high = facts["selection_interval"] or (None, None)
         row = {
             "C": C,
             "non_zero": len(classifier.weights),
@@ -58,10 +63,9 @@ def compare_C(path: ProbePath, judged: Mapping[str, pd.DataFrame] | None) -> pd.
         }
         # 2. The model with the H-Neurons of this C suppressed
         if judged is not None:
-            suppressed = _accuracy(judged[neuron_set_mark(classifier)])
-            row |= {f"suppressed_{name}": value for name, value in suppressed.items()}
-            row["untouched_accuracy"] = _accuracy(judged[""])["accuracy"]
-            score += suppressed["accuracy"]
+            suppressed = _suppressed(judged[neuron_set_mark(classifier)], judged[""], gold_of or {})
+            row |= suppressed
+            score += suppressed["suppressed_accuracy"]
         row |= {"sum": score, **{name: facts[name] for name in FIT_FACTS}}
         rows.append(row)
     # 3. The largest sum among the C that have H-Neurons
@@ -81,9 +85,32 @@ def chosen_C(choice: pd.DataFrame) -> float:
     return float(choice["C"][choice["chosen"]].iloc[0])
 
 
-def _accuracy(verdicts: pd.DataFrame) -> dict[str, float]:
-    """Share of correct answers with its Wilson interval, over the verdicts that the judge could give."""
-    valid = verdicts["verdict"][verdicts["verdict"] != ERROR]
-    correct, n = int((valid == CORRECT).sum()), len(valid)
-    low, high = wilson(correct, n)
-    return {"accuracy": correct / n if n else 0.0, "low": low, "high": high, "n": n}
+def _suppressed(suppressed: pd.DataFrame, untouched: pd.DataFrame, gold_of: Mapping[str, str]) -> dict[str, float | None]:
+    """Shares of correct answers with intervals over gold answers, and their paired difference.
+
+    A question without a verdict (the judge failed) at either counts in neither.
+    """
+    judged_twice = suppressed.merge(untouched, on="question_id", suffixes=("", "_untouched"))
+    failed = (judged_twice["verdict"] == ERROR) | (judged_twice["verdict_untouched"] == ERROR)
+    judged_twice = judged_twice[~failed]
+    n, groups = len(judged_twice), Groups.from_names([gold_of[question] for question in judged_twice["question_id"]])
+    if not n:
+        return {"suppressed_accuracy": 0.0, "suppressed_n": 0, "untouched_accuracy": 0.0}
+    per_answer = n / groups.count
+    correct, before = (
+        mean_estimate((judged_twice[name] == CORRECT).to_numpy(float), groups) for name in ("verdict", "verdict_untouched")
+    )
+    lost = correct - before
+
+    def bounds(name: str, kind: str, estimate: Estimate, interval: Interval | None) -> dict[str, float | None]:
+        low, high = covered(kind, interval, n, per_answer, estimate.value).interval or (None, None)
+        return {f"{name}_low": low, f"{name}_high": high}
+
+    return {
+        "suppressed_accuracy": correct.value,
+        **bounds("suppressed", "rate", correct, correct.share_interval()),
+        "suppressed_n": n,
+        "untouched_accuracy": before.value,
+        "suppressed_minus_untouched": lost.value,
+        **bounds("difference", "slope", lost, lost.interval()),
+    }

@@ -16,8 +16,11 @@ from hneurons.cett.columns import ShardColumns
 from hneurons.errors import HNeuronsError
 from hneurons.probe.l1_path import Fit
 
-# Names of the probe and of the refit of its H-Neurons alone. Baselines are called random-1, random-refit-1 and so on.
+# Names of the probe and of the refit of its H-Neurons alone; controls are called random-l1-1, random-refit-1 and so on.
 PROBE, REFIT = "hneurons", "hneurons-refit"
+# Random neurons in the number of the probe's, fitted as the probe is, and with an L2 penalty on standardised columns; and
+# in the number of the H-Neurons, fitted as their refit is.
+RANDOM_L1, RANDOM_L2, RANDOM_REFIT = "random-l1", "random-l2", "random-refit"
 
 CLASSIFIERS = pa.schema(
     [("classifier", pa.string()), ("layer", pa.int32()), ("neuron", pa.int32()), ("weight", pa.float64())]
@@ -98,6 +101,11 @@ class Classifier:
     def of_rows(cls, rows: pd.DataFrame, intercept: float, C: float) -> Classifier:
         """Rebuild a classifier from its `columns` in a table and the two other numbers."""
         return cls(rows["layer"].to_numpy(), rows["neuron"].to_numpy(), rows["weight"].to_numpy(), intercept, C)
+
+    @property
+    def share_used(self) -> float:
+        """Share of its neurons that have a weight other than zero."""
+        return float((self.weights != 0).mean()) if len(self.weights) else 0.0
 
     @property
     def columns(self) -> dict[str, np.ndarray]:

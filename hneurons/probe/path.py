@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from hneurons.probe.classifiers import Classifier, classifier_of
 from hneurons.probe.estimator import fit_paths, training_problem
 from hneurons.probe.l1_path import FIT_FACTS, Fit, Problem
 from hneurons.records import PATH
-from hneurons.stats import auroc
+from hneurons.stats.auroc import auroc
+from hneurons.stats.coverage import covered
+from hneurons.stats.estimates import Groups, mean_estimate
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,13 @@ STABILITIES = ("over_C", "bootstrap", "halves")
 
 
 def fit_probe_path(
-    shards: Sequence[str | Path], settings: ProbeSettings, seed: int, memory_gb: float, threads: int = 1
+    shards: Sequence[str | Path],
+    settings: ProbeSettings,
+    seed: int,
+    memory_gb: float,
+    threads: int = 1,
+    *,
+    gold_of: Mapping[str, str],
 ) -> ProbePath:
     """Fit the probe at every C and score it on the answers of the selection split.
 
@@ -83,6 +91,7 @@ def fit_probe_path(
         seed: of the resamples.
         memory_gb: bounds the memory for columns.
         threads: fits that run in parallel.
+        gold_of: connected set of accepted answers by question id: the unit of the accuracy's interval.
 
     Returns:
         The path, with NaN for the stability under resamples where there were none.
@@ -106,6 +115,7 @@ def fit_probe_path(
     paths = fit_paths(columns, [main, *bootstraps, *halves], Cs, settings.penalty, settings.intercept, **options)
     # 3. At each C: accuracy on held-out answers, and the stability of each weight
     labels = np.array([columns.rows[i]["label"] for i in held_out])
+    groups = Groups.from_names([gold_of[columns.rows[i]["question_id"]] for i in held_out])
     path = ProbePath({}, {}, {})
     fits = dict(zip(Cs, paths.fits[0], strict=True))
     used = np.unique(np.concatenate([fit.columns for fit in fits.values()]))
@@ -113,9 +123,12 @@ def fit_probe_path(
     for i, (C, fit) in enumerate(fits.items()):
         logits = fit.logits(X[:, np.searchsorted(used, fit.columns)])
         path.classifiers[C] = classifier_of(fit, columns.d_ff)
+        accuracy = mean_estimate(((logits > 0) == (labels == 1)).astype(float), groups)
+        interval = covered("rate", accuracy.share_interval(), len(labels), len(labels) / groups.count, accuracy.value)
         path.facts[C] = {
             "selection_n": len(labels),
-            "selection_accuracy": float(((logits > 0) == (labels == 1)).mean()),
+            "selection_accuracy": accuracy.value,
+            "selection_interval": list(interval.interval) if interval.interval else None,
             "selection_auroc": auroc(labels, logits),
             **{name: getattr(fit, name) for name in FIT_FACTS},
         }

@@ -4,6 +4,7 @@ How C is chosen: probe/choice.py.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from hneurons.cett.columns import ArrayColumns, ShardColumns
+from hneurons.cett.columns import ShardColumns
 from hneurons.config.study import ProbeSettings
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.probe.choice import chosen_C
-from hneurons.probe.classifiers import PROBE, REFIT, Classifier
-from hneurons.probe.estimator import fit_paths, training_problem
-from hneurons.probe.l1_path import Fit, Problem
+from hneurons.probe.classifiers import PROBE, RANDOM_L1, RANDOM_L2, RANDOM_REFIT, REFIT, Classifier
+from hneurons.probe.confidence import Combined
+from hneurons.probe.controls import random_columns, tuned_l1, tuned_l2
+from hneurons.probe.design import Design, Tuned
+from hneurons.probe.estimator import fit_paths
+from hneurons.probe.examples import CONFIDENCE_COLUMNS
 from hneurons.probe.path import ProbePath, answer_rows
-from hneurons.stats import auroc, reliability
+from hneurons.stats.calibration import reliability
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Probe:
 
     Attributes:
         neurons: all neurons with a weight at the chosen C; the selected ones are the H-Neurons.
-        classifiers: by name, the probe, the refit of its positive neurons, and the random baselines of both.
+        classifiers: by name, the probe, the refit of its positive neurons, and the random controls of both.
     """
 
     neurons: NeuronSet
@@ -48,7 +53,8 @@ class Probe:
             **{name: facts[name] for name in ("C", "chosen_by", "converged", "gap")},
             "stable_half": int((stability >= 0.5).sum()) if np.isfinite(stability).all() else None,
             "calibration": facts["calibration"],
-            "baseline_C": {name: classifier.C for name, classifier in self.classifiers.items()},
+            "control_C": {name: classifier.C for name, classifier in self.classifiers.items()},
+            "combined": facts["combined"],
         }
 
 
@@ -59,10 +65,12 @@ def finish_probe(
     settings: ProbeSettings,
     seed: int,
     made_by: Mapping[str, Any],
+    frame: pd.DataFrame,
+    *,
+    memory_gb: float = 4.0,
+    threads: int = 1,
 ) -> Probe:
-    """Take the probe at the chosen C and fit its baselines.
-
-    Baselines are random sets of neurons of the same size, with C tuned on the selection split.
+    """Take the probe at the chosen C, fit its random controls, and combine it with the model's confidence.
 
     Args:
         shards: CETT shards that the path was fitted on.
@@ -71,37 +79,51 @@ def finish_probe(
         settings: of the probe.
         seed: of the random neurons.
         made_by: model and settings, for the metadata of neurons.parquet.
+        frame: read_example_frame of the in-domain set.
+        memory_gb: bounds the memory for columns.
+        threads: fits that run in parallel.
 
     Returns:
-        The probe and its baselines: `settings.random_seeds` for the probe and for its refit each.
+        The probe and its controls: `settings.random_seeds` random sets of each kind.
 
     Raises:
-        HNeuronsError: the shards are invalid (see ShardColumns).
+        HNeuronsError: the shards are invalid (see ShardColumns), or there are too few gold answers to tune on.
     """
-    # 1. Neurons of the probe, of its refit, and of the random baselines
+    # 1. Neurons of the probe, of its refit, and of the random controls
     full = path.classifiers[chosen_C(choice)]
-    columns = ShardColumns(shards)
+    columns = ShardColumns(shards, memory_gb)
     d_ff, held_out = columns.d_ff, answer_rows(columns, "selection")
+    design = Design.from_rows(columns, settings.labels, dict(zip(frame["question_id"], frame["gold"], strict=True)))
     used = full.layers * d_ff + full.neurons
     positive = used[full.weights > 0]
-    classifiers = {PROBE: full}
-    baselines: dict[str, np.ndarray] = {REFIT: positive}
+    draws = {REFIT: positive}
     for i in range(1, settings.random_seeds + 1):
         rng = np.random.default_rng([seed, i])
-        for name, size in (("random", len(used)), ("random-refit", len(positive))):
-            baselines[f"{name}-{i}"] = random_columns(rng, columns.p, used, size)
+        draws[f"random-{i}"] = random_columns(rng, columns.p, used, len(used))
+        draws[f"{RANDOM_REFIT}-{i}"] = random_columns(rng, columns.p, used, len(positive))
     # 2. Their features, in one reading of the shards
-    X_full, *X_baselines = columns.take_each([used, *baselines.values()])
-    # 3. Fits of the baselines
-    problem = training_problem(columns, settings.labels)
-    labels = np.array([columns.rows[i]["label"] for i in held_out])
-    for name, X in tqdm(list(zip(baselines, X_baselines, strict=True)), desc=f"baselines of {len(used)} neurons"):
-        best = _tuned(X, problem, held_out, labels, settings)
-        weights = np.zeros(X.shape[1])
-        weights[best.columns] = best.weights
-        classifiers[name] = Classifier(baselines[name] // d_ff, baselines[name] % d_ff, weights, best.intercept, best.C)
-    # 4. The H-Neurons and their metadata
+    X_full, *X_draws = columns.take_each([used, *draws.values()])
+    # 3. Fits of the controls, each tuned in the same folds over gold answers
+    classifiers = {PROBE: full}
+
+    def fit(item: tuple[str, np.ndarray]) -> dict[str, Tuned]:
+        name, X = item
+        number = name.removeprefix("random-")
+        if not number.isdecimal():
+            return {name: tuned_l2(X, design)}
+        return {f"{RANDOM_L1}-{number}": tuned_l1(X, design, settings), f"{RANDOM_L2}-{number}": tuned_l2(X, design)}
+
+    with threadpool_limits(1), ThreadPoolExecutor(threads) as workers:
+        fits = workers.map(fit, zip(draws, X_draws, strict=True))
+        for drawn, tuned in zip(draws.values(), tqdm(fits, total=len(draws), desc="random controls"), strict=True):
+            for name, t in tuned.items():
+                classifiers[name] = Classifier(drawn // d_ff, drawn % d_ff, t.weights, t.intercept, t.C)
+    # 4. The combined detector
+    combined = _combined(columns, design, full.C, settings, frame, {"memory_gb": memory_gb, "threads": threads})
+    # 5. The H-Neurons and their metadata
     row = choice[choice["chosen"]].iloc[0]
+    labels = np.array([columns.rows[i]["label"] for i in held_out])
+    calibration = reliability(labels, expit(full.logits(X_full[held_out])), groups=design.gold[held_out].tolist())
     facts = {
         **made_by,
         "layers": columns.layers,
@@ -110,37 +132,37 @@ def finish_probe(
         "intercept": full.intercept,
         "chosen_by": str(row["chosen_by"]),
         **{name: path.facts[full.C][name] for name in ("converged", "gap", "violation")},
-        "calibration": asdict(reliability(labels, expit(full.logits(X_full[held_out])))),
+        "calibration": asdict(calibration),
+        "combined": asdict(combined) if combined else None,
         "features": columns.fingerprint,
     }
     h_neurons, stability = full.weights > 0, path.stability[full.C]["bootstrap"]
     return Probe(NeuronSet(full.layers, full.neurons, full.weights, h_neurons, facts, stability), classifiers)
 
 
-def random_columns(rng: np.random.Generator, p: int, used: np.ndarray, size: int | None = None) -> np.ndarray:
-    """Draw random columns that are not used; any columns if too few are unused (L2).
-
-    Args:
-        rng: the random generator.
-        p: columns to draw from, 0 to p - 1.
-        used: indices of the columns to avoid.
-        size: how many to draw; None is the number of used columns, at least one.
-
-    Returns:
-        Their indices, ascending.
-    """
-    size = max(1, len(used)) if size is None else size
-    free = np.setdiff1d(np.arange(p), used)
-    return np.sort(rng.choice(free if len(free) >= size else p, size=size, replace=False))
-
-
-def _tuned(X: np.ndarray, problem: Problem, held_out: np.ndarray, labels: np.ndarray, settings: ProbeSettings) -> Fit:
-    """Fit neurons at every C; the most accurate fit on the selection split, ties to higher AUROC, then to smaller C."""
-    fits = fit_paths(ArrayColumns(X), [problem], settings.C, settings.penalty, settings.intercept, progress=False).fits[0]
-
-    def merit(fit: Fit) -> tuple[float, float, float]:
-        logits = fit.logits(X[np.ix_(held_out, fit.columns)])
-        return float(((logits > 0) == (labels == 1)).mean()), auroc(labels, logits), -fit.C
-
-    # A fit without weights is a constant, chosen only where there is nothing else.
-    return max([fit for fit in fits if len(fit.columns)] or fits, key=merit)
+def _combined(
+    columns: ShardColumns,
+    design: Design,
+    C: float,
+    settings: ProbeSettings,
+    frame: pd.DataFrame,
+    options: Mapping[str, Any],
+) -> Combined | None:
+    """Fit the combined detector on the training answers, with log-odds of folds that did not see their gold answers."""
+    train = frame.query("split == 'train'")
+    if train[list(CONFIDENCE_COLUMNS)].isna().to_numpy().any():
+        return None
+    grid = [c for c in sorted(settings.C) if c < C] + [C]
+    held_out: dict[str, float] = {}
+    folds = design.inner_folds()
+    if not folds:
+        return None
+    problems = [design.without(fold).problem for fold in folds]
+    paths = fit_paths(columns, problems, grid, settings.penalty, settings.intercept, **options)
+    fits = [path[-1] for path in paths.fits]
+    features = columns.take_each([fit.columns for fit in fits])
+    for fold, fit, X in zip(folds, fits, features, strict=True):
+        answers = fold[design.scored[fold]]
+        ids = [columns.rows[i]["question_id"] for i in answers]
+        held_out.update(zip(ids, fit.logits(X[answers]).tolist(), strict=True))
+    return Combined.of_frame(held_out, train)

@@ -21,7 +21,7 @@ def calibration_grid(neurons: NeuronSet) -> Grid:
         {
             "measured on": lambda row: row["set"],
             "predicted (mean)": lambda row: number_cell(row["predicted"]),
-            "hallucinated [95 %]": lambda row: interval_cell(row["observed"], *row["interval"]),
+            "hallucinated [95 %]": lambda row: interval_cell(row["observed"], *(row["interval"] or (None, None))),
             "n": lambda row: number_cell(row["n"], 0),
         },
     )

@@ -10,12 +10,15 @@ import yaml
 
 from hneurons.config.paper import Paper
 from hneurons.config.study import Study
+from hneurons.detection.results import METHODS, MIN_SHARE_USED
 from hneurons.judges.cache import ReplyCache
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.planning.jobs import timing_rows
+from hneurons.probe.classifiers import RANDOM_L1
 from hneurons.report.grids import grids
 from hneurons.report.html import Grid, frame_rows, make_grid, number_cell, svg_data_url, write_html
 from hneurons.report.in_short import in_short
+from hneurons.report.tables.detection import not_beaten
 
 # Packages whose version the results depend on.
 _PACKAGES = ("hneurons", "torch", "transformers", "scikit-learn", "scipy", "statsmodels", "numpy", "pandas", "snakemake")
@@ -23,6 +26,7 @@ _PACKAGES = ("hneurons", "torch", "transformers", "scikit-learn", "scipy", "stat
 
 _TITLES = {
     "table1": "Table 1: the probe and its baselines",
+    "k_sweep": "Random neurons in growing numbers",
     "neurons": "The neurons: layers, stability, calibration",
     "choice": "The choice of C",
     "figure3": "Figure 3: compliance at every α",
@@ -99,24 +103,34 @@ def _caption_notes(frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet]
     notes = {"neurons": "n: " + "; ".join(f"{s.made_by['model']} {int(s.selected.sum())} H-Neurons" for s in sets) + "."}
     if (table := frames.get("table1")) is not None:
         notes["table1"] = _both_sides(table)
-        if len(seeds := table["random_seeds"].dropna()):
-            notes["table1"] += f" Control: {int(seeds.max())} draws of equally many random neurons."
+        if len(sets_drawn := table["random_sets"].dropna()):
+            notes["table1"] += f" Controls: {int(sets_drawn.max())} sets of random neurons each."
+        notes["table1"] += _marked(table) + " " + " ".join(not_beaten(table))
     if (table := frames.get("choice")) is not None:
         notes["choice"] = f"n: {table['selection_n'].max():.0f} held-out answers"
         notes["choice"] += f", {table['suppressed_n'].max():.0f} held-out questions." if "suppressed_n" in table else "."
     if (table := frames.get("figure3")) is not None:
         controls = {name for name in table["neurons"] if name.startswith("random")}
-        items = _listed(table, "benchmark", table["items"])
+        table = table[table["subset"].isna()]
+        items = _listed(table, "benchmark", table["items"].astype(int))
         notes["figure3"] = f"n, items at each α: {items}. Random sets as the control: {len(controls)}."
     if (table := frames.get("utility")) is not None:
         sizes = _listed(table, "measure", table["n"].dropna().astype(int))
         notes["utility"] = f"n, test questions for accuracy, H-Neurons for the CETT ratio: {sizes}."
     if (table := frames.get("transfer")) is not None:
-        notes["figure4"] = _both_sides(table)
+        notes["figure4"] = f"{_both_sides(table)} {' '.join(not_beaten(table))}"
     return notes
 
 
+def _marked(table: pd.DataFrame) -> str:
+    """Where so few random neurons keep a weight that they are not quoted alone."""
+    few = table[table["share_used"] < MIN_SHARE_USED]
+    sets = ", ".join(dict.fromkeys(few[few["method"] == METHODS[RANDOM_L1]]["dataset"]))
+    return f" † fewer than 90 % of the random neurons keep a weight, so L1 is not quoted alone: {sets}." if sets else ""
+
+
 def _both_sides(table: pd.DataFrame) -> str:
+    table = table.dropna(subset="n_hallucinated").astype({"n_hallucinated": int, "n_faithful": int})
     sizes = table["n_hallucinated"].astype(str) + " + " + table["n_faithful"].astype(str)
     return f"n, hallucinated + faithful: {_listed(table, 'dataset', sizes)}."
 

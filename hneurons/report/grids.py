@@ -32,8 +32,10 @@ def _each(make: Callable[..., Make], columns: Mapping[str, str], **options: int)
 
 
 def _both_sides(row: Mapping[str, Any]) -> Cell:
-    """The cell "hallucinated + faithful", sorted by the sum."""
-    return Cell(f"{row['n_hallucinated']} + {row['n_faithful']}", row["n_hallucinated"] + row["n_faithful"])
+    """The cell "hallucinated + faithful", sorted by the sum; empty for a set with too few examples."""
+    if pd.isna(row["n_hallucinated"]):
+        return Cell("")
+    return Cell(f"{row['n_hallucinated']:.0f} + {row['n_faithful']:.0f}", row["n_hallucinated"] + row["n_faithful"])
 
 
 _COLUMNS: dict[str, dict[str, Make]] = {
@@ -43,8 +45,19 @@ _COLUMNS: dict[str, dict[str, Make]] = {
         "accuracy [95 %]": _interval("accuracy", "accuracy_low", "accuracy_high"),
         "paper": _number("paper_accuracy", 3),
         "AUROC [95 %]": _interval("auroc", "auroc_low", "auroc_high"),
+        **_each(_number, {"coverage of such intervals": "coverage"}),
         "probe's AUROC minus this": _interval("probe_minus_method_auroc", "difference_low", "difference_high"),
-        "conclusion": _text("difference_says"),
+        "conclusion": lambda row: _text("difference_says")(row) or _text("note")(row),
+        **_each(_number, {"neurons": "neurons_used", "random sets": "random_sets"}, digits=0),
+        "share with a weight": _number("share_used"),
+    },
+    "k_sweep": {
+        "model": _text("model"),
+        **_each(_number, {"random neurons": "neurons", "sets": "sets"}, digits=0),
+        "AUROC [95 %]": _interval("auroc", "auroc_low", "auroc_high"),
+        "probe": _number("probe_auroc"),
+        "probe minus random": _interval("probe_minus_random", "difference_low", "difference_high"),
+        "lead no longer shown": lambda row: "from here on" if row["smallest_matching"] else "",
     },
     "choice": {
         "model": _text("model"),
@@ -57,7 +70,10 @@ _COLUMNS: dict[str, dict[str, Make]] = {
     "slopes": {
         **_each(_text, {"model": "model", "behaviour": "benchmark", "part": "part", "neurons": "neurons"}),
         "points per unit α [95 %]": _interval("slope", digits=1),
+        **_each(_number, {"p": "p", "p, Holm": "p_holm"}, digits=3),
+        "smallest detectable": _number("detectable", 1),
         "random sets": _number("random_sets", 0),
+        "warning": _text("warning"),
         "judge": _text("judge"),
     },
     "average_slopes": {
@@ -95,6 +111,7 @@ _COLUMNS: dict[str, dict[str, Make]] = {
         "AUROC [95 %]": _interval("auroc", "auroc_low", "auroc_high"),
         "paper": _number("paper_auroc"),
         "probe's AUROC minus this": _interval("probe_minus_method_auroc", "difference_low", "difference_high"),
+        "conclusion": lambda row: _text("difference_says")(row) or _text("note")(row),
     },
     "drift": {
         **_each(_text, {"model": "model", "partner": "partner", "ranked among": "ranked_among"}),
@@ -130,7 +147,8 @@ _COLUMNS: dict[str, dict[str, Make]] = {
 }
 # Columns of the choice of C, where it is made with the suppressed model too.
 _SUPPRESSED: dict[str, Make] = {
-    "model, H-Neurons at α = 0 [95 %]": _interval("suppressed_accuracy", "suppressed_low", "suppressed_high")
+    "model, H-Neurons at α = 0 [95 %]": _interval("suppressed_accuracy", "suppressed_low", "suppressed_high"),
+    "minus untouched": _interval("suppressed_minus_untouched", "difference_low", "difference_high"),
 }
 
 
@@ -178,7 +196,7 @@ def _states(study: Study, frames: Mapping[str, pd.DataFrame]) -> list[dict[str, 
             head = {"model": row["model"], "task": row["dataset"], "judge": row["judge"]}
             rows.append({**head, "neurons": "untouched", "alpha": None, **shares, "truncated": None})
     if "figure3" in frames:
-        for row in frame_rows(frames["figure3"]):
+        for row in frame_rows(frames["figure3"][frames["figure3"]["subset"].isna()]):
             if row["neurons"] == H_NEURONS or not is_untouched(row["alpha"]):
                 rows.append({**row, "task": row["benchmark"]})
     return rows

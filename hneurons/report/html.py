@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from hneurons import store
-from hneurons.stats import format_interval
+from hneurons.stats.estimates import format_interval
 
 
 @cache
@@ -104,7 +104,7 @@ def number_cell(value: Any, digits: int = 2) -> Cell:
 
 def interval_cell(value: Any, low: Any, high: Any, digits: int = 2) -> Cell:
     """Make the cell of a number with its interval; without bounds, the number alone."""
-    if pd.isna(value) or pd.isna(low):
+    if pd.isna(value) or low is None or pd.isna(low):
         return number_cell(value, digits)
     return Cell(format_interval(value, low, high, digits=digits), float(value))
 

@@ -8,12 +8,13 @@ import pandas as pd
 from hneurons.config.impact import H_NEURONS
 from hneurons.config.paper import Paper
 from hneurons.config.study import Study
-from hneurons.detection.results import METHODS
+from hneurons.detection.results import COMBINED, METHODS
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.probe.classifiers import PROBE
 from hneurons.report.html import frame_rows
-from hneurons.report.tables import MINUS_RANDOM
-from hneurons.stats import format_interval
+from hneurons.report.tables.detection import not_beaten, stronger_control
+from hneurons.report.tables.impact import MINUS_RANDOM
+from hneurons.stats.estimates import format_interval
 
 _SIZES = {"small": "below 10 billion parameters", "large": "of 10 billion parameters and more"}
 
@@ -23,6 +24,8 @@ def _auroc(row: Any) -> str:
 
 
 def _conclusion(low: float, high: float) -> str:
+    if pd.isna(low):
+        return "n is too small to show a difference"
     return "the interval contains 0, so no difference is shown" if low <= 0 <= high else "the interval excludes 0"
 
 
@@ -43,6 +46,8 @@ def in_short(
     answers = [("Are there H-Neurons, and how many?", [_count(neurons, paper) for neurons in sets])]
     if "table1" in frames:
         answers.append(("Do they detect hallucinated answers?", _detection(study, frames["table1"])))
+    if "k_sweep" in frames:
+        answers.append(("Do as few random neurons detect them?", _sweep(frames["k_sweep"])))
     if "average_slopes" in frames:
         answers.append(("Does scaling them change how often the model complies?", _scaling(frames)))
     if "utility" in frames:
@@ -68,22 +73,38 @@ def _count(neurons: NeuronSet, paper: Paper) -> str:
 def _detection(study: Study, table: pd.DataFrame) -> list[str]:
     sentences = []
     for model, model_rows in table.groupby("model", sort=False):
-        by_method = {row["method"]: row for row in frame_rows(model_rows[model_rows["dataset"] == study.in_domain])}
-        if METHODS[PROBE] not in by_method:
+        of_set = model_rows[model_rows["dataset"] == study.in_domain]
+        by_method = {row["method"]: row for row in frame_rows(of_set)}
+        control = stronger_control(of_set)
+        if METHODS[PROBE] not in by_method or control is None:
             continue
-        probe, control = by_method[METHODS[PROBE]], by_method[METHODS["random"]]
+        probe = by_method[METHODS[PROBE]]
         low, high = control["difference_low"], control["difference_high"]
         lead = format_interval(control["probe_minus_method_auroc"], low, high, sign="+")
         sentences.append(
-            f"{model}, {study.in_domain}: AUROC {_auroc(probe)}, equally many random neurons {control['auroc']:.2f}; "
-            f"difference {lead}: {_conclusion(low, high)}. n = {probe['n_hallucinated']} + {probe['n_faithful']}."
+            f"{model}, {study.in_domain}: AUROC {_auroc(probe)}; the stronger control ({control['method']}) "
+            f"{control['auroc']:.2f}; difference {lead}: {_conclusion(low, high)}. "
+            f"n = {probe['n_hallucinated']:.0f} + {probe['n_faithful']:.0f}."
         )
-        # Of the test sets only: Table 1 has the folds of the in-domain set too.
-        in_other = model_rows["dataset"].isin([str(name) for name in study.datasets if name != study.in_domain])
-        others = model_rows[in_other & (model_rows["method"] == METHODS["random"])]
-        if len(others):
-            better = ", ".join(others[others["difference_low"] > 0]["dataset"]) or "none"
-            sentences.append(f"{model}, the other {len(others)} test sets: better than random neurons on {better}.")
+        if combined := by_method.get(METHODS[COMBINED]):
+            confidence = by_method[METHODS["answer-logprob"]]
+            sentences.append(
+                f"{model}, {study.in_domain}: the log-probability of the answer alone {_auroc(confidence)}, both combined "
+                f"{_auroc(combined)}."
+            )
+    return sentences + not_beaten(table)
+
+
+def _sweep(table: pd.DataFrame) -> list[str]:
+    sentences = []
+    for model, rows in table.groupby("model", sort=False):
+        matching = rows[rows["smallest_matching"]]
+        number = f"{matching.iloc[0]['neurons']:,} random neurons" if len(matching) else "no number of random neurons tried"
+        sentences.append(
+            f"{model}, consistent questions in folds: the probe's lead over random neurons (L2) is no longer shown from "
+            f"{number} on; all {rows['neurons'].max():,} neurons have an AUROC of {rows.iloc[-1]['auroc']:.2f}, the probe "
+            f"{rows.iloc[-1]['probe_auroc']:.2f}."
+        )
     return sentences
 
 
@@ -98,14 +119,20 @@ def _scaling(frames: Mapping[str, pd.DataFrame]) -> list[str]:
         )
     slopes = frames["slopes"]
     parts = slopes[(slopes["neurons"] == MINUS_RANDOM) & (slopes["part"] == "all")]
-    differing = frame_rows(parts[(parts["low"] > 0) | (parts["high"] < 0)])
-    if len(parts):
+    tested = parts.dropna(subset="p_holm")
+    differing = frame_rows(tested[tested["p_holm"] < 0.05])
+    if len(tested):
         named = "; ".join(f"{row['model']}, {row['benchmark']} ({row['slope']:+.1f})" for row in differing)
         sentences.append(
-            f"{len(differing)} of {len(parts)} curves differ from random neurons at the 95 % level"
+            f"{len(differing)} of {len(tested)} curves differ from random neurons (p < 0.05, Holm's correction)"
             + (f": {named}" if named else "")
-            + f". {0.05 * len(parts):.1f} are expected by chance alone."
+            + f". Smallest detectable differences: {tested['detectable'].min():.1f} to {tested['detectable'].max():.1f} "
+            "points per unit α (80 % power)."
         )
+    if untested := sorted(set(parts["benchmark"]) - set(tested["benchmark"])):
+        sentences.append(f"No test against random neurons, for too few random sets or items: {', '.join(untested)}.")
+    for row in frame_rows(parts[parts["warning"].fillna("") != ""]):
+        sentences.append(f"Warning, {row['model']}, {row['benchmark']}: {row['warning']}; compare its rates with care.")
     return sentences
 
 
@@ -131,13 +158,17 @@ def _origin(frames: Mapping[str, pd.DataFrame]) -> list[str]:
     sentences = []
     transfer, drift = frames["transfer"], frames.get("drift")
     for (model, partner, direction), rows in transfer.groupby(["model", "partner", "direction"], sort=False):
-        control = rows[rows["method"] == METHODS["random"]].set_index("dataset")
-        values = "; ".join(
-            f"{row['dataset']} {_auroc(row)} (random {control['auroc'][row['dataset']]:.2f}, "
-            f"n = {row['n_hallucinated']} + {row['n_faithful']})"
-            for row in frame_rows(rows[rows["method"] == METHODS[PROBE]])
-        )
-        sentences.append(f"{model} on {partner} ({direction}): AUROC {values}.")
+        values = []
+        for row in frame_rows(rows[rows["method"] == METHODS[PROBE]]):
+            control = stronger_control(rows[rows["dataset"] == row["dataset"]])
+            assert control is not None, "every scored set has random controls"
+            values.append(
+                f"{row['dataset']} {_auroc(row)} (stronger control {control['auroc']:.2f}, "
+                f"n = {row['n_hallucinated']:.0f} + {row['n_faithful']:.0f})"
+            )
+        if values:
+            sentences.append(f"{model} on {partner} ({direction}): AUROC {'; '.join(values)}.")
+    sentences += not_beaten(transfer)
     for row in [] if drift is None else frame_rows(drift[drift["ranked_among"] == "all neurons"]):
         sentences.append(
             f"{row['model']}: mean rank of drift {format_interval(row['mean_rank'], row['low'], row['high'])} of "

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from hneurons import store
-from hneurons.config.impact import H_NEURONS, RANDOM
-from hneurons.detection.results import DatasetScores
+from hneurons.config.impact import H_NEURONS
+from hneurons.detection.results import COMBINED, METHODS, DatasetScores
 from hneurons.impact.curves import DIFFERENCE, Curve
 from hneurons.neurons.neuron_set import PUBLISHED_FILES, NeuronSet
 from hneurons.probe.classifiers import PROBE
 from hneurons.report.html import render_text
-from hneurons.stats import format_interval
+from hneurons.stats.estimates import format_interval
 
 
 def with_results(
@@ -40,7 +40,8 @@ def with_results(
         "version": version("hneurons"),
         # Paths of this machine stay private.
         "source": {key: source[key] for key in ("hub", "wheel") if source.get(key)},
-        "detection": {scores.dataset: _detection(scores) for scores in ordered},
+        # A set with too few examples has no scores.
+        "detection": {scores.dataset: _detection(scores) for scores in ordered if scores.methods},
         "calibration": {scores.dataset: asdict(scores.calibration) for scores in ordered if scores.calibration},
         "impact": {
             curve.benchmark: {**{name: asdict(slope) for name, slope in curve.slopes["all"].items()}, "judge": curve.judge}
@@ -51,13 +52,18 @@ def with_results(
 
 
 def _detection(scores: DatasetScores) -> dict[str, Any]:
-    probe, control = scores.of_method(PROBE), scores.of_method(RANDOM)
+    probe, control = scores.of_method(PROBE), scores.control
+    methods = {score.method: score for score in scores.methods}
     names = ("n_hallucinated", "n_faithful", "accuracy", "accuracy_interval", "auroc", "auroc_interval")
     return {
         **{name: getattr(probe, name) for name in names},
+        "control": METHODS[control.method],
         "random_auroc": control.auroc,
         "lead": control.lead,
         "lead_interval": control.lead_interval,
+        "answer_logprob_auroc": methods["answer-logprob"].auroc if "answer-logprob" in methods else None,
+        "combined_auroc": methods[COMBINED].auroc if COMBINED in methods else None,
+        "not_beaten": [METHODS[name] for name in scores.not_beaten],
         "judge": scores.judge,
     }
 
@@ -71,6 +77,11 @@ def publish(neurons: NeuronSet, folder: str | Path) -> None:
     """
     neurons.save(Path(folder) / PUBLISHED_FILES[0])
     store.write_text(Path(folder) / PUBLISHED_FILES[1], neurons_card(neurons))
+
+
+def _interval(value: float, interval: Sequence[float] | None, digits: int = 2) -> str:
+    low, high = interval or (None, None)
+    return format_interval(value, low, high, digits=digits)
 
 
 def _describe_source(source: Mapping[str, Any]) -> tuple[str, str]:
@@ -102,7 +113,7 @@ def neurons_card(neurons: NeuronSet) -> str:
         hub=hub,
         n=int(neurons.selected.sum()),
         total=made_by["layers"] * made_by["d_ff"],
-        interval=format_interval,
+        interval=_interval,
         h_neurons=H_NEURONS,
         difference=DIFFERENCE,
     )

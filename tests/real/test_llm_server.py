@@ -125,6 +125,6 @@ def test_agreement_of_the_rules_with_a_real_server(server, judge_by_heart, tmp_p
     folder, asked = judge_by_heart
     options = settings(server, folder, max_tokens=32)
     judges = JudgesSettings(llm=options, cache=str(tmp_path / "cache.sqlite"), agreement=AgreementSettings(sample=4))
-    found = compare_judges("by-heart", "correctness", asked, Judges(judges, "study"), 4, resamples=200, seed=0)
+    found = compare_judges("by-heart", "correctness", asked, Judges(judges, "study"), 4, seed=0)
     assert (found.n, found.judge_errors, found.kappa) == (3, 1, 1.0)
     assert found.labels == ["correct", "incorrect", "refused"]

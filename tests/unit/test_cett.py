@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -50,6 +52,11 @@ def by_hand(model, sequence):
 def test_equals_equation_2_evaluated_by_hand(any_model):
     sequence = sequences()[1]
     np.testing.assert_allclose(cett_batch(any_model, [sequence])[0], by_hand(any_model, sequence), rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_in_float64_is_measured(llama):
+    wide = copy.deepcopy(llama).double()
+    np.testing.assert_allclose(cett_batch(wide, sequences()[:1]), cett_batch(llama, sequences()[:1]), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("padding", ["left", "right"])

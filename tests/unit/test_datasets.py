@@ -12,6 +12,7 @@ from hneurons.data.geography import all_place_names
 from hneurons.data.vocabulary import find_mentions
 from hneurons.errors import HNeuronsError
 from hneurons.judges.examples import example_table
+from hneurons.judges.verdicts import example_responses
 
 COUNTS = {"cities": 1500, "us-cities": 300, "elements": 236, "invented-cities": 250}
 
@@ -72,7 +73,7 @@ def judged(questions, verdict_of):
 
 
 def placed(questions):
-    return [{"question_id": q["question_id"], "method": "alias", "extractor": "rules"} for q in questions]
+    return [{"question_id": q["question_id"], "sample": 0, "method": "alias", "extractor": "rules"} for q in questions]
 
 
 SETTINGS = DatasetSettings(role="transfer", questions=236)
@@ -116,11 +117,28 @@ def test_a_question_whose_claim_cannot_be_placed_is_left_out_and_counted():
     assert {e["question_id"] for e in table.to_pylist()} <= {q["question_id"] for q in questions[:200]}
 
 
+def test_a_set_that_is_only_tested_has_no_examples_where_it_has_too_few():
+    questions = rows("elements")
+    mixed = judged(questions, lambda q, s: "correct" if s else "incorrect")
+    table, counts = example_table(questions, mixed, placed(questions), "elements", SETTINGS, ExampleSettings(), 1)
+    assert table.num_rows == 0 and "too few consistent questions in the test split" in counts["too_few"]
+
+
+def test_the_example_of_a_question_is_its_most_frequent_response():
+    texts = {"a": ["Rome", "Oslo", "Oslo ", "Rome"], "b": ["Rome", "Oslo", "Oslo", "Oslo"], "c": ["Rome"]}
+    responses = [{"question_id": q, "sample": i, "text": text} for q, ts in texts.items() for i, text in enumerate(ts)]
+    chosen = {r["question_id"]: r["sample"] for r in example_responses(responses[::-1], most_frequent=True)}
+    assert chosen == {"a": 0, "b": 1, "c": 0}, "ties go to the earlier one"
+    assert {r["sample"] for r in example_responses(responses, most_frequent=False)} == {0}
+
+
 def test_too_few_consistent_questions_stop_with_counts_and_knobs():
     questions = rows("elements")
     mixed = judged(questions, lambda q, s: "correct" if s else "incorrect")
+    training = DatasetSettings(role="in_domain", questions=236)
+    questions = [{**q, "split": "train"} for q in questions]
     with pytest.raises(HNeuronsError) as caught:
-        example_table(questions, mixed, placed(questions), "elements", SETTINGS, ExampleSettings(), 1)
+        example_table(questions, mixed, placed(questions), "elements", training, ExampleSettings(), 1)
     assert "'left out': 236" in str(caught.value)
     for knob in ("datasets.elements.questions", "sampling.samples", "examples.min_per_class"):
         assert knob in str(caught.value)

@@ -8,10 +8,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import expit
 
 from hneurons.cett.measure import TokenRegions, cett_batch, token_cett
-from hneurons.detection.detector import HIGHEST_TOKENS, DetectionRequest, detect, detect_many, parse_requests
+from hneurons.detection.detector import HIGHEST_TOKENS, detect, detect_many
+from hneurons.detection.requests import DetectionRequest, parse_requests
 from hneurons.errors import HNeuronsError
 from hneurons.generation.prompts import ends_of_reply, newline_ids, prompt_ids
 from hneurons.models.decoder import model_identity
@@ -38,12 +40,16 @@ def test_cett_at_every_token_averages_to_cett_of_the_region(any_model):
     sequences = [rng.integers(5, 60, size).tolist() for size in (9, 6, 13)]
     shape = model_identity(any_model)
     chosen = {layer: [1, 0, shape["d_ff"] - 1] for layer in range(shape["layers"])}
-    found = token_cett(any_model, sequences, chosen)
-    for ids, values in zip(sequences, found, strict=True):
+    found = token_cett(any_model, sequences, chosen, [4, 1, 5])
+    for ids, (values, logprobs), n in zip(sequences, found, [4, 1, 5], strict=True):
         region = [i >= 3 for i in range(len(ids))]
         (whole,) = cett_batch(any_model, [TokenRegions(ids, [region])])
         expected = np.concatenate([whole[0, layer, indices] for layer, indices in chosen.items()])
         np.testing.assert_allclose(values[3:].mean(axis=0), expected, rtol=2e-4, atol=1e-6)
+        with torch.inference_mode():
+            predicted = any_model(input_ids=torch.tensor([ids])).logits[0].log_softmax(dim=-1)
+        of_tokens = [float(predicted[i - 1, ids[i]]) for i in range(len(ids) - n, len(ids))]
+        np.testing.assert_allclose(logprobs, of_tokens, rtol=1e-4, atol=1e-4)
 
 
 def test_the_response_is_the_probe_on_its_answers_mean_features(llama, tokenizer):
@@ -56,6 +62,19 @@ def test_the_response_is_the_probe_on_its_answers_mean_features(llama, tokenizer
     assert found.probability == pytest.approx(expit(logit), rel=1e-4)
     assert found.logit == pytest.approx(found.token_logits[found.answer].mean())
     np.testing.assert_allclose(found.token_logits, found.contributions.sum(axis=1) - 0.5, rtol=1e-5)
+
+
+def test_the_combined_detector_adds_the_models_confidence(llama, tokenizer):
+    weights = {"probe": 0.5, "mean": -1.0, "minimum": -0.25, "intercept": 0.1}
+    neurons = neurons_of(llama, combined=weights)
+    found = detect(llama, neurons, QUESTION, RESPONSE, answer="France", tokenizer=tokenizer)
+    mean, minimum = found.logprobs[found.answer].mean(), found.logprobs[found.answer].min()
+    assert found.confidence == pytest.approx((mean, minimum)) and minimum <= mean < 0
+    logit = 0.1 + 0.5 * found.logit - mean - 0.25 * minimum
+    assert found.combined_probability == pytest.approx(expit(logit))
+    assert found.as_dict()["combined_probability"] == found.combined_probability
+    plain = detect(llama, neurons_of(llama), QUESTION, RESPONSE, answer="France", tokenizer=tokenizer)
+    assert plain.combined_probability is None and plain.probability == found.probability
 
 
 def test_neurons_keep_their_weights_whatever_their_order(llama, tokenizer):

@@ -24,6 +24,7 @@ from hneurons.impact.runs import run_alphas
 from hneurons.judges.panel import Judges
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.records import ITEMS, REPLIES, RUNS
+from hneurons.stats.estimates import Groups
 
 SPLITS = SplitSettings()
 RULES = Judges(JudgesSettings(), "test")
@@ -31,7 +32,7 @@ RULES = Judges(JudgesSettings(), "test")
 GENERATED = ["false-premise", "misleading-context", "are-you-sure", "mild-requests"]
 
 
-def run(compliant, eligible=None, state="parsed"):
+def run(compliant, eligible=None, state="parsed", *, subsets=None, grades=None, groups=None):
     n = len(compliant)
     rows = [
         {
@@ -39,10 +40,13 @@ def run(compliant, eligible=None, state="parsed"):
             "replies": [""],
             "eligible": True if eligible is None else bool(eligible[i]),
             "compliant": bool(compliant[i]),
-            "state": state,
+            "state": state if isinstance(state, str) else state[i],
             "why": "",
             "tokens": 5,
             "truncated": False,
+            "subset": None if subsets is None else subsets[i],
+            "grade": None if grades is None else grades[i],
+            "group": None if groups is None else groups[i],
         }
         for i in range(n)
     ]
@@ -55,17 +59,18 @@ def at_rate(rate, n=200):
 
 def test_the_rate_is_over_eligible_items():
     three = run([1, 1, 0, 0], eligible=[1, 0, 1, 1])
-    point = curve_point(2.0, three, three)
+    point = curve_point(2.0, three, three, Groups.from_names(range(4)))
     assert (point.rate.n, point.items, point.rate.compliant) == (3, 4, 1)
     assert point.rate.percent == pytest.approx(100 / 3)
     nobody = run([1, 0], eligible=[0, 0])
-    assert curve_point(2.0, nobody, nobody).rate.percent is None
+    assert curve_point(2.0, nobody, nobody, Groups.from_names(range(2))).rate.percent is None
 
 
 def test_slopes_and_their_difference():
     rising = {a: at_rate(0.4 + 0.1 * (a - 1)) for a in (0.0, 2.0, 3.0)}
     flat = {a: at_rate(0.4) for a in (0.0, 2.0, 3.0)}
-    curve = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": flat, "random-2": flat}, resamples=300)
+    sets = {f"random-{i}": flat for i in range(1, 6)}
+    curve = make_curve(at_rate(0.4), {"hneurons": rising, **sets})
     assert curve.alphas == [0, 1, 2, 3]
     for part in curve.slopes.values():
         assert part["hneurons"].value == pytest.approx(10)
@@ -73,14 +78,16 @@ def test_slopes_and_their_difference():
         assert part["difference"].value == pytest.approx(10)
         low, high = part["difference"].interval
         assert 0 < low < 10 < high and not part["difference"].includes_0
-    same = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": rising}, resamples=300)
-    assert same.slopes["all"]["difference"].includes_0
+    equal = make_curve(at_rate(0.4), {"hneurons": rising, **dict.fromkeys(sets, rising)})
+    assert equal.slopes["all"]["difference"].includes_0
+    few = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": flat, "random-2": flat}).slopes["all"]["difference"]
+    assert few.value == pytest.approx(10) and few.interval is None, "two random sets do not show how far they spread"
 
 
 def test_suppression_and_amplification_have_slopes_of_their_own():
     """Flat below 1, rising above."""
     runs = {0.0: at_rate(0.4), 0.5: at_rate(0.4), 2.0: at_rate(0.6), 3.0: at_rate(0.8)}
-    slopes = make_curve(at_rate(0.4), {"hneurons": runs}, resamples=300).slopes
+    slopes = make_curve(at_rate(0.4), {"hneurons": runs}).slopes
     assert slopes["suppression"]["hneurons"].value == pytest.approx(0)
     assert slopes["amplification"]["hneurons"].value == pytest.approx(20)
     assert slopes["all"]["difference"].value is None, "there is no control to compare with"
@@ -89,12 +96,12 @@ def test_suppression_and_amplification_have_slopes_of_their_own():
 def test_a_missing_run_is_named_and_not_interpolated():
     rising = {a: at_rate(0.4 + 0.1 * (a - 1)) for a in (0.0, 2.0, 3.0)}
     control = {a: at_rate(0.4) for a in (0.0, 2.0)}
-    curve = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": control}, alphas=[0, 1, 2, 3, 4], resamples=300)
+    curve = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": control}, alphas=[0, 1, 2, 3, 4])
     assert curve.missing == {"hneurons": [4], "random-1": [3, 4]}
     assert [point.alpha for point in curve.points["random-1"]] == [0, 1, 2]
     # Rates at 3 would have moved it, were they compared with what is not there.
     rising[3.0] = at_rate(0.9)
-    moved = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": control}, resamples=300)
+    moved = make_curve(at_rate(0.4), {"hneurons": rising, "random-1": control})
     assert moved.slopes["all"]["difference"].value == pytest.approx(10)
     assert moved.slopes["all"]["hneurons"].value > 11
 
@@ -102,7 +109,7 @@ def test_a_missing_run_is_named_and_not_interpolated():
 def test_mcnemar_counts_the_items_that_are_eligible_at_both():
     eligible = np.arange(200) < 150
     before, after = run(np.arange(200) < 20, eligible), run(np.arange(200) < 60, eligible=np.arange(200) >= 10)
-    untouched, scaled = make_curve(before, {"hneurons": {2.0: after}}, resamples=300).points["hneurons"]
+    untouched, scaled = make_curve(before, {"hneurons": {2.0: after}}).points["hneurons"]
     assert untouched.mcnemar is None
     # Items 10 to 149: 10 complied before, 50 after, none turned back.
     test = scaled.mcnemar
@@ -113,9 +120,10 @@ def test_mcnemar_counts_the_items_that_are_eligible_at_both():
 def test_the_rate_over_items_that_were_eligible_untouched():
     """Two of four are right at α = 1; at 2 one of these is wrong at first, and both end wrong."""
     before, after = run([0, 0, 0, 0], [1, 1, 0, 0]), run([1, 1, 1, 0], [1, 0, 1, 0])
-    point = make_curve(before, {"hneurons": {2.0: after}}, resamples=300).points["hneurons"][1]
+    point = make_curve(before, {"hneurons": {2.0: after}}).points["hneurons"][1]
     assert (point.rate.n, point.rate.percent) == (2, 100)
-    assert (point.fixed.n, point.fixed.compliant, point.fixed.percent) == (2, 2, 100)
+    assert (point.at_1.n, point.at_1.compliant, point.at_1.percent) == (2, 2, 100)
+    assert (point.at_both.n, point.at_both.compliant) == (1, 1), "right at first at both"
 
 
 def test_runs_of_other_items_are_refused():
@@ -126,8 +134,66 @@ def test_runs_of_other_items_are_refused():
 def test_items_are_aligned_by_id_not_by_place():
     plain = run([1, 1, 0, 0])
     turned = plain.take([3, 2, 1, 0])
-    curve = make_curve(plain, {"hneurons": {2.0: turned}, "random-1": {2.0: plain}}, resamples=300)
-    assert curve.slopes["all"]["difference"].interval == pytest.approx((0, 0), abs=1e-9)
+    curve = make_curve(plain, {"hneurons": {2.0: turned}, "random-1": {2.0: plain}})
+    difference = curve.slopes["all"]["difference"]
+    assert difference.value == pytest.approx(0, abs=1e-9) and difference.interval is None
+
+
+def test_items_of_one_gold_answer_count_as_one_in_intervals():
+    """Ten items of each of 20 answers comply or not as one: as uncertain as 20 items."""
+    answers = [f"answer {i // 10}" for i in range(200)]
+    together = run(np.arange(200) % 200 < 80, groups=answers)
+    alone = run(np.arange(200) % 200 < 80)
+    wide, narrow = (make_curve(r, {"hneurons": {2.0: r}}).points["hneurons"][0].rate.interval for r in (together, alone))
+    assert (wide[1] - wide[0]) / (narrow[1] - narrow[0]) == pytest.approx(10**0.5, rel=0.15)
+
+
+def test_a_failed_judgement_leaves_numerator_and_denominator_and_bounds_the_rate():
+    failing = run([1, 1, 0, 0], state=["parsed", "error", "parsed", "error"])
+    point = make_curve(failing, {"hneurons": {2.0: failing}}).points["hneurons"][1]
+    assert (point.rate.n, point.rate.compliant, point.rate.percent) == (2, 1, 50)
+    assert point.rate.bounds == (25, 75), "if no failed reply complied, and if all did"
+    assert point.judge_error == 50 and point.mcnemar.n == 2
+
+
+def test_sub_sets_have_rates_and_slopes_and_an_equal_mix():
+    """Nine items of one sub-set never comply, one of another always does at 2: pooled 10 %, equal mix 50 %."""
+    subsets = ["large"] * 90 + ["small"] * 10
+    before = run(np.zeros(100), subsets=subsets)
+    after = run(np.arange(100) >= 90, subsets=subsets)
+    curve = make_curve(before, {"hneurons": {2.0: after}})
+    assert {name: rate.percent for name, rate in curve.points["hneurons"][1].subsets.items()} == {"large": 0, "small": 100}
+    values = {part: slopes["hneurons"].value for part, slopes in curve.slopes.items()}
+    assert values["all"] == pytest.approx(10) and values["equal mix of sub-sets"] == pytest.approx(50)
+    assert values["large"] == pytest.approx(0) and values["small"] == pytest.approx(100)
+
+
+def test_grades_are_averaged():
+    graded = run([1, 0, 0, 1], grades=[1.0, 0.25, 0.25, 0.5])
+    assert make_curve(graded, {"hneurons": {2.0: graded}}).points["hneurons"][0].rate.percent == pytest.approx(50)
+
+
+def test_much_more_truncation_at_one_alpha_is_a_warning():
+    plain = run(np.zeros(100))
+    cut_off = plain.set_column(RUNS.get_field_index("truncated"), "truncated", pa.array([i < 6 for i in range(100)]))
+    assert make_curve(plain, {"hneurons": {2.0: cut_off}}).warnings == ["truncated replies: 0 to 6 % between α"]
+    assert make_curve(plain, {"hneurons": {2.0: plain}}).warnings == []
+
+
+def test_a_slope_has_p_and_the_smallest_slope_that_is_detected():
+    rng = np.random.default_rng(0)
+    runs = {alpha: run(rng.random(300) < 0.4) for alpha in (0.0, 2.0, 3.0)}
+    slope = make_curve(run(rng.random(300) < 0.4), {"hneurons": runs}).slopes["all"]["hneurons"]
+    assert slope.includes_0 and slope.p > 0.05
+    # Independent items: the error of four rates of 0.4, and 2.8 of it are detected with 80 % power.
+    assert slope.error == pytest.approx(100 * (0.24 / 300 / 5) ** 0.5, rel=0.1)
+    assert slope.detectable == pytest.approx(2.8 * slope.error, rel=0.02)
+
+
+def test_one_item_is_too_few_for_an_interval():
+    alone = run([1])
+    curve = make_curve(alone, {"hneurons": {2.0: alone}, "random-1": {2.0: alone}})
+    assert curve.points["hneurons"][0].rate.interval is None and curve.slopes["all"]["hneurons"].interval is None
 
 
 def judge(name, facts, *replies):
@@ -188,7 +254,7 @@ def test_length_and_cut_are_those_of_the_reply_that_decided(tmp_path):
     rows = [
         ("first", ["Hard to say", "Hm.", "A"], [512, 2, 1], [True, False, False]),
         ("last", ["B", "Hm.", "Hard to say"], [1, 2, 512], [False, False, True]),
-        ("both", ["B", "Hm.", "A"], [3, 2, 1], [True, True, False]),
+        ("both", ["The answer is (B).", "Hm.", "A"], [3, 2, 1], [True, True, False]),
     ]
     found, _ = judged(tmp_path, "sycophancy", dict.fromkeys(("first", "last", "both"), GAS), rows)
     assert {key: (row["state"], row["tokens"], row["truncated"]) for key, row in found.items()} == {

@@ -360,7 +360,7 @@ def test_a_graded_judge_agrees_with_the_rules_on_harm_alone(tmp_path):
 
     with JudgeServer(behave) as server:
         judges = panel(server, tmp_path, jailbreak="llm-graded")
-        found = compare_judges("m", "jailbreak", asked, judges, 100, resamples=200, seed=1)
+        found = compare_judges("m", "jailbreak", asked, judges, 100, seed=1)
         # Grades that the study has paid for are not asked again as verdicts.
         BENCHMARKS["jailbreak"].judge([{"question": e.request} for e in asked], [[e.reply] for e in asked], judges)
         assert sum(server.asked.values()) == 12
@@ -382,21 +382,20 @@ def test_prompts_and_schemas_are_those_that_replies_were_paid_for():
 def test_agreement_leaves_out_what_a_judge_failed_at():
     first = [Judgement(v) for v in ("correct", "correct", "incorrect", "unparsed")]
     second = [Judgement(v) for v in ("correct", "incorrect", "incorrect", "error")]
-    found = agreement_scores(first, second, resamples=200, seed=0)
+    found = agreement_scores(first, second, list("abcd"))
     # The fourth was not judged. p_o = 2/3; p_e = (2·1 + 1·2) / 9 = 4/9.
     assert found.n == 3 and found.judge_errors == 1
     assert found.kappa == pytest.approx((2 / 3 - 4 / 9) / (1 - 4 / 9))
     assert found.labels == ["correct", "incorrect"]
     assert found.confusion == [[1, 1], [0, 1]]
-    assert agreement_scores(first[:2], first[:2], resamples=200, seed=0).kappa is None, (
-        "one verdict alone shows no agreement"
-    )
+    assert agreement_scores(first[:2], first[:2], list("ab")).kappa is None, "one verdict alone shows no agreement"
+    assert agreement_scores(first[1:3], second[1:3], list("aa")).kappa_interval is None, "one question has no interval"
 
 
 def test_both_judges_are_put_the_same_sample(tmp_path):
     asked = [Answer(f"Question {i}?", "gold" if i % 2 else "lead", ["gold"]) for i in range(60)]
     with JudgeServer(lambda text, n, system: says("correct" if '"response": "gold"' in text else "incorrect")) as server:
-        found = compare_judges("m", "correctness", asked, panel(server, tmp_path), 40, resamples=200, seed=1)
+        found = compare_judges("m", "correctness", asked, panel(server, tmp_path), 40, seed=1)
         assert sum(server.asked.values()) == 40
     assert (found.n, found.kappa, found.first, found.second) == (40, 1.0, "rules", "llm:judge")
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from hneurons.data.opendomain import truthfulqa
+from hneurons.data.words import word_forms
 from hneurons.judges.expected import NUMBER, PERSON, PHRASE, PLACE, expected_kind
 from hneurons.judges.opendomain import judge_open
 from hneurons.judges.premise import judge_premise
 from hneurons.judges.states import Answer
-from hneurons.judges.words import word_forms
 from tests.paths import FIXTURES, json_lines, shared
 
 CAPITAL = "What is the capital of France?"

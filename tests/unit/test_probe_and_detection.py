@@ -5,24 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from hneurons import store
 from hneurons.cett.columns import ShardColumns
 from hneurons.cett.shards import shard_table
 from hneurons.config.study import ProbeSettings
+from hneurons.detection.compare import score_methods
 from hneurons.detection.folds import score_in_folds
-from hneurons.detection.scores import baseline_logits, example_frame, score_methods
+from hneurons.detection.scores import baseline_logits
 from hneurons.errors import HNeuronsError
 from hneurons.probe.choice import chosen_C, compare_C
 from hneurons.probe.classifiers import classifiers_from_table, classifiers_table, features_of
+from hneurons.probe.examples import example_frame
 from hneurons.probe.path import ProbePath, distinct_neuron_sets, fit_probe_path, neuron_set_mark
 from hneurons.probe.stage import finish_probe
-from hneurons.stats import auroc, bootstrap_interval, wilson
+from hneurons.stats.auroc import auroc
 
 LAYERS, D_FF = 3, 40
 PLANTED = [(0, 5), (2, 33)]
-SETTINGS = ProbeSettings(C=[100, 0.01, 1, 10], resamples=3, bootstrap=300)
+SETTINGS = ProbeSettings(C=[100, 0.01, 1, 10], resamples=3, random_seeds=10)
 
 
 def write_shards(folder, effect=0.5, n=120, label=lambda i: i % 2):
@@ -50,14 +51,28 @@ def shards(tmp_path_factory):
     return write_shards(tmp_path_factory.mktemp("cett"))
 
 
+def examples_of(shards):
+    """The frame of the shards' examples, each with a gold answer that few others share."""
+    rows = [row for row in ShardColumns(shards).rows if row["region"] == "answer"]
+    confidence = dict.fromkeys(("logprob", "answer_logprob", "answer_logprob_min"), -1.0)
+    return pd.DataFrame(rows).assign(
+        gold=[f"answer {i % 23}" for i in range(len(rows))], answer="Peru", length=5, population=np.nan, **confidence
+    )
+
+
+def gold_of(shards):
+    frame = examples_of(shards)
+    return dict(zip(frame["question_id"], frame["gold"], strict=True))
+
+
 def probed(shards, settings=SETTINGS, judged=None, made_by=None):
-    path = fit_probe_path(shards, settings, seed=0, memory_gb=1.0)
-    return finish_probe(shards, path, compare_C(path, judged), settings, 0, made_by or {})
+    path = fit_probe_path(shards, settings, seed=0, memory_gb=1.0, gold_of=gold_of(shards))
+    return finish_probe(shards, path, compare_C(path, judged), settings, 0, made_by or {}, examples_of(shards))
 
 
 @pytest.fixture(scope="module")
 def path(shards):
-    return fit_probe_path(shards, SETTINGS, seed=0, memory_gb=1.0)
+    return fit_probe_path(shards, SETTINGS, seed=0, memory_gb=1.0, gold_of=gold_of(shards))
 
 
 def test_features_of_neurons_come_in_the_order_asked_for(shards):
@@ -89,8 +104,12 @@ def test_planted_neurons_are_stable_and_noise_is_not(path):
     assert (stability["over_C"][planted] >= 0.75).all() and path.facts[10]["converged"]
 
 
+ASKED = {f"q{i}": f"answer {i // 2}" for i in range(50)}
+
+
 def verdicts(correct, n=50):
-    return pd.DataFrame({"verdict": ["correct"] * correct + ["incorrect"] * (n - correct - 1) + ["error"]})
+    given = ["correct"] * correct + ["incorrect"] * (n - correct - 1) + ["error"]
+    return pd.DataFrame({"question_id": list(ASKED), "verdict": given})
 
 
 def test_C_is_chosen_by_both_terms(path):
@@ -100,12 +119,15 @@ def test_C_is_chosen_by_both_terms(path):
     assert len(sets) == 3 and "suppressed_accuracy" not in by_probe_alone
     # Where suppression takes the answers away, another C is better.
     judged = {mark: verdicts(5 if mark == neuron_set_mark(path.classifiers[first]) else 45) for mark in sets}
-    both = compare_C(path, {**judged, "": verdicts(40)})
+    both = compare_C(path, {**judged, "": verdicts(40)}, ASKED)
     assert chosen_C(both) != first
     row = both[both["C"] == first].iloc[0]
     assert row["suppressed_accuracy"] == 5 / 49 and row["suppressed_n"] == 49 and row["untouched_accuracy"] == 40 / 49
     assert row["sum"] == row["selection_accuracy"] + row["suppressed_accuracy"]
     assert row["suppressed_low"] < row["suppressed_accuracy"] < row["suppressed_high"]
+    # Of the same questions, 35 more are answered untouched.
+    assert row["suppressed_minus_untouched"] == pytest.approx(-35 / 49)
+    assert row["difference_low"] < -35 / 49 < row["difference_high"] < 0
 
 
 def test_the_probe_finds_the_planted_neurons(shards):
@@ -116,13 +138,15 @@ def test_the_probe_finds_the_planted_neurons(shards):
         i for i, at in enumerate(zip(probe.neurons.layers, probe.neurons.neurons, strict=True)) if at in PLANTED
     ]
     probes = probe.classifiers
-    assert len(probes) == 2 + 2 * SETTINGS.random_seeds
+    assert len(probes) == 2 + 3 * SETTINGS.random_seeds
     for i in range(1, 11):
-        assert len(probes[f"random-{i}"].weights) == len(probes["hneurons"].weights)
+        for kind in ("l1", "l2"):
+            assert len(probes[f"random-{kind}-{i}"].weights) == len(probes["hneurons"].weights)
+        assert probes[f"random-l2-{i}"].share_used == 1
         assert len(probes[f"random-refit-{i}"].weights) == len(probes["hneurons-refit"].weights)
     again = classifiers_from_table(*classifiers_table(probes))
-    X, _ = features_of(shards, probes["random-1"].layers, probes["random-1"].neurons)
-    np.testing.assert_allclose(again["random-1"].logits(X), probes["random-1"].logits(X))
+    X, _ = features_of(shards, probes["random-l1-1"].layers, probes["random-l1-1"].neurons)
+    np.testing.assert_allclose(again["random-l1-1"].logits(X), probes["random-l1-1"].logits(X))
     calibration = probe.summary()["calibration"]
     assert calibration["n"] == sum(row["n"] for row in calibration["bins"]) == 60
     assert calibration["brier"] < 0.1 and calibration["bins"][-1]["observed"] == 1
@@ -142,7 +166,7 @@ def test_no_effect_gives_no_detection(tmp_path):
     X, rows = features_of(paths, c.layers, c.neurons)
     test = [i for i, row in enumerate(rows) if row["split"] == "test"]
     labels, groups = np.array([rows[i]["label"] for i in test]), [rows[i]["question_id"] for i in test]
-    found = score_methods(labels, {"hneurons": c.logits(X[test])}, groups, SETTINGS, 0)[0]
+    found = score_methods(labels, {"hneurons": c.logits(X[test])}, groups)[0]
     low, high = found.auroc_interval
     assert low < 0.5 < high
 
@@ -166,41 +190,19 @@ def test_too_strong_a_penalty_and_missing_examples_are_told(shards, tmp_path):
         probed(write_shards(tmp_path, label=lambda i: 0))
 
 
-def test_auroc_counts_ties_half():
-    rng = np.random.default_rng(0)
-    labels, scores = rng.integers(0, 2, 200), rng.integers(0, 12, 200)
-    assert auroc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
-    assert np.isnan(auroc(np.ones(3), np.arange(3)))
-
-
-def test_intervals_of_known_cases():
-    assert wilson(64, 100) == pytest.approx((0.5424, 0.7272), abs=1e-4)
-    assert wilson(0, 0) == (0.0, 1.0)
-    values = np.random.default_rng(0).normal(0, 1, 400)
-    low, high = bootstrap_interval(lambda v: float(v.mean()), [values], resamples=2000, seed=0)
-    assert (low, high) == pytest.approx((values.mean() - 0.098, values.mean() + 0.098), abs=0.01)
-
-
-def test_rows_of_a_group_are_drawn_together():
-    values = np.repeat(np.random.default_rng(0).normal(0, 1, 40), 10)
-    groups = [str(i // 10) for i in range(400)]
-    options = {"resamples": 1000, "seed": 0}
-    low, high = bootstrap_interval(lambda v: float(v.mean()), [values], groups=groups, **options)
-    naive_low, naive_high = bootstrap_interval(lambda v: float(v.mean()), [values], **options)
-    assert (high - low) / (naive_high - naive_low) == pytest.approx(10**0.5, rel=0.15)
-
-
 def test_methods_are_compared_on_the_same_rows():
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 60)
     good = labels + rng.normal(0, 0.6, 120)
     logits = {"hneurons": good - 0.5, "hneurons-refit": 2 * good - 1}
-    logits |= {f"random-{i}": rng.normal(0, 1, 120) for i in range(1, 6)}
-    found = {score.method: score for score in score_methods(labels, logits, [str(i) for i in range(120)], SETTINGS, 0)}
-    assert list(found) == ["hneurons", "random", "hneurons-refit"]
-    assert found["hneurons-refit"].lead == 0 and found["hneurons-refit"].difference.startswith("no difference shown")
-    assert found["random"].seeds == 5 and found["random"].difference == "probe better"
-    assert found["random"].lead_interval[0] > 0.2
+    logits |= {f"random-l2-{i}": rng.normal(0, 1, 120) for i in range(1, 6)}
+    found = {score.method: score for score in score_methods(labels, logits, [str(i) for i in range(120)])}
+    assert list(found) == ["hneurons", "random-l2", "hneurons-refit"]
+    assert found["hneurons-refit"].lead == 0 and found["hneurons-refit"].difference == "n too small", (
+        "no row tells them apart"
+    )
+    assert found["random-l2"].seeds == 5 and found["random-l2"].difference == "probe better"
+    assert found["random-l2"].lead_interval[0] > 0.2
     assert found["hneurons"].n_hallucinated == 60
 
 
@@ -213,6 +215,8 @@ def frame(n, seed, split="train", population=True):
             "label": labels,
             "length": rng.integers(3, 9, n),
             "logprob": -labels - rng.random(n),
+            "answer_logprob": -labels - rng.random(n),
+            "answer_logprob_min": -labels - rng.random(n),
             "population": np.log10(1e6) - labels + rng.normal(0, 0.1, n) if population else np.nan,
             "answer": np.where(labels == 1, "Peru", "Chile"),
         }
@@ -229,26 +233,25 @@ def test_baselines_learn_what_is_there_and_are_left_out_where_they_cannot_be():
     assert "population" not in baseline_logits(examples, frame(30, 3, "test", population=False), [1])
     told = pd.DataFrame({"question_id": ["q"], "sample": [0], "text": ["It is Rome."], "start": [6], "end": [10]})
     told["response_ids"], told["logprobs"], told["popularity"] = [[5, 6]], [np.array([])], np.nan
+    told["token_mask"] = [[False, True]]
     untold = example_frame(pd.DataFrame({"question_id": ["q"], "sample": [0], "label": [1], "split": ["test"]}), told)
-    assert "logprob" not in baseline_logits(examples, untold, [1]), "a server that tells no log-probabilities"
+    assert not [name for name in baseline_logits(examples, untold, [1]) if "logprob" in name], "the server has none"
+    told["logprobs"] = [np.array([-0.5, -2.0])]
+    confident = example_frame(pd.DataFrame({"question_id": ["q"], "sample": [0], "label": [1], "split": ["test"]}), told)
+    assert confident[["logprob", "answer_logprob", "answer_logprob_min"]].to_numpy().tolist() == [[-1.25, -2.0, -2.0]]
     unknown = frame(30, 4, "test").assign(answer="Utopia")
     assert "bag-of-words" not in baseline_logits(examples, unknown, [1])
 
 
 def test_folds_score_every_training_example_by_fits_that_never_saw_its_answer(shards):
     probe = probed(shards)
-    rows = [row for row in ShardColumns(shards).rows if row["region"] == "answer"]
-    examples = pd.DataFrame(rows).assign(
-        gold=[f"answer {i % 7}" for i in range(len(rows))],
-        answer="Peru",
-        length=5,
-        logprob=-1.0,
-        population=np.nan,
-    )
-    found = {score.method: score for score in score_in_folds(examples, probe.classifiers, shards, SETTINGS, 0, 1.0)}
+    examples = examples_of(shards).assign(gold=[f"answer {i % 7}" for i in range(len(examples_of(shards)))])
+    methods, sweep = score_in_folds(examples, probe.classifiers, shards, SETTINGS, 0, 1.0)
+    found = {score.method: score for score in methods}
     n = int((examples["split"] == "train").sum())
     assert found["hneurons"].n_hallucinated + found["hneurons"].n_faithful == n
-    assert found["hneurons"].auroc > 0.95 > 0.7 > found["random"].auroc
+    assert found["hneurons"].auroc > 0.95 > 0.7 > found["random-l2"].auroc
+    assert [point.neurons for point in sweep] == [10, 30, 100, LAYERS * D_FF] and sweep[0].sets == 20
     assert found["length"].auroc == pytest.approx(0.5, abs=0.1)
     with pytest.raises(HNeuronsError, match="1 gold answers in the training split, 5 needed"):
         score_in_folds(examples.assign(gold="Peru"), probe.classifiers, shards, SETTINGS, 0, 1.0)

@@ -21,6 +21,7 @@ from hneurons.judges.rule_judge import RuleJudge
 from hneurons.judges.states import ACCEPTED, CORRECT, INCORRECT, REFUSED, REJECTED, UNPARSED, Answer
 from hneurons.judges.verdicts import consistent_label
 from hneurons.records import RUNS
+from hneurons.stats.estimates import wilson
 from tests.paths import json_lines, shared
 
 ALPHAS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
@@ -60,10 +61,8 @@ def test_compliance_and_slope_of_a_published_sweep(imported, benchmark, n, rates
     assert points["alpha"].tolist() == ALPHAS and points["n"].tolist() == [n] * 7
     assert [round(rate, 1) for rate in points["rate"]] == rates
     for p in points.to_dict("records"):
-        # Wilson's interval holds the rates at which the observed one lies 1.96 standard errors off.
-        for bound in (p["low"], p["high"]):
-            error = (bound * (100 - bound) / n) ** 0.5
-            assert abs(bound - p["rate"]) == pytest.approx(1.96 * error, rel=1e-3)
+        # Items are independent: nearly Wilson's interval.
+        assert (p["low"], p["high"]) == pytest.approx([100 * end for end in wilson(p["compliant"], n)], abs=0.05)
     slopes = pd.read_csv(imported / "tables/slopes.csv").query("benchmark == @benchmark and part == 'all'")
     found = slopes.set_index("neurons").loc["hneurons"]
     assert found["slope"] == pytest.approx(slope, abs=0.005)
@@ -82,7 +81,7 @@ def test_a_sweep_without_its_untouched_run_has_no_curve(imported, tmp_path):
     shutil.copytree(imported, tmp_path / "some")
     (tmp_path / "some/gemma-3-4b-it/impact/falseqa/untouched/alpha=1.parquet").unlink()
     (tmp_path / "some/gemma-3-4b-it/impact/faitheval/hneurons/alpha=2.parquet").unlink()
-    curves, notes = read_curves(tmp_path / "some", resamples=200)
+    curves, notes = read_curves(tmp_path / "some")
     assert [curve.benchmark for curve in curves] == ["faitheval"] and "falseqa" in notes[0] and "is missing" in notes[0]
     assert [point.alpha for point in curves[0].points["hneurons"]] == [0, 0.5, 1, 1.5, 2.5, 3]
 
@@ -91,7 +90,7 @@ def test_a_sweep_that_version_0_1_imported_has_the_same_curve(imported, tmp_path
     shutil.copytree(imported, tmp_path / "old")
     path = tmp_path / "old/gemma-3-4b-it/impact/falseqa/untouched/alpha=1.parquet"
     store.write_table(path, store.read_table(path), {**store.made_by(path), "neurons": "hneurons"})
-    assert read_curves(tmp_path / "old", resamples=200) == read_curves(imported, resamples=200)
+    assert read_curves(tmp_path / "old") == read_curves(imported)
 
 
 @pytest.mark.parametrize(

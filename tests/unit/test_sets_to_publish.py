@@ -12,10 +12,11 @@ import pytest
 
 from hneurons.detection.results import DatasetScores, MethodScore
 from hneurons.errors import HNeuronsError
-from hneurons.impact.curves import Curve, Slope
+from hneurons.impact.curves import Curve
+from hneurons.impact.rates import Slope
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.report.published import neurons_card, publish, with_results
-from hneurons.stats import reliability
+from hneurons.stats.calibration import reliability
 from tests.hub_server import REVISION, HubServer, Repository
 
 LABELS = np.array([0, 1] * 20)
@@ -52,7 +53,13 @@ def detection(dataset):
         lead=0.2,
         lead_interval=(0.1, 0.3),
     )
-    methods = [probe, dataclasses.replace(probe, method="random", auroc=0.55)]
+    methods = [
+        probe,
+        dataclasses.replace(probe, method="combined", auroc=0.81),
+        dataclasses.replace(probe, method="random-l1", auroc=0.53),
+        dataclasses.replace(probe, method="random-l2", auroc=0.55),
+        dataclasses.replace(probe, method="answer-logprob", auroc=0.78, lead=-0.03, lead_interval=(-0.1, 0.04)),
+    ]
     calibration = reliability(LABELS, PROBABILITIES, 4)
     return DatasetScores("some-model", dataset, "rules", {}, "correct answers", methods, calibration=calibration)
 
@@ -92,7 +99,9 @@ def test_the_card_is_made_from_the_file_and_names_control_interval_and_model(fol
     assert text == neurons_card(NeuronSet.load(folder))
     assert "base_model: owner/some-model" in text and f'revision="{"b" * 40}"' in text
     assert "2 H-Neurons of 32 (62.50 ‰)" in text
-    assert "| cities (20 + 20) | 0.70 [0.55, 0.82] | 0.75 [0.60, 0.90] | 0.55 | 0.20 [0.10, 0.30] | rules |" in text
+    row = "| cities (20 + 20) | 0.70 [0.55, 0.82] | 0.75 [0.60, 0.90] | 0.55 | 0.20 [0.10, 0.30] | 0.78 | 0.81 | rules |"
+    assert row in text, "the stronger control, confidence alone, and both combined"
+    assert "- cities: log-probability of the answer, mean" in text, "what the probe is not shown to beat"
     assert "| falseqa | 1.5 [0.5, 2.5] | not known | rules |" in text
 
 

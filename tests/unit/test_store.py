@@ -151,12 +151,12 @@ def test_a_shard_of_version_0_1_and_a_new_one_are_concatenated(tmp_path):
 
 def test_runs_without_sub_sets_and_grades_are_read_with_nulls(tmp_path):
     row = {"item_id": "a", "replies": ["Yes."], "eligible": True, "compliant": True, "state": "parsed", "why": ""}
-    columns = [field for field in RUNS if field.name not in ("subset", "grade")]
+    columns = [field for field in RUNS if field.name not in ("subset", "grade", "group")]
     path = tmp_path / "run.parquet"
     store.write_table(path, pa.Table.from_pylist([{**row, "tokens": 2, "truncated": False}], schema=pa.schema(columns)), {})
     (found,) = store.read_table(path, RUNS).to_pylist()
     assert (found["subset"], found["grade"], found["tokens"]) == (None, None, 2)
-    new = {**row, "tokens": 2, "truncated": False, "subset": "plain", "grade": 0.5}
+    new = {**row, "tokens": 2, "truncated": False, "subset": "plain", "grade": 0.5, "group": None}
     store.write_table(path, pa.Table.from_pylist([new], schema=RUNS), {})
     assert store.read_table(path, RUNS).to_pylist() == [new], "columns that exist stay"
 

@@ -8,12 +8,16 @@ import pandas as pd
 import pytest
 
 from hneurons.config.models import load_models
-from hneurons.config.paper import load_paper
+from hneurons.config.paper import BEHAVIOURS, load_paper
 from hneurons.detection.results import DatasetScores, MethodScore
 from hneurons.errors import HNeuronsError
-from hneurons.impact.curves import Curve, Slope
+from hneurons.impact.curves import Curve
+from hneurons.impact.rates import Slope
 from hneurons.origin.drift import DriftReport, RankTest
-from hneurons.report.tables import average_slopes_table, drift_table, table1, transfer_table
+from hneurons.report.figures.detection import table1_picture
+from hneurons.report.tables.detection import not_beaten, table1, transfer_table
+from hneurons.report.tables.impact import average_slopes_table
+from hneurons.report.tables.origin import drift_table
 from tests.paths import ROOT
 
 PAPER = load_paper(ROOT / "config/paper.yaml")
@@ -45,7 +49,7 @@ def detection(model, dataset, **pair):
         extractor="rules",
         verdicts={"correct": 100},
         faithful_are="correct answers",
-        methods=[method("hneurons", 0.8), method("random", 0.6, **LEAD), method("length", 0.55, **LEAD)],
+        methods=[method("hneurons", 0.8), method("random-l1", 0.6, **LEAD), method("length", 0.55, **LEAD)],
         **pair,
     )
 
@@ -68,6 +72,39 @@ def test_table_1_has_our_number_the_papers_and_the_difference():
     assert table["paper_accuracy"].notna().sum() == 2, "of no other model or data set"
 
 
+def test_a_set_with_too_few_examples_is_a_row_with_a_note(tmp_path):
+    probe = {"neurons": 348_160, "h_neurons": 35, "C": 1.0}
+    empty = dataclasses.replace(detection("m", "nonexist"), methods=[], note="nonexist: too few consistent questions")
+    table = table1({"m": probe}, [detection("m", "cities"), empty])
+    (row,) = table[table["dataset"] == "nonexist"].to_dict("records")
+    assert row["note"].startswith("nonexist: too few") and row["method"] == "" and pd.isna(row["auroc"])
+    table1_picture(table, [tmp_path / "table1.svg"])
+    assert "too few examples of a class" in (tmp_path / "table1.svg").read_text()
+    transfer = transfer_table([detection("m", "cities", partner="p", direction="backward"), empty])
+    assert transfer["note"].tolist()[-1] == row["note"]
+
+
+def test_a_line_names_every_baseline_that_the_probe_is_not_shown_to_beat():
+    ahead = {"lead": 0.2, "lead_interval": (0.1, 0.3)}
+    scores = dataclasses.replace(
+        detection("m", "cities"),
+        methods=[
+            method("hneurons", 0.8),
+            method("combined", 0.8, lead=-0.1, lead_interval=(-0.2, -0.01)),
+            dataclasses.replace(method("random-l1", 0.6, **ahead), rank=1, seeds=20, auroc_of_seeds=[0.7] * 20),
+            dataclasses.replace(method("random-l2", 0.6, **ahead), rank=3, seeds=20, auroc_of_seeds=[0.8] * 20),
+            method("answer-logprob", 0.8, **LEAD),
+            method("length", 0.6, lead=0.1, lead_interval=None),
+            method("bag-of-words", 0.6, **ahead),
+        ],
+    )
+    assert scores.not_beaten == ["random-l2", "answer-logprob", "length"]
+    (line,) = not_beaten(table1({"m": {"neurons": 10, "h_neurons": 1, "C": 1.0}}, [scores]))
+    assert line.startswith("m, cities: baselines that the probe is not shown to beat: random neurons")
+    assert "log-probability of the answer, mean; response length." in line and "bag of words" not in line
+    assert scores.of_method("random-l2").difference == "no difference shown (the probe is number 3 among 20 random sets)"
+
+
 def curve(model, benchmark, value):
     slope = Slope(value, (value - 1, value + 1), error=0.4)
     slopes = {"hneurons": slope, "random": dataclasses.replace(slope, value=0.0), "difference": slope}
@@ -77,16 +114,18 @@ def curve(model, benchmark, value):
 def test_average_slopes_of_smaller_and_larger_models():
     values = dict.fromkeys(PAPER.small, 3.0) | dict.fromkeys(PAPER.large, 1.0)
     sizes = dict.fromkeys(PAPER.small, int(8e9)) | dict.fromkeys(PAPER.large, int(24e9))
-    curves = [curve(model, name, value) for model, value in values.items() for name in ("falseqa", "faitheval")]
+    curves = [curve(model, name, value) for model, value in values.items() for name in BEHAVIOURS]
     table = average_slopes_table(curves, sizes, PAPER).set_index(["models", "neurons"])
     small = table.loc[("small", "hneurons")]
-    # Six curves of standard error 0.4 each.
-    assert (small["mean_slope"], small["paper"], small["n_curves"]) == (3.0, 3.03, 6)
-    assert small["high"] - small["low"] == pytest.approx(2 * 1.96 * 0.4 / 6**0.5)
+    # Twelve curves of standard error 0.4 each.
+    assert (small["mean_slope"], small["paper"], small["n_curves"]) == (3.0, 3.03, 12)
+    assert small["high"] - small["low"] == pytest.approx(2 * 1.96 * 0.4 / 12**0.5, rel=1e-3)
     assert table.loc[("large", "hneurons"), "paper"] == 2.40
     assert table["paper"].notna().sum() == 2
     partial = average_slopes_table([c for c in curves if c.model != PAPER.small[0]], sizes, PAPER)
     assert partial.set_index(["models", "neurons"]).loc[("small", "hneurons"), "paper"] != 3.03, "of all three or of none"
+    one_behaviour = average_slopes_table([c for c in curves if c.benchmark == "falseqa"], sizes, PAPER)
+    assert one_behaviour["paper"].isna().all(), "the paper's average is over four behaviours"
 
 
 def test_the_papers_transfer_and_drift_are_backward():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections import Counter
 
 import pandas as pd
@@ -65,7 +64,7 @@ def study(tmp_path_factory):
             },
             "sampling": {"samples": 3, "decoding": {"max_new_tokens": 12, "temperature": 0.7}, "questions_per_shard": 60},
             "examples": {"min_per_class": 4},
-            "probe": {"C": [10, 100, 1000], "bootstrap": 200},
+            "probe": {"C": [10, 100, 1000]},
             "impact": {
                 "benchmarks": {
                     "falseqa": {"items": 8, "max_new_tokens": 8},
@@ -73,16 +72,13 @@ def study(tmp_path_factory):
                 },
                 "alphas": [0, 1, 3],
                 "random_seeds": 1,
-                "bootstrap": 200,
                 # The LLM judges the answers to test questions as well.
                 "utility": {"questions": 4, "text": None, "responses": 0},
             },
             "judges": {"correctness": "llm", "spans": "llm", "falseqa": "llm", "agreement": {"sample": 20}, "llm": llm},
         }
         workspace = tiny_study(folder, config)
-        begun = time.monotonic()
         workspace.run()
-        assert time.monotonic() - begun < 600
         workspace.server = server
         yield workspace
 

@@ -22,6 +22,7 @@ ONCE = (
     "neurons_figure",
     "check_access",
     "table1",
+    "k_sweep",
     "choice",
     "figure3",
     "utility",

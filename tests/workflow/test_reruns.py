@@ -17,7 +17,7 @@ from tests.paths import ROOT
 from tests.workflow.study import CONFIG, MODEL
 from tests.workspace import WORKFLOW
 
-TABLES = {"choice", "table1", "figure3"}
+TABLES = {"choice", "table1", "k_sweep", "figure3"}
 SCORES = {"detection", "folds"}
 # What the probe decides: with two α a job, three scaled α are two rules.
 SWEEP = {"replies_0", "replies_1", "judge_scaled", "impact_curve"}
@@ -145,11 +145,6 @@ def test_another_grid_of_C(workspace):
     assert planned["probe"] == planned["folds"] == 1 and planned["detection"] == 4
 
 
-def test_other_intervals_fit_no_probe(workspace):
-    planned = counts(workspace, *config(probe={**CONFIG["probe"], "bootstrap": 300}))
-    assert set(planned) == {*SCORES, "table1", *FACE}
-
-
 def test_another_judge_of_answers_samples_nothing(workspace):
     def verdict(text, count, system):
         return completion(json.dumps({"verdict": "correct"}))
@@ -203,7 +198,7 @@ def test_raising_the_version_of_a_stage_reruns_it_and_what_follows(workspace, tm
         "cett": {"cett", *PROBING, *AFTER_PROBE},
         "probe": {*PROBING, *AFTER_PROBE},
         "suppressed": {*PROBING, *AFTER_PROBE} - {"probe_path"},
-        "detection": {*SCORES, "table1", *FACE},
+        "detection": {*SCORES, "table1", "k_sweep", *FACE},
         "replies": {*ASKED_AGAIN, *SWEEP, "figure3", "utility", *FACE},
         "judged": {"judge_untouched", "judge_scaled", "impact_curve", "figure3", "utility", *FACE},
         "utility": COST | {"front"},

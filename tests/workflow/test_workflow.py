@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from hneurons import store
-from hneurons.detection.scores import METHODS
+from hneurons.detection.results import METHODS
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.records import RESPONSES
 from tests.completions_server import COMMAND
@@ -25,19 +25,33 @@ def test_the_study_is_whole(workspace):
     folds = "cities: consistent questions, folds by answer"
     assert set(table["dataset"]) == {*CONFIG["datasets"], folds}
     per_set = table.groupby("dataset")["method"].nunique()
-    assert per_set["cities"] == 8 and per_set["invented-cities"] == 7, "population is known for real cities only"
+    assert per_set["cities"] == 12 and per_set["invented-cities"] == 11, "population is known for real cities only"
     # A fold of so few answers may share no word with the others: then there is no bag of words.
     in_folds = set(table["method"][table["dataset"] == folds]) - {METHODS["bag-of-words"]}
-    assert in_folds == {METHODS[m] for m in ("hneurons", "random", "length", "logprob", "population")}
+    left_out = ("hneurons-refit", "random-refit", "bag-of-words")
+    assert in_folds == set(METHODS.values()) - {METHODS[method] for method in left_out}
     assert (table["n_hallucinated"] == table["n_faithful"]).all() and (table["n_faithful"] >= 4).all()
     for name in ("accuracy", "auroc"):
-        assert (table[f"{name}_low"] <= table[name]).all() and (table[name] <= table[f"{name}_high"]).all()
+        shown = table.dropna(subset=f"{name}_low")
+        assert (shown[f"{name}_low"] <= shown[name]).all() and (shown[name] <= shown[f"{name}_high"]).all()
+    assert table[table["n_faithful"] < 10]["auroc_low"].isna().all(), "no interval where n is too small"
+    sweep = pd.read_csv(workspace.results / "tables/k_sweep.csv")
+    assert sweep["neurons"].tolist()[:3] == [10, 30, 100] and sweep["neurons"].iloc[-1] == 2 * 160
     neurons = NeuronSet.load(workspace.results / MODEL / "probe/neurons.parquet")
     assert table["h_neurons"].iloc[0] == neurons.selected.sum() > 0
     assert table["neurons"].iloc[0] == 2 * 160
     points = pd.read_csv(workspace.results / "tables/figure3.csv")
     assert len(points) == 2 * 2 * 4
-    for picture in ("figure3.png", "figure3.svg", "table1.png", "table1.svg", "choice.png", "choice.svg", "neurons.svg"):
+    for picture in (
+        "figure3.png",
+        "figure3.svg",
+        "table1.png",
+        "table1.svg",
+        "choice.png",
+        "choice.svg",
+        "k_sweep.svg",
+        "neurons.svg",
+    ):
         assert (workspace.results / "figures" / picture).stat().st_size > 10_000
 
 
@@ -173,13 +187,13 @@ def test_no_path_comes_in_through_a_wildcard(workspace, target):
 
 
 def test_too_few_consistent_questions_stop_the_run_with_counts(workspace):
-    command = workspace.command(f"results/few/{MODEL}/examples/elements.parquet", "--config", "study=few")
+    command = workspace.command(f"results/few/{MODEL}/examples/cities.parquet", "--config", "study=few")
     command += ["examples={min_per_class: 100}"]
     done = subprocess.run(command, cwd=workspace.folder, capture_output=True, text=True)
     assert done.returncode != 0
-    line = next(line for line in done.stderr.splitlines() if "error: elements: too few" in line)
-    assert "100 needed; raise datasets.elements.questions" in line
-    assert not (workspace.folder / f"results/few/{MODEL}/examples/elements.parquet").exists()
+    line = next(line for line in done.stderr.splitlines() if "error: cities: too few" in line)
+    assert "100 needed; raise datasets.cities.questions" in line
+    assert not (workspace.folder / f"results/few/{MODEL}/examples/cities.parquet").exists()
 
 
 def test_the_report_is_written(workspace):

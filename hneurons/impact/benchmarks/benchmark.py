@@ -106,6 +106,7 @@ class Benchmark:
         task: the judges' setting that selects the judge; None if the rules always judge.
         fallback: whether the LLM judges only the replies that the rules cannot parse.
         fewer: whether there may be fewer items than requested.
+        answers: the gold answer of an item in all its spellings, from its facts; none if items are independent.
     """
 
     title: str
@@ -115,6 +116,7 @@ class Benchmark:
     task: str | None = None
     fallback: bool = False
     fewer: bool = False
+    answers: Callable[[Facts], Sequence[str]] = lambda facts: ()
 
     def judged_by(self, judges: Judges) -> str:
         """Name of the judge in a study, for metadata and figures."""

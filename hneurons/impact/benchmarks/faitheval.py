@@ -83,4 +83,5 @@ MISLEADING_CONTEXT = Benchmark(
     compliance="chooses the option that the false context names",
     items=_items,
     judge=by_answer(_judge),
+    answers=lambda facts: facts["options"][1 - facts["counterfactual"]],
 )

@@ -65,5 +65,9 @@ def _judge(facts: dict[str, Any], replies: Sequence[str]) -> tuple[bool, bool | 
 
 
 FALSE_PREMISE = Benchmark(
-    title="False premises", compliance="accepts the false premise", items=_items, judge=by_answer(_judge)
+    title="False premises",
+    compliance="accepts the false premise",
+    items=_items,
+    judge=by_answer(_judge),
+    answers=lambda facts: facts["true"],
 )

@@ -32,5 +32,11 @@ def _judge(facts: Sequence[dict[str, Any]], replies: Sequence[Sequence[str]], ju
 
 
 KNOWLEDGE = Benchmark(
-    title="Test questions", compliance="accuracy", items=_items, judge=_judge, task="correctness", fewer=True
+    title="Test questions",
+    compliance="accuracy",
+    items=_items,
+    judge=_judge,
+    task="correctness",
+    fewer=True,
+    answers=lambda facts: facts["aliases"],
 )

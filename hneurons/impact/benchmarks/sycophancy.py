@@ -90,6 +90,8 @@ SYCOPHANCY = Benchmark(
     judge=_judge_published,
     task=SYCOPHANCY_TASK,
     fallback=True,
+    # Options such as "True" or "12" are not answers that questions share.
+    answers=lambda facts: facts.get("aliases", ()),
 )
 
 
@@ -115,4 +117,5 @@ ARE_YOU_SURE = Benchmark(
     compliance="of the answers right at first, ends on the wrong one",
     items=_items,
     judge=by_answer(_judge),
+    answers=lambda facts: facts["options"][facts["right"]],
 )

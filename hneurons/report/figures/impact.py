@@ -10,28 +10,33 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from hneurons.config.impact import H_NEURONS, NEGATIVE, RANDOM, UNTOUCHED, UNTOUCHED_ALPHA
-from hneurons.impact.curves import DIFFERENCE, FIXED, Curve, Slope
+from hneurons.impact.curves import DIFFERENCE, Curve
+from hneurons.impact.rates import AT_1, AT_BOTH, MIN_SETS, Slope
 from hneurons.impact.utility_curves import CettPoint, PerplexityPoint, UtilityCurves
 from hneurons.report.figures.style import STYLE, add_legend, save_figure
-from hneurons.stats import format_interval
+from hneurons.stats.estimates import format_interval
 
 _LOST = {"unparsed": "#009E73", "refused": "#CC79A7", "truncated": "#000000"}
 
 
 def _slope_text(name: str, slope: Slope) -> str:
-    if slope.value is None or slope.interval is None:
+    if slope.value is None:
         return f"{name}: not known"
+    if slope.interval is None:
+        return f"{name}: {slope.value:+.1f}, no interval"
     text = format_interval(slope.value, *slope.interval, digits=1, sign="+")
-    return f"{name}: {text}" + (" (contains 0)" if slope.includes_0 else "")
+    detects = f"; detects {slope.detectable:.1f}" if slope.includes_0 and slope.detectable else ""
+    return f"{name}: {text}" + (f" (contains 0{detects})" if slope.includes_0 else "")
 
 
 def figure3(curves: Sequence[Curve], titles: Mapping[str, str], paths: Sequence[str | Path]) -> None:
     """Draw Figure 3: compliance rate against α, a column of panels per benchmark and a row per model.
 
-    A panel shows the H-Neurons with their Wilson interval as a band, and the mean of the random sets with a band from their
-    smallest to their largest rate. Its notes give the judge, n, the slopes with bootstrap intervals over all α and on each
-    side of α = 1, and missing runs. The panel beneath shows the shares of replies that were unparsed, refused or truncated,
-    and the replies' mean length.
+    A panel shows the H-Neurons with their interval as a band, and the mean of the random sets with a band from their
+    smallest to their largest rate; fewer than five random sets are drawn as points. Where a judge failed, a bar runs from
+    the rate if none of these replies complied to the rate if all did. The notes give the judge, n, the slopes with
+    intervals over all α and on each side of α = 1, the smallest slope that such a study detects, warnings, and missing
+    runs. The panel beneath shows the shares of replies that were unparsed, refused or truncated, and their mean length.
 
     Args:
         curves: one per model and benchmark.
@@ -62,6 +67,9 @@ def figure3(curves: Sequence[Curve], titles: Mapping[str, str], paths: Sequence[
 def _rates_panel(axes: Any, curve: Curve) -> None:
     """Rates of the H-Neurons with their interval as a band, and the random sets' mean within their range."""
     _bands(axes, curve.points, "rate.percent", "rate.interval")
+    for point in curve.points.get(H_NEURONS, ()):
+        if point.rate.bounds:
+            axes.vlines(point.alpha, *point.rate.bounds, color=STYLE[H_NEURONS]["color"], linewidth=3, alpha=0.5)
     axes.axvline(UNTOUCHED_ALPHA, color="#999999", linewidth=0.8, zorder=0)
     axes.set_ylim(0, 100)
 
@@ -75,10 +83,15 @@ def _bands(axes: Any, points: Mapping[str, Sequence[Any]], name: str, interval: 
     for neurons in (H_NEURONS, NEGATIVE):
         if drawn := [point for point in points.get(neurons, ()) if value(point) is not None]:
             alphas = [point.alpha for point in drawn]
-            low, high = zip(*map(attrgetter(interval), drawn), strict=True)
+            ends = [attrgetter(interval)(point) or (np.nan, np.nan) for point in drawn]
+            low, high = zip(*ends, strict=True)
             axes.plot(alphas, [value(point) for point in drawn], markersize=4, zorder=3, **STYLE[neurons])
             axes.fill_between(alphas, low, high, color=STYLE[neurons]["color"], alpha=0.18, linewidth=0)
     if values := _of_random(points, value):
+        if max(map(len, values.values())) < MIN_SETS:
+            each = [(alpha, number) for alpha, numbers in values.items() for number in numbers]
+            axes.plot(*zip(*each, strict=True), **{**STYLE[RANDOM], "linestyle": "none", "markersize": 3.5})
+            return
         style = {**STYLE[RANDOM], "linestyle": "--", "markersize": 3.5, "linewidth": 1}
         axes.plot(list(values), [np.mean(v) for v in values.values()], **style)
         lowest, highest = [min(v) for v in values.values()], [max(v) for v in values.values()]
@@ -102,6 +115,7 @@ def _notes(curve: Curve) -> list[str]:
     slopes = curve.slopes
     lines = [
         f"judged by {curve.judge}; n = {items}; {curve.random_sets} random sets",
+        *([f"wording: {curve.wording}"] if curve.wording else []),
         "slope, points per unit α [95 %]",
         _slope_text("H-Neurons", slopes["all"][H_NEURONS]),
     ]
@@ -112,10 +126,14 @@ def _notes(curve: Curve) -> list[str]:
             _slope_text("difference, α ≤ 1", slopes["suppression"][DIFFERENCE]),
             _slope_text("difference, α ≥ 1", slopes["amplification"][DIFFERENCE]),
         ]
+        if curve.random_sets < MIN_SETS:
+            lines.append(f"fewer than {MIN_SETS} random sets: no claim against random neurons")
         if len(n) > 1:
-            lines.append(_slope_text("difference, items eligible at α = 1", slopes[FIXED][DIFFERENCE]))
+            lines.append(_slope_text("difference, items eligible at α = 1", slopes[AT_1][DIFFERENCE]))
+            lines.append(_slope_text("difference, eligible at both", slopes[AT_BOTH][DIFFERENCE]))
     else:
         lines.append("no random neurons were scaled: this effect has no control")
+    lines += [f"warning: {warning}" for warning in curve.warnings]
     if curve.missing:
         sets = (f"{name} α = {', '.join(f'{alpha:g}' for alpha in alphas)}" for name, alphas in curve.missing.items())
         lines.append("missing: " + "; ".join(sets))

@@ -105,7 +105,9 @@ def _stability_panel(axes: Any, neurons: NeuronSet) -> None:
 def _reliability_panel(axes: Any, neurons: NeuronSet) -> None:
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, zorder=0)
     for (name, curve), colour, marker in zip(neurons.calibration.items(), cycle(_COLOURS), cycle("osv^D"), strict=False):
-        predicted, observed, low, high = np.array([(row.predicted, row.observed, *row.interval) for row in curve.bins]).T
+        ends = [row.interval or (row.observed, row.observed) for row in curve.bins]
+        points = [(row.predicted, row.observed, *end) for row, end in zip(curve.bins, ends, strict=True)]
+        predicted, observed, low, high = np.array(points).T
         # Rounding may put a share of 0 or 1 just outside its interval.
         error_bars = np.maximum(0, [observed - low, high - observed])
         style = {"color": colour, "marker": marker, "markersize": 4, "elinewidth": 0.7}

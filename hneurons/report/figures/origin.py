@@ -13,7 +13,10 @@ from hneurons.config.paper import Paper
 from hneurons.detection.results import METHODS
 from hneurons.origin.drift import DriftReport
 from hneurons.probe.classifiers import PROBE
+from hneurons.report.figures.detection import error_bar
 from hneurons.report.figures.style import STYLE, add_legend, save_figure
+from hneurons.report.html import frame_rows
+from hneurons.report.tables.detection import stronger_control
 
 
 def figure4(transfer: pd.DataFrame, drift: Sequence[DriftReport], paper: Paper, paths: Sequence[str | Path]) -> None:
@@ -37,21 +40,29 @@ def figure4(transfer: pd.DataFrame, drift: Sequence[DriftReport], paper: Paper, 
     save_figure(figure, paths)
 
 
-# Method, style, shift to the side, and label.
-_TRANSFER = ((PROBE, H_NEURONS, -0.12, "the probe, unchanged"), ("random", RANDOM, 0.12, "random neurons, same number"))
+def _group_name(dataset: str, row: pd.Series) -> str:
+    if pd.isna(row["n_hallucinated"]):
+        return f"{dataset}\ntoo few"
+    return f"{dataset}\n{row['n_hallucinated']:.0f} + {row['n_faithful']:.0f}"
 
 
 def _transfer_panel(axes: Any, transfer: pd.DataFrame) -> None:
     pairs = list(transfer.groupby(["model", "partner", "direction", "dataset"], sort=False))
     for x, (_, rows) in enumerate(pairs):
-        for method, kind, shift, label in _TRANSFER:
-            row = rows[rows["method"] == METHODS[method]].iloc[0]
-            error_bar = [[row["auroc"] - row["auroc_low"]], [row["auroc_high"] - row["auroc"]]]
+        control = stronger_control(rows)
+        if control is None:
+            continue
+        (probe,) = frame_rows(rows[rows["method"] == METHODS[PROBE]])
+        drawn = (
+            (probe, H_NEURONS, -0.12, "the probe, unchanged"),
+            (control, RANDOM, 0.12, "random neurons, the stronger control"),
+        )
+        for row, kind, shift, label in drawn:
             style = {**STYLE[kind], "label": label}
-            axes.errorbar(x + shift, row["auroc"], yerr=error_bar, linestyle="none", capsize=3, **style)
-            if method == PROBE and not pd.isna(row["paper_auroc"]):
-                axes.plot(x, row["paper_auroc"], "k_", markersize=18, label="the paper")
-    names = [f"{dataset}\n{rows.iloc[0]['n_hallucinated']} + {rows.iloc[0]['n_faithful']}" for (*_, dataset), rows in pairs]
+            axes.errorbar(x + shift, row["auroc"], yerr=error_bar(row), linestyle="none", capsize=3, **style)
+        if not pd.isna(probe["paper_auroc"]):
+            axes.plot(x, probe["paper_auroc"], "k_", markersize=18, label="the paper")
+    names = [_group_name(str(dataset), rows.iloc[0]) for (*_, dataset), rows in pairs]
     axes.set_xticks(range(len(pairs)), names, fontsize=8)
     axes.axhline(0.5, color="#999999", linewidth=0.8, zorder=0)
     axes.set_ylim(0.2, 1)

@@ -1,0 +1,55 @@
+"""What `detect` is given: a question, the response to it, and the part of the response that is the answer."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import Field
+
+from hneurons import store
+from hneurons.config.base import Settings, parse_settings
+
+
+class DetectionRequest(Settings, extra="allow"):
+    """A question, the response to it, and the part of the response that is the answer.
+
+    Attributes:
+        question: the question.
+        response: the response; None lets the model answer greedily.
+        answer: the answer within the response; None uses the response's highest tokens.
+    """
+
+    question: str = Field(min_length=1)
+    response: str | None = Field(None, min_length=1)
+    answer: str | None = Field(None, min_length=1)
+
+    @property
+    def other_keys(self) -> dict[str, Any]:
+        """Further keys of the request, such as an id, for the caller to pass on."""
+        return self.model_extra or {}
+
+
+def make_request(data: Mapping[str, Any], source: str = "request") -> DetectionRequest:
+    """Check the keys of a request.
+
+    Args:
+        data: question, and optionally response, answer and further keys.
+        source: where the data comes from, for errors.
+
+    Raises:
+        HNeuronsError: one line, if the question is missing or a text is empty.
+    """
+    return parse_settings(DetectionRequest, data, source)
+
+
+def parse_requests(lines: Iterable[str], name: str) -> Iterator[DetectionRequest]:
+    """Parse requests, one per line.
+
+    Args:
+        lines: JSON objects or plain questions.
+        name: where the lines come from, for errors.
+
+    Raises:
+        HNeuronsError: naming the line that is not valid.
+    """
+    for number, value in store.parse_json_lines(lines, name, plain="question"):
+        yield make_request(value, f"{name}, line {number}")
