@@ -24,6 +24,8 @@ from hneurons.impact.runs import run_alphas
 from hneurons.judges.panel import Judges
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.records import ITEMS, REPLIES, RUNS
+from hneurons.report.in_short import _scaling
+from hneurons.report.tables.impact import average_slopes_table, figure3_table, slopes_table
 from hneurons.stats.estimates import Groups
 
 SPLITS = SplitSettings()
@@ -178,6 +180,27 @@ def test_much_more_truncation_at_one_alpha_is_a_warning():
     cut_off = plain.set_column(RUNS.get_field_index("truncated"), "truncated", pa.array([i < 6 for i in range(100)]))
     assert make_curve(plain, {"hneurons": {2.0: cut_off}}).warnings == ["truncated replies: 0 to 6 % between α"]
     assert make_curve(plain, {"hneurons": {2.0: plain}}).warnings == []
+
+
+def test_tables_and_front_page_have_warnings_corrected_p_and_the_detectable_slope():
+    rng = np.random.default_rng(0)
+    plain = run(rng.random(200) < 0.4)
+    cut_off = plain.set_column(RUNS.get_field_index("truncated"), "truncated", pa.array([i < 20 for i in range(200)]))
+    sets = {f"random-{i}": {a: run(rng.random(200) < 0.4) for a in (2.0, 3.0)} for i in range(1, 6)}
+    scaled = {2.0: cut_off, 3.0: run(rng.random(200) < 0.9)}
+    curves = [
+        make_curve(plain, {"hneurons": scaled, **sets}, model="m", benchmark=name) for name in ("falseqa", "jailbreak")
+    ]
+    slopes = slopes_table(curves)
+    rows = slopes[(slopes["part"] == "all") & (slopes["neurons"] == "hneurons minus random")]
+    assert rows["p_holm"].tolist() == pytest.approx((2 * rows["p"]).clip(upper=1).tolist()), "two equal tests"
+    assert (rows["detectable"] > 0).all() and rows["warning"].str.startswith("truncated replies: 0 to 10 %").all()
+    points = figure3_table(curves)
+    assert (points["mcnemar_p_holm"].dropna() >= points["mcnemar_p"].dropna()).all()
+    averages = average_slopes_table(curves, {"m": 10**9})
+    sentences = _scaling({"slopes": slopes, "average_slopes": averages})
+    assert any("of 2 curves differ from random neurons (p < 0.05, Holm's correction)" in line for line in sentences)
+    assert any(line.startswith("Warning, m, falseqa: truncated replies") for line in sentences)
 
 
 def test_a_slope_has_p_and_the_smallest_slope_that_is_detected():
