@@ -62,9 +62,9 @@ def drift_command(
         common.echo_json(asdict(report))
         return
     for name, test in (("all neurons", report.all), ("neurons of the same layer", report.within_layers)):
-        (low, high), p_t = test.interval, "none" if test.p_t is None else f"{test.p_t:.2g}"
+        (low, high), t_test_p = test.interval, "none" if test.p_t is None else f"{test.p_t:.2g}"
         typer.echo(
             f"{test.n} H-Neurons among {name}: mean rank {test.mean_rank:.3f} [{low:.3f}, {high:.3f}] "
-            f"(0 changed most, 1 least), effect d = {test.effect_d:+.2f}, one-sided p = {p_t} (t), "
+            f"(0 changed most, 1 least), effect d = {test.effect_d:+.2f}, one-sided p = {t_test_p} (t), "
             f"{test.p_permutation:.2g} (permutation)"
         )

@@ -6,14 +6,11 @@ see its gold answer. In every fold the C of the probe and of its random controls
 over gold answers of the training part.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from hneurons.cett.columns import ShardColumns
 from hneurons.config.study import ProbeSettings
@@ -23,6 +20,7 @@ from hneurons.detection.scores import baseline_logits, combined_logits
 from hneurons.probe.classifiers import PROBE, RANDOM_L1, RANDOM_L2, Classifier
 from hneurons.probe.confidence import Combined
 from hneurons.probe.controls import (
+    in_threads,
     inverse_spread,
     random_columns,
     rows_of_products,
@@ -38,9 +36,6 @@ FOLDS = 5
 # Numbers of random neurons that are compared with the probe, besides all neurons, and how many sets of each number: small
 # sets differ more from each other, and are fitted faster.
 SWEEP = {10: 20, 30: 20, 100: 20, 300: 20, 1000: 5, 3000: 5}
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 def score_in_folds(
@@ -90,7 +85,7 @@ def score_in_folds(
         (k, _), X = item
         return [tuned_l1(X, designs[k], settings), tuned_l2(X, designs[k])]
 
-    controls = _each(fit_controls, list(zip(draws, X_random, strict=True)), threads, "random controls in folds")
+    controls = in_threads(fit_controls, list(zip(draws, X_random, strict=True)), threads, "random controls in folds")
     # 3. Scores of each fold, and of baselines fitted on the other folds.
     logits: dict[str, dict[str, float]] = {}
     shares: dict[str, list[tuple[int, float]]] = {}
@@ -135,17 +130,11 @@ def _number(fit: Tuned) -> int:
     return max(1, int((fit.weights != 0).sum()))
 
 
-def _each(work: Callable[[_Item], _Result], items: Sequence[_Item], threads: int, title: str) -> list[_Result]:
-    """Apply work to every item, in threads in which libraries run single-threaded."""
-    with threadpool_limits(1), ThreadPoolExecutor(threads) as workers:
-        return list(tqdm(workers.map(work, items), total=len(items), desc=title))
-
-
 def _probes(
     columns: ShardColumns, designs: Sequence[Design], settings: ProbeSettings, memory_gb: float, threads: int
 ) -> tuple[np.ndarray, list[Tuned]]:
     """The columns that any fit weighs, and the tuned probe of each fold on these columns."""
-    inner = [design.inner() for design in designs]
+    inner = [design.inner for design in designs]
     problems = [part.problem for parts in inner for part in parts]
     options: dict[str, Any] = {"memory_gb": memory_gb, "threads": threads}
     paths = fit_paths(columns, problems, settings.C, settings.penalty, settings.intercept, **options)
@@ -153,13 +142,8 @@ def _probes(
     X = columns.take(used)
     tuned, first = [], 0
     for design, parts in zip(designs, inner, strict=True):
-        dense: list[list[tuple[np.ndarray, float]]] = []
-        for path in paths.fits[first : first + len(parts)]:
-            dense.append([])
-            for fit in path:
-                weights = np.zeros(len(used))
-                weights[np.searchsorted(used, fit.columns)] = fit.weights
-                dense[-1].append((weights, fit.intercept))
+        of_design = paths.fits[first : first + len(parts)]
+        dense = [[(fit.weights_on(used), fit.intercept) for fit in path] for path in of_design]
         first += len(parts)
         tuned.append(tune(X, design, settings.C, lambda *_, fits=dense: fits))
     return used, tuned
@@ -206,6 +190,6 @@ def _sweep(
         # With more columns than rows, coordinates of the rows are fewer and give the same fit.
         return in_folds(rows_of_products(X @ X.T) if X.shape[1] > len(X) else X)
 
-    values = dict(zip(sets, _each(of_set, list(sets), threads, "random neurons in growing numbers"), strict=True))
+    values = dict(zip(sets, in_threads(of_set, list(sets), threads, "random neurons in growing numbers"), strict=True))
     logits = {k: [values[k, i] for i in range(SWEEP[k])] for k in sizes}
     return {**logits, columns.p: [in_folds(rows_of_products(K))]}

@@ -4,11 +4,15 @@ An L1 fit of few random columns drops most of them at a small C, so a set of the
 that keeps a weight is reported. The L2 fit on standardised columns uses them all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from hneurons.cett.columns import ArrayColumns
 from hneurons.config.study import ProbeSettings
@@ -16,8 +20,27 @@ from hneurons.probe.design import Design, Tuned, tune
 from hneurons.probe.estimator import fit_paths
 from hneurons.probe.l1_path import Problem
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
 # Inverse strengths of the L2 penalty on standardised columns.
 L2_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+
+def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item], threads: int, title: str) -> list[_Result]:
+    """Apply work to every item, in threads in which libraries run single-threaded.
+
+    Args:
+        work: called with each item.
+        items: the items.
+        threads: their number.
+        title: label of the progress bar.
+
+    Returns:
+        The results, in the order of the items.
+    """
+    with threadpool_limits(1), ThreadPoolExecutor(threads) as workers:
+        return list(tqdm(workers.map(work, items), total=len(items), desc=title))
 
 
 def random_columns(rng: np.random.Generator, p: int, used: np.ndarray, size: int | None = None) -> np.ndarray:
@@ -45,17 +68,11 @@ def tuned_l1(X: np.ndarray, design: Design, settings: ProbeSettings) -> Tuned:
         design: labels and gold answers of the rows.
         settings: the grid of C, penalty and intercept.
     """
+    all_columns = np.arange(X.shape[1])
 
     def fit_all(problems: Sequence[Problem], Cs: Sequence[float]) -> list[list[tuple[np.ndarray, float]]]:
         paths = fit_paths(ArrayColumns(X), problems, Cs, settings.penalty, settings.intercept, progress=False)
-        fits: list[list[tuple[np.ndarray, float]]] = []
-        for path in paths.fits:
-            fits.append([])
-            for fit in path:
-                weights = np.zeros(X.shape[1])
-                weights[fit.columns] = fit.weights
-                fits[-1].append((weights, fit.intercept))
-        return fits
+        return [[(fit.weights_on(all_columns), fit.intercept) for fit in path] for path in paths.fits]
 
     return tune(X, design, settings.C, fit_all)
 

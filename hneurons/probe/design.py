@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from sklearn.model_selection import GroupKFold
@@ -55,6 +56,7 @@ class Design:
         weight[left_out] = 0
         return Design(Problem(self.problem.y, weight), self.gold, self.scored)
 
+    @cached_property
     def inner_folds(self) -> list[np.ndarray]:
         """The folds in which C is tuned: at most INNER_FOLDS, and only those whose other rows hold both classes."""
         count = min(INNER_FOLDS, len(set(self.gold[self.problem.weight > 0])))
@@ -62,9 +64,10 @@ class Design:
         y, weight = self.problem.y, self.problem.weight
         return [fold for fold in folds if len(set(y[np.setdiff1d(np.flatnonzero(weight > 0), fold)])) == 2]
 
+    @cached_property
     def inner(self) -> list["Design"]:
         """The fits that tune C: without each of the inner folds, and with all training rows."""
-        return [*(self.without(fold) for fold in self.inner_folds()), self]
+        return [*(self.without(fold) for fold in self.inner_folds), self]
 
     def folds(self, count: int) -> list[np.ndarray]:
         """Divide the training rows by gold answer.
@@ -137,8 +140,8 @@ def tune(X: np.ndarray, design: Design, Cs: Sequence[float], fit_all: FitAll) ->
         fit_all: fits problems on the columns of X.
     """
     Cs = sorted(Cs)
-    folds = design.inner_folds()
-    fits = fit_all([part.problem for part in design.inner()], Cs)
+    folds = design.inner_folds
+    fits = fit_all([part.problem for part in design.inner], Cs)
     held_out = {C: np.full(len(X), np.nan) for C in Cs}
     for fold, of_fold in zip(folds, fits, strict=False):
         answers = fold[design.scored[fold]]

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hneurons import store
-from hneurons.data.gold_answers import answer_groups
+from hneurons.data.gold_answers import connected_answers
 from hneurons.records import EXAMPLES, QUESTIONS, RESPONSES, SPANS
 
 # Columns of the frame that say how confident the model was, from the log-probabilities of the answer tokens.
@@ -59,8 +59,6 @@ def read_example_frame(
 
     texts = rows(responses, RESPONSES).merge(rows(spans, SPANS), on=["question_id", "sample"])
     question_rows = rows(questions, QUESTIONS)
-    aliases = zip(question_rows["question_id"], question_rows["aliases"], strict=True)
-    groups = answer_groups([{"question_id": key, "aliases": spellings} for key, spellings in aliases])
-    question_rows["gold"] = question_rows["question_id"].map(groups)
+    question_rows["gold"] = connected_answers(question_rows["aliases"].tolist(), question_rows["question_id"].tolist())
     texts = texts.merge(question_rows[["question_id", "popularity", "gold"]], on="question_id")
     return example_frame(rows(examples, EXAMPLES), texts)

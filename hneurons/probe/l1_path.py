@@ -85,6 +85,16 @@ class Fit:
         """Log-odds [rows] of X [rows, k], the columns with a weight."""
         return np.asarray(X.astype(np.float64) @ self.weights + self.intercept)
 
+    def weights_on(self, columns: np.ndarray) -> np.ndarray:
+        """Weights of some columns, 0 for those without one.
+
+        Args:
+            columns: indices, ascending, with all columns that have a weight among them.
+        """
+        weights = np.zeros(len(columns))
+        weights[np.searchsorted(columns, self.columns)] = self.weights
+        return weights
+
 
 @dataclass(frozen=True)
 class Paths:

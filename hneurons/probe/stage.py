@@ -4,7 +4,6 @@ How C is chosen: probe/choice.py.
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from hneurons.cett.columns import ShardColumns
 from hneurons.config.study import ProbeSettings
@@ -21,7 +18,7 @@ from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.probe.choice import chosen_C
 from hneurons.probe.classifiers import PROBE, RANDOM_L1, RANDOM_L2, RANDOM_REFIT, REFIT, Classifier
 from hneurons.probe.confidence import Combined
-from hneurons.probe.controls import random_columns, tuned_l1, tuned_l2
+from hneurons.probe.controls import in_threads, random_columns, tuned_l1, tuned_l2
 from hneurons.probe.design import Design, Tuned
 from hneurons.probe.estimator import fit_paths
 from hneurons.probe.examples import CONFIDENCE_COLUMNS
@@ -113,11 +110,10 @@ def finish_probe(
             return {name: tuned_l2(X, design)}
         return {f"{RANDOM_L1}-{number}": tuned_l1(X, design, settings), f"{RANDOM_L2}-{number}": tuned_l2(X, design)}
 
-    with threadpool_limits(1), ThreadPoolExecutor(threads) as workers:
-        fits = workers.map(fit, zip(draws, X_draws, strict=True))
-        for drawn, tuned in zip(draws.values(), tqdm(fits, total=len(draws), desc="random controls"), strict=True):
-            for name, t in tuned.items():
-                classifiers[name] = Classifier(drawn // d_ff, drawn % d_ff, t.weights, t.intercept, t.C)
+    fits = in_threads(fit, list(zip(draws, X_draws, strict=True)), threads, "random controls")
+    for drawn, tuned in zip(draws.values(), fits, strict=True):
+        for name, t in tuned.items():
+            classifiers[name] = Classifier(drawn // d_ff, drawn % d_ff, t.weights, t.intercept, t.C)
     # 4. The combined detector
     combined = _combined(columns, design, full.C, settings, frame, {"memory_gb": memory_gb, "threads": threads})
     # 5. The H-Neurons and their metadata
@@ -154,10 +150,11 @@ def _combined(
         return None
     grid = [c for c in sorted(settings.C) if c < C] + [C]
     held_out: dict[str, float] = {}
-    folds = design.inner_folds()
+    folds = design.inner_folds
     if not folds:
         return None
-    problems = [design.without(fold).problem for fold in folds]
+    # All but the last of the inner fits, which is that of all training rows.
+    problems = [part.problem for part in design.inner[:-1]]
     paths = fit_paths(columns, problems, grid, settings.penalty, settings.intercept, **options)
     fits = [path[-1] for path in paths.fits]
     features = columns.take_each([fit.columns for fit in fits])

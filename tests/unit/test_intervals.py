@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -38,6 +38,12 @@ def data():
     rng = np.random.default_rng(0)
     labels, answers = rng.integers(0, 2, 120), rng.integers(0, 30, 120)
     return labels, labels + rng.normal(size=120), Groups.from_names(answers)
+
+
+@pytest.fixture
+def coverage_script(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "perf")
+    return importlib.import_module("coverage")
 
 
 def jackknife_error(statistic, groups):
@@ -155,25 +161,15 @@ def test_with_nineteen_sets_the_interval_is_that_of_the_mean_difference():
     assert many.error < 0.6 * few.error and many.error == pytest.approx((other - mean_of_sets(sets)).error)
 
 
-def test_the_table_of_coverage_is_what_simulations_give():
+def test_the_table_of_coverage_is_what_simulations_give(coverage_script):
     """A few cells again, with fewer studies; and every interval of 100 or more per class covers 93 % or more."""
-    sys.path.insert(0, str(ROOT / "perf"))
-    try:
-        from coverage import simulate
-    finally:
-        sys.path.pop(0)
     for kind, n, rows, value in [("auroc", 35, 4, 0.95), ("rate", 100, 1, 0.8), ("slope-minus-random", 100, 4, 0.5)]:
-        again = simulate(kind, n, rows, value, 400)["coverage"]
+        again = coverage_script.simulate(kind, n, rows, value, 400)["coverage"]
         assert again == pytest.approx(measured_coverage(kind, n, rows, value), abs=0.035)
 
 
-def test_the_page_of_coverage_is_made_from_the_table():
-    sys.path.insert(0, str(ROOT / "perf"))
-    try:
-        from coverage import coverage_page
-    finally:
-        sys.path.pop(0)
-    assert (ROOT / "docs/coverage.md").read_text() == coverage_page(pd.read_csv(TABLE), 4000)
+def test_the_page_of_coverage_is_made_from_the_table(coverage_script):
+    assert (ROOT / "docs/coverage.md").read_text() == coverage_script.coverage_page(pd.read_csv(TABLE), 4000)
 
 
 @pytest.mark.parametrize("kind", ["auroc", "difference", "rate", "slope", "slope-minus-random"])
