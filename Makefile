@@ -1,5 +1,6 @@
 PYTHON ?= python3
 CONFIG ?= config/demo.yaml
+MINUTES ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
@@ -7,7 +8,7 @@ INSTALLED := $(VENV)/installed
 SNAKEMAKE := $(BIN)/snakemake --configfile $(CONFIG) --rerun-triggers mtime params input software-env \
 	--rerun-incomplete --cores all
 
-.PHONY: demo report plan test docs rulegraph lint perf coverage clean
+.PHONY: demo report plan test docs rulegraph lint fuzz perf coverage clean
 
 demo: $(INSTALLED)
 	$(SNAKEMAKE) $(ARGS)
@@ -27,6 +28,12 @@ rulegraph: $(INSTALLED)
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Random inputs, new ones in every round, until MINUTES have passed or a test fails.
+fuzz: $(INSTALLED)
+	end=$$(( $$(date +%s) + 60 * $(MINUTES) )); while [ $$(date +%s) -lt $$end ]; do \
+		OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz --hypothesis-profile=long --numprocesses 2 --quiet -x || exit 1; \
+	done
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -52,4 +59,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) site .snakemake .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) site .snakemake .hypothesis .mypy_cache .ruff_cache .pytest_cache
