@@ -22,7 +22,7 @@ from hneurons.config.impact import (
 )
 from hneurons.errors import HNeuronsError
 from hneurons.config.judges import LLM_KINDS, TASKS
-from hneurons.config.base import SLUG
+from hneurons.config.base import SLUG, read_yaml
 from hneurons.data.sources import (
     HELD_OUT_TEXT,
     SOURCES,
@@ -56,6 +56,9 @@ if not workflow.overwrite_configfiles:
 
 
 try:
+    for file in dict.fromkeys([*workflow.configfiles, *workflow.overwrite_configfiles]):
+        # Snakemake takes the last of two equal keys.
+        read_yaml(file, "configfile")
     SETUP = parse_study(config)
     STUDY = SETUP.study
     BUDGET = budget_line(SETUP)

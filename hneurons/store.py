@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -73,43 +73,6 @@ def parse_result(data: Any, kind: type[_Result], name: str) -> _Result:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"]))
         raise HNeuronsError(f"{name}: field {field!r}: {problem['msg']}; delete the file to regenerate it") from None
-
-
-def read_json_lines(path: str | Path) -> Iterator[tuple[int, Any]]:
-    """Yield the number and the value of each non-blank line of a file.
-
-    A bare NaN, which is not JSON but which pandas writes, becomes null.
-
-    Raises:
-        HNeuronsError: naming the line that is not valid JSON, or the file if it cannot be read.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            yield from parse_json_lines(file, str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise HNeuronsError(f"{path}: cannot be read: {' '.join(str(error).split())[:200]}") from None
-
-
-def parse_json_lines(lines: Iterable[str], name: str, plain: str | None = None) -> Iterator[tuple[int, Any]]:
-    """Parse lines as read_json_lines does.
-
-    Args:
-        lines: the lines.
-        name: name of their source, for errors.
-        plain: if given, a line that does not begin with "{" becomes the value of this key.
-
-    Raises:
-        HNeuronsError: naming the line that is not valid JSON.
-    """
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if text and plain is not None and not text.startswith("{"):
-            yield number, {plain: text}
-        elif text:
-            try:
-                yield number, json.loads(text, parse_constant=lambda _: None)
-            except json.JSONDecodeError as error:
-                raise HNeuronsError(f"{name}, line {number}: no valid JSON: {error}") from None
 
 
 def write_table(path: str | Path, table: pa.Table, made_by: Mapping[str, Any], **options: Any) -> None:

@@ -9,7 +9,8 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from hneurons.cli import common
-from hneurons.config.impact import UNTOUCHED, is_untouched
+from hneurons.config.impact import UNTOUCHED, format_alpha, is_untouched
+from hneurons.errors import HNeuronsError
 
 
 class ManyAlphas(TyperCommand):
@@ -53,6 +54,9 @@ def generate_command(
     results/demo/smollm2-135m-instruct/published --alpha 0 1 3 "In which country is the city of Lyon?"`
     """
     with common.one_line_errors():
+        names = {format_alpha(value): value for value in alpha}
+        if clash := set(alpha) - set(names.values()):
+            raise HNeuronsError(f"alpha {clash.pop()} is shown with the same digits as another one; leave one out")
         from hneurons.config.study import Decoding
         from hneurons.generation.side_by_side import side_by_side
 
@@ -74,7 +78,7 @@ def _table(prompt: str, replies: list[dict[str, Any]], alphas: list[float]) -> T
     table = Table(title=Text(prompt), title_justify="left", show_lines=True)
     table.add_column("")
     for alpha in alphas:
-        table.add_column(f"α = {alpha:g}" + (", untouched" if is_untouched(alpha) else ""), ratio=1)
+        table.add_column(f"α = {format_alpha(alpha)}" + (", untouched" if is_untouched(alpha) else ""), ratio=1)
     texts = {(reply["neurons"], reply["alpha"]): reply["text"] + " …" * reply["truncated"] for reply in replies}
     for name in [name for name in dict.fromkeys(name for name, _ in texts) if name != UNTOUCHED] or [UNTOUCHED]:
         cells = [texts[UNTOUCHED if is_untouched(alpha) else name, alpha] for alpha in alphas]

@@ -1,5 +1,7 @@
 """Base of all configuration: names, strict types, and one-line errors that say which key is wrong and why."""
 
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -28,6 +30,41 @@ class HubSource(Settings):
     revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 
 
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make the dictionary of a JSON object. Raises ValueError if a key occurs twice."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        repeated = next(key for i, key in enumerate(keys) if key in keys[:i])
+        raise ValueError(f"key {repeated!r} occurs twice")
+    return dict(pairs)
+
+
+class RepeatedKeyError(Exception):
+    """A key that occurs twice in one mapping of a YAML file.
+
+    Attributes:
+        key: the key, as it is written.
+        lines: the two lines, from 1.
+    """
+
+    def __init__(self, key: str, lines: tuple[int, int]) -> None:
+        super().__init__(key)
+        self.key, self.lines = key, lines
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # Before merges (<<) are resolved, because those may repeat a key.
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            name, line = (key.tag, key.value), key.start_mark.line + 1
+            if name in lines:
+                raise RepeatedKeyError(key.value, (lines[name], line))
+            lines[name] = line
+        return node
+
+
 def read_yaml(path: str | Path, key: str = "") -> Any:
     """Read a YAML file.
 
@@ -36,14 +73,22 @@ def read_yaml(path: str | Path, key: str = "") -> Any:
         key: the setting that names the file, for errors.
 
     Raises:
-        HNeuronsError: one line, if the file does not exist or is not valid YAML.
+        HNeuronsError: one line, if the file does not exist, is not valid YAML, or has a key twice in one mapping.
     """
     if not Path(path).is_file():
         name = f"{key}: {path}" if key else str(path)
         raise HNeuronsError(f"{name} does not exist; run from the project's root or give its path")
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        # As bytes, so that a byte order mark names the encoding.
+        data = Path(path).read_bytes()
+        # JSON is YAML, except for tabs; what is wrong with it is reported by YAML, with its line.
+        with suppress(ValueError):
+            return json.loads(data, object_pairs_hook=unique_keys)
+        return yaml.load(data, _UniqueKeyLoader)
+    except RepeatedKeyError as error:
+        first, again = error.lines
+        raise HNeuronsError(f"{path}, line {again}: key {error.key!r} is already in line {first}; keep one") from None
+    except (yaml.YAMLError, UnicodeError, ValueError, OSError) as error:
         raise HNeuronsError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from None
 
 

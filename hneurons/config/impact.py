@@ -3,6 +3,7 @@
 Imported by the Snakefile, so nothing heavy may be imported here.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -60,6 +61,19 @@ def format_alpha(alpha: float) -> str:
     return f"{alpha:g}"
 
 
+def named_alpha(alpha: float) -> float:
+    """Return the α that a file name states: 0.3 for 0.1 + 0.2.
+
+    Raises:
+        ValueError: if the name of this α would be that of another: for more than six digits, or a value below 0.0001.
+    """
+    name = format_alpha(alpha)
+    # NumPy's ranges end in digits of rounding, which no one means.
+    if not re.fullmatch(r"\d+(\.\d+)?", name) or not math.isclose(float(name), alpha, rel_tol=1e-9):
+        raise ValueError(f"alpha {alpha} cannot be a file name: use at most six digits and no value below 0.0001")
+    return float(name)
+
+
 class BenchmarkSettings(Settings):
     """Size and prompts of one benchmark."""
 
@@ -110,9 +124,7 @@ class ImpactSettings(Settings):
     @field_validator("alphas")
     @classmethod
     def _distinct(cls, alphas: list[float]) -> list[float]:
-        if len(set(alphas)) < len(alphas):
+        named = [named_alpha(alpha) for alpha in alphas]
+        if len(set(named)) < len(named):
             raise ValueError("each alpha may occur only once")
-        for alpha in alphas:
-            if not re.fullmatch(r"\d+(\.\d+)?", format_alpha(alpha)) or float(format_alpha(alpha)) != alpha:
-                raise ValueError(f"alpha {alpha} cannot be a file name: use at most six digits and no value below 0.0001")
-        return sorted(alphas)
+        return sorted(named)

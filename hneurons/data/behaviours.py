@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from hneurons.data.opendomain import Answers, Text, text_key, unique_texts
-from hneurons.data.reading import PublishedRow, read_rows
-from hneurons.errors import HNeuronsError
+from hneurons.data.opendomain import Answers, text_key, unique_texts
+from hneurons.data.reading import PublishedRow, Text, read_rows
 
 
 def _printed_list(text: Any) -> Any:
@@ -231,11 +230,8 @@ def faitheval(path: Path) -> list[FaithEval]:
     Raises:
         HNeuronsError: If two rows with the same id differ.
     """
-    rows: dict[str, FaithEval] = {}
-    for row in read_rows(path, FaithEval):
-        if rows.setdefault(row.id, row) != row:
-            raise HNeuronsError(f"{path}: field 'id': two rows with id {row.id} differ")
-    return list(rows.values())
+    rows = read_rows(path, FaithEval, unique=lambda row: (row.id, row))
+    return list({row.id: row for row in rows}.values())
 
 
 def are_you_sure(path: Path) -> list[AreYouSure]:
@@ -248,8 +244,12 @@ def are_you_sure(path: Path) -> list[AreYouSure]:
 
 
 def forbidden(path: Path) -> list[Forbidden]:
-    """Read the forbidden questions."""
-    return read_rows(path, Forbidden)
+    """Read the forbidden questions.
+
+    Raises:
+        HNeuronsError: If two questions of a policy have the same number.
+    """
+    return read_rows(path, Forbidden, unique=lambda row: (f"{row.content_policy_id}-{row.q_id}", row.question))
 
 
 def templates(path: Path) -> Sequence[str]:

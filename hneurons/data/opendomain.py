@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from hneurons.data.questions import Question
-from hneurons.data.reading import PublishedRow, read_rows
+from hneurons.data.reading import PublishedRow, Text, read_rows
 from hneurons.errors import HNeuronsError
 
 OPEN = "open"
@@ -18,8 +18,6 @@ ANSWER_ONLY = "Respond with the answer only, without any explanation."
 
 # A BioASQ "alias" of this many words or more is a sentence, which no answer repeats verbatim.
 _SENTENCE_WORDS = 12
-
-Text = Annotated[str, Field(min_length=1)]
 
 
 def flatten_answers(answers: Any) -> Any:
@@ -50,7 +48,7 @@ class _WithAliases(PublishedRow):
 
     question_id: Text
     question: Text
-    aliases: list[str]
+    aliases: Annotated[list[Text], Field(min_length=1)]
 
 
 class _NQOpen(PublishedRow):
@@ -71,7 +69,7 @@ class _BioASQ(PublishedRow):
 
 
 class _TruthfulQA(PublishedRow):
-    question: Annotated[str, Field(min_length=1, alias="Question")]
+    question: Annotated[Text, Field(alias="Question")]
     correct: Annotated[str, Field(alias="Correct Answers")]
 
 
@@ -94,11 +92,19 @@ def _answerable(questions: Iterable[Question]) -> list[Question]:
     by_text: dict[str, Question] = {}
     ids = set()
     for q in questions:
-        text = " ".join(q.question.casefold().split())
-        if q.aliases and text not in by_text and q.key not in ids:
-            by_text[text] = q
+        if q.aliases and q.key not in ids:
+            by_text.setdefault(_spoken(q.question), q)
             ids.add(q.key)
     return list(by_text.values())
+
+
+def _spoken(question: str) -> str:
+    """A question without its case and spacing."""
+    return " ".join(question.casefold().split())
+
+
+def _id_and_question(row: _TriviaQA | _WithAliases) -> tuple[str, str]:
+    return row.question_id, _spoken(row.question)
 
 
 def triviaqa(path: Path) -> list[Question]:
@@ -112,9 +118,10 @@ def triviaqa(path: Path) -> list[Question]:
     """
     if path.suffix == ".jsonl":
         return _answerable(
-            _question("triviaqa", r.question_id, r.question, r.aliases) for r in read_rows(path, _WithAliases)
+            _question("triviaqa", r.question_id, r.question, r.aliases)
+            for r in read_rows(path, _WithAliases, unique=_id_and_question)
         )
-    rows = read_rows(path, _TriviaQA)
+    rows = read_rows(path, _TriviaQA, unique=_id_and_question)
     if rows[0].answer.value == "<unk>":
         raise HNeuronsError(f"{path}: the answers are hidden (TriviaQA's test part); use train or validation")
     return _answerable(_question("triviaqa", r.question_id, r.question, [r.answer.value, *r.answer.aliases]) for r in rows)

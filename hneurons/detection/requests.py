@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pydantic import Field
-
-from hneurons import store
 from hneurons.config.base import Settings, parse_settings
+from hneurons.data.reading import Text
+from hneurons.data.text_files import parse_json_lines
+from hneurons.data.unicode_forms import find_phrase
+from hneurons.errors import HNeuronsError
 
 
 class DetectionRequest(Settings, extra="allow"):
@@ -18,9 +19,9 @@ class DetectionRequest(Settings, extra="allow"):
         answer: the answer within the response; None uses the response's highest tokens.
     """
 
-    question: str = Field(min_length=1)
-    response: str | None = Field(None, min_length=1)
-    answer: str | None = Field(None, min_length=1)
+    question: Text
+    response: Text | None = None
+    answer: Text | None = None
 
     @property
     def other_keys(self) -> dict[str, Any]:
@@ -36,9 +37,12 @@ def make_request(data: Mapping[str, Any], source: str = "request") -> DetectionR
         source: where the data comes from, for errors.
 
     Raises:
-        HNeuronsError: one line, if the question is missing or a text is empty.
+        HNeuronsError: one line, if the question is missing, a text is blank, or the response does not contain the answer.
     """
-    return parse_settings(DetectionRequest, data, source)
+    request = parse_settings(DetectionRequest, data, source)
+    if request.response and request.answer and find_phrase(request.response, request.answer) is None:
+        raise HNeuronsError(f"{source}: answer {request.answer!r} does not occur in the response {request.response!r}")
+    return request
 
 
 def parse_requests(lines: Iterable[str], name: str) -> Iterator[DetectionRequest]:
@@ -51,5 +55,5 @@ def parse_requests(lines: Iterable[str], name: str) -> Iterator[DetectionRequest
     Raises:
         HNeuronsError: naming the line that is not valid.
     """
-    for number, value in store.parse_json_lines(lines, name, plain="question"):
+    for number, value in parse_json_lines(lines, name, plain="question"):
         yield make_request(value, f"{name}, line {number}")

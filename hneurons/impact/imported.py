@@ -9,7 +9,8 @@ import pyarrow as pa
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from hneurons import store
-from hneurons.config.impact import UNTOUCHED, is_untouched
+from hneurons.config.impact import UNTOUCHED, is_untouched, named_alpha
+from hneurons.data.text_files import read_json_lines
 from hneurons.errors import HNeuronsError
 from hneurons.impact.run_files import run_file
 from hneurons.records import RUNS, Rows
@@ -32,8 +33,8 @@ class ImportedRow(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    item_id: str = Field(validation_alias=AliasChoices("item_id", "id"))
-    alpha: float = Field(ge=0)
+    item_id: str = Field(min_length=1, validation_alias=AliasChoices("item_id", "id"))
+    alpha: float = Field(ge=0, allow_inf_nan=False)
     compliance: bool | None = Field(validation_alias=AliasChoices("compliance", "compliant"))
     response: str = ""
     eligible: bool = True
@@ -106,13 +107,17 @@ def _outcomes(runs: Rows) -> dict[str, tuple[Any, ...]]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, ImportedRow]]:
-    for number, value in store.read_json_lines(path):
+    for number, value in read_json_lines(path):
         try:
-            yield number, ImportedRow.model_validate(value)
+            row = ImportedRow.model_validate(value)
+            # The α of two files may differ in digits that their names do not have.
+            yield number, row.model_copy(update={"alpha": named_alpha(row.alpha)})
         except ValidationError as error:
             problem = error.errors()[0]
             field = ".".join(map(str, problem["loc"]))
             raise HNeuronsError(f"{path}, line {number}: field {field!r}: {problem['msg']}") from None
+        except ValueError as error:
+            raise HNeuronsError(f"{path}, line {number}: {error}") from None
 
 
 def _run(row: ImportedRow) -> dict[str, Any]:

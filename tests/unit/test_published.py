@@ -214,7 +214,12 @@ def test_triviaqa_from_parquet_without_its_repetitions(tmp_path):
 @pytest.mark.parametrize(
     ("file", "read", "change", "says"),
     [
-        ("faitheval_counterfactual.jsonl", behaviours.faitheval, {"answerKey": "F"}, r"row 1 \(id Mill_1\).*answerKey 'F'"),
+        (
+            "faitheval_counterfactual.jsonl",
+            behaviours.faitheval,
+            {"answerKey": "F"},
+            r"line 1 \(id Mill_1\).*answerKey 'F'",
+        ),
         ("faitheval_counterfactual.jsonl", behaviours.faitheval, {"context": None}, r"id Mill_1\): field 'context'"),
         (
             "faitheval_counterfactual.jsonl",
@@ -223,8 +228,8 @@ def test_triviaqa_from_parquet_without_its_repetitions(tmp_path):
             "choices.label",
         ),
         ("are_you_sure.jsonl", behaviours.are_you_sure, {"base": {"dataset": "poems"}}, r"field 'base.dataset'"),
-        ("are_you_sure.jsonl", behaviours.are_you_sure, {"prompt": "?"}, r"row 1 .*field 'prompt'"),
-        ("bioasq_factoid.jsonl", opendomain.bioasq, {"golden_answers": 5}, r"row 1 \(id -\): field 'golden_answers'"),
+        ("are_you_sure.jsonl", behaviours.are_you_sure, {"prompt": "?"}, r"line 1 .*field 'prompt'"),
+        ("bioasq_factoid.jsonl", opendomain.bioasq, {"golden_answers": 5}, r"line 1 \(id -\): field 'golden_answers'"),
     ],
 )
 def test_a_row_that_breaks_the_schema_is_named(tmp_path, file, read, change, says):

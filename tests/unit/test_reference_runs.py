@@ -104,6 +104,12 @@ def test_a_sweep_that_version_0_1_imported_has_the_same_curve(imported, tmp_path
             "alpha 2 and alpha 1 have different items: a and 1 more",
         ),
         ("not json", "line 1: no valid JSON"),
+        ('{"id": "", "alpha": 1, "compliance": true}', "line 1: field 'id'"),
+        ('{"id": "a", "alpha": 1234567, "compliance": true}', "line 1: alpha 1234567.0 cannot be a file name"),
+        (
+            '{"id": "a", "alpha": 0.3, "compliance": true}\n{"id": "a", "alpha": 0.30000000000000004, "compliance": true}',
+            "line 2: a occurs twice at alpha 0.3",
+        ),
         ("", "no rows in these files"),
     ],
 )
@@ -123,6 +129,12 @@ def lines(path, alphas, compliance=True, **more):
 def imported_as(tmp_path, neurons, alphas, **more):
     files = lines(tmp_path / f"{neurons}.jsonl", alphas, **more)
     return import_runs(files, tmp_path / "results", "m", "falseqa", neurons, "nobody")
+
+
+def test_an_alpha_of_numpys_ranges_is_the_one_that_is_meant(tmp_path):
+    paths = imported_as(tmp_path, "hneurons", [0.1 + 0.2, 1 + 2**-52])
+    assert [path.name for path in paths] == ["alpha=0.3.parquet", "alpha=1.parquet"]
+    assert paths[1].parent.name == "untouched" and store.made_by(paths[0])["alpha"] == 0.3
 
 
 def test_sub_sets_and_grades_are_imported(tmp_path):
