@@ -108,11 +108,17 @@ def probing(minutes):
 
 
 def generated(stage):
-    """Version of a stage that generates, as a param; it names the engine, which determines the random numbers."""
+    """Version of a stage that generates, as a param.
+
+    It names the engine, which determines the random numbers, and how control tokens are read if not as text.
+    """
 
     def version(wildcards):
         engine = SETUP.models[wildcards.model].engine
-        return f"{VERSIONS[stage]}, {engine.speaks}" if engine else VERSIONS[stage]
+        facts = [engine.speaks] if engine else []
+        if STUDY.control_tokens != "text":
+            facts.append(f"control tokens: {STUDY.control_tokens}")
+        return ", ".join([str(VERSIONS[stage]), *facts]) if facts else VERSIONS[stage]
 
     return version
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
     Gemma3Config,
@@ -90,6 +91,47 @@ def byte_level_tokenizer(texts: list[str], vocab_size: int = 400) -> PreTrainedT
     )
     tokenizer.train_from_iterator(texts, trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
+SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
+
+
+def byte_fallback_tokenizer(texts: list[str], normalizer: normalizers.Normalizer | None = None) -> PreTrainedTokenizerFast:
+    """As Llama 2's, Mistral 7B's and Gemma's: a character that is not in the vocabulary is a token per byte."""
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    trainer = trainers.BpeTrainer(vocab_size=560, special_tokens=[*SPECIAL, *BYTES], limit_alphabet=60, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return _with_byte_fallback(tokenizer, normalizer)
+
+
+def unigram_tokenizer(texts: list[str], normalizer: normalizers.Normalizer | None = None) -> PreTrainedTokenizerFast:
+    """As those of SentencePiece's unigram model: the most probable pieces, and a token per byte for what has none."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=SPECIAL, unk_token="<unk>", show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    trained = json.loads(tokenizer.to_str())
+    trained["model"]["vocab"] += [[byte, -20.0] for byte in BYTES]
+    trained["model"]["byte_fallback"] = True
+    return _with_byte_fallback(Tokenizer.from_str(json.dumps(trained)), normalizer)
+
+
+def _with_byte_fallback(tokenizer: Tokenizer, normalizer: normalizers.Normalizer | None) -> PreTrainedTokenizerFast:
+    trained = json.loads(tokenizer.to_str())
+    # The trainer makes control tokens of the bytes, which they are not.
+    trained["added_tokens"] = [token for token in trained["added_tokens"] if token["content"] in SPECIAL]
+    tokenizer = Tokenizer.from_str(json.dumps(trained))
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    options = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **options)
     fast.chat_template = CHAT_TEMPLATE
     return fast
 

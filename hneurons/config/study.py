@@ -199,6 +199,9 @@ class Study(Settings):
     prompt_date: datetime.date = Field(
         datetime.date(2024, 7, 26), description="date that chat templates print as today, for reproducible prompts"
     )
+    control_tokens: Literal["text", "parse"] = Field(
+        "text", description="control tokens of the model in a question, such as </s>: text, or parse them as what they are"
+    )
     runtime: RuntimeSettings = RuntimeSettings()
     estimates: Estimates = Estimates()
 

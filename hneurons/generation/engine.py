@@ -65,6 +65,10 @@ class Engine(Protocol):
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer of the model."""
 
+    @property
+    def parse_control_tokens(self) -> bool:
+        """Whether control tokens in what a user writes act as such (`chat_ids`); if not, they are text."""
+
     def scaled(self, neurons: NeuronsByLayer, alpha: float) -> AbstractContextManager[None]:
         """Within the block, scale the activations of neurons by alpha (eq. 5).
 
@@ -98,17 +102,22 @@ class Engine(Protocol):
         """
 
 
+def with_control_tokens(identity: Mapping[str, Any], parsed: bool) -> dict[str, Any]:
+    """Add to the facts that decide responses that control tokens in texts are parsed, if they are."""
+    return {**identity, **({"control_tokens": "parse"} if parsed else {})}
+
+
 class LocalEngine:
     """An `Engine` in this process: batches within a token budget, which adapts to the available memory."""
 
-    def __init__(self, prepared: PreparedModel, budget: int | TokenBudget) -> None:
-        self._prepared = prepared
+    def __init__(self, prepared: PreparedModel, budget: int | TokenBudget, parse_control_tokens: bool = False) -> None:
+        self._prepared, self.parse_control_tokens = prepared, parse_control_tokens
         self._budget = TokenBudget.from_tokens(budget)
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """See `Engine.identity`."""
-        return self._prepared.identity
+        return with_control_tokens(self._prepared.identity, self.parse_control_tokens)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -146,7 +155,10 @@ class LocalEngine:
         # A conversation's length: the user's turns, with empty replies in between, and replies of maximum length.
         without_replies = [[text for turn in c.turns for text in (turn, "")][:-1] for c in conversations]
         reply_tokens = max((len(c.turns) for c in conversations), default=0) * decoding.max_new_tokens
-        lengths = [len(chat_ids(self.tokenizer, turns, date)) + reply_tokens for turns in without_replies]
+        lengths = [
+            len(chat_ids(self.tokenizer, turns, date, self.parse_control_tokens)) + reply_tokens
+            for turns in without_replies
+        ]
         yield from in_batches(lengths, self._budget, run)
 
     def _converse_batch(
@@ -154,6 +166,7 @@ class LocalEngine:
     ) -> list[list[Response]]:
         """Replies of a batch of conversations; earlier turns stay in the key-value cache."""
         tokenizer, stops = self.tokenizer, stop_token_ids(self._prepared.model.generation_config, self.tokenizer)
+        parse = self.parse_control_tokens
         turns: list[list[str]] = [[] for _ in conversations]
         replies: list[list[Response]] = [[] for _ in conversations]
         cached_ids: list[list[int]] = [[] for _ in conversations]
@@ -163,9 +176,9 @@ class LocalEngine:
             prompts = []
             for i, conversation in enumerate(conversations):
                 turns[i].append(conversation.turns[turn])
-                prompt = continued_ids(tokenizer, turns[i], date, cached_ids[i]) if turn else None
+                prompt = continued_ids(tokenizer, turns[i], date, cached_ids[i], parse) if turn else None
                 if prompt is None:
-                    prompt, past[i] = chat_ids(tokenizer, turns[i], date), None
+                    prompt, past[i] = chat_ids(tokenizer, turns[i], date, parse), None
                 prompts.append(prompt)
             cached_rows = [row for row in past if row is not None]
             answers = generate_batch(

@@ -6,10 +6,13 @@ import datetime
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jinja2 import TemplateError
 
 from hneurons.config.study import default_prompt_date
 from hneurons.errors import HNeuronsError
+from hneurons.generation.control_tokens import encode, hide_control_tokens
 from hneurons.models.tokenizer import stop_token_ids
 
 if TYPE_CHECKING:
@@ -18,18 +21,29 @@ if TYPE_CHECKING:
 _TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
 
-def chat_ids(tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], date: datetime.date) -> list[int]:
+def chat_ids(
+    tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], date: datetime.date, parse_control_tokens: bool = False
+) -> list[int]:
     """Token ids of a conversation, ready for the next reply.
 
     Args:
         tokenizer: the model's tokenizer.
         turns: texts that alternate user, assistant, user, …
         date: the date for templates that print today's (Llama 3, Mistral Small), so that a prompt never changes.
+        parse_control_tokens: whether control tokens that are written in the texts act as such; if not, they are text.
 
     Raises:
-        HNeuronsError: the tokenizer has no chat template, or one whose date cannot be fixed.
+        HNeuronsError: the tokenizer has no chat template, or one that fails, whose date cannot be fixed, that leaves out
+            what the user says, or that ends the prompt with an end token.
     """
-    return [int(i) for i in _templated(tokenizer, turns, date, tokenize=True)["input_ids"]]
+    rendered = _templated(tokenizer, _prepared_turns(tokenizer, turns, parse_control_tokens), date)
+    ids = encode(tokenizer, rendered)
+    if ids and ids[-1] == tokenizer.eos_token_id:
+        raise HNeuronsError(
+            f"{tokenizer.name_or_path}: the chat template ends the prompt with the end token {tokenizer.eos_token}, after "
+            "which no reply begins: it ignores add_generation_prompt"
+        )
+    return ids
 
 
 def messages_of(turns: Sequence[str]) -> list[dict[str, str]]:
@@ -38,24 +52,41 @@ def messages_of(turns: Sequence[str]) -> list[dict[str, str]]:
     return [{"role": roles[i % 2], "content": text} for i, text in enumerate(turns)]
 
 
-def _templated(
-    tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], date: datetime.date, tokenize: bool, reply: bool = True
-) -> Any:
+def _prepared_turns(tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], parse_control_tokens: bool) -> list[str]:
+    return list(turns) if parse_control_tokens else [hide_control_tokens(tokenizer, text) for text in turns]
+
+
+def _templated(tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], date: datetime.date, reply: bool = True) -> str:
+    """The text of a conversation that the chat template writes."""
+    name = tokenizer.name_or_path
     if not tokenizer.chat_template:
-        raise HNeuronsError(f"{tokenizer.name_or_path}: the tokenizer has no chat template; use an instruct model")
-    # enable_thinking=False keeps Qwen 3 from opening a chain of thought; other templates ignore it.
-    return tokenizer.apply_chat_template(
-        messages_of(turns),
-        add_generation_prompt=reply,
-        tokenize=tokenize,
-        return_dict=tokenize,
-        enable_thinking=False,
-        chat_template=_with_fixed_date(tokenizer.get_chat_template(), date),
-    )
+        raise HNeuronsError(f"{name}: the tokenizer has no chat template; use an instruct model")
+    try:
+        # enable_thinking=False keeps Qwen 3 from opening a chain of thought; other templates ignore it.
+        rendered: str = tokenizer.apply_chat_template(
+            messages_of(turns),
+            add_generation_prompt=reply,
+            tokenize=False,
+            enable_thinking=False,
+            chat_template=_with_fixed_date(tokenizer.get_chat_template(), date),
+        )
+    except (TemplateError, ValueError, TypeError, LookupError) as error:
+        raise HNeuronsError(f"{name}: the chat template fails: {' '.join(str(error).split())[:200]}") from None
+    written = "".join(rendered.split())
+    if left_out := next((text for text in turns[::2] if "".join(text.split()) not in written), None):
+        raise HNeuronsError(
+            f"{name}: the chat template does not write what the user says ({left_out[:60]!r}): it may expect a list of "
+            "parts, as templates of multimodal models do"
+        )
+    return rendered
 
 
 def continued_ids(
-    tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], date: datetime.date, read: Sequence[int]
+    tokenizer: PreTrainedTokenizerBase,
+    turns: Sequence[str],
+    date: datetime.date,
+    read: Sequence[int],
+    parse_control_tokens: bool = False,
 ) -> list[int] | None:
     """Token ids of a continued conversation: those already in the cache, then what the template adds.
 
@@ -64,16 +95,18 @@ def continued_ids(
         turns: as in `chat_ids`; the last two are new.
         date: as in `chat_ids`.
         read: ids of the previous prompt and of the reply to it, without the end token.
+        parse_control_tokens: as in `chat_ids`.
 
     Returns:
         None if the template now writes earlier turns differently than when they were last (thoughts removed, spaces
         stripped): the conversation must then be encoded from the start, by `chat_ids`.
     """
-    earlier = _templated(tokenizer, turns[:-2], date, tokenize=False) + turns[-2]
-    conversation = _templated(tokenizer, turns, date, tokenize=False)
+    texts = _prepared_turns(tokenizer, turns, parse_control_tokens)
+    earlier = _templated(tokenizer, texts[:-2], date) + texts[-2]
+    conversation = _templated(tokenizer, texts, date)
     if not conversation.startswith(earlier):
         return None
-    return [*read, *tokenizer(conversation[len(earlier) :], add_special_tokens=False)["input_ids"]]
+    return [*read, *encode(tokenizer, conversation[len(earlier) :])]
 
 
 def _with_fixed_date(template: str, date: datetime.date) -> str:
@@ -84,9 +117,16 @@ def _with_fixed_date(template: str, date: datetime.date) -> str:
     return frozen
 
 
-def base_ids(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
-    """Token ids of a question that a base model completes with its answer (docs/method.md)."""
-    return [int(i) for i in tokenizer(base_text(question))["input_ids"]]
+def base_ids(tokenizer: PreTrainedTokenizerBase, question: str, parse_control_tokens: bool = False) -> list[int]:
+    """Token ids of a question that a base model completes with its answer (docs/method.md).
+
+    Args:
+        tokenizer: the model's tokenizer.
+        question: the question.
+        parse_control_tokens: as in `chat_ids`.
+    """
+    (text,) = _prepared_turns(tokenizer, [base_text(question)], parse_control_tokens)
+    return encode(tokenizer, text, begin=True)
 
 
 def base_text(question: str) -> str:
@@ -106,8 +146,8 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int]) -> 
     If the template does not end turns, the tokenizer's end token, or else the first of `stop_ids`.
     """
     if tokenizer.chat_template:
-        ids = _templated(tokenizer, ["a", "b"], datetime.date.min, tokenize=True, reply=False)["input_ids"]
-        if ends := [int(i) for i in ids if i in set(stop_ids)]:
+        ids = encode(tokenizer, _templated(tokenizer, ["a", "b"], datetime.date.min, reply=False))
+        if ends := [i for i in ids if i in set(stop_ids)]:
             return ends[-1]
     return int(tokenizer.eos_token_id) if tokenizer.eos_token_id is not None else stop_ids[0]
 

@@ -86,10 +86,11 @@ def sample_questions(
 
 def _prompt(engine: Engine, question: Row, made_by: Mapping[str, Any]) -> Prompt:
     text, seed = prompt_of(question), seed_of(made_by["seed"], "sample", question["question_id"])
+    parse = engine.parse_control_tokens
     if made_by["prompting"] == "base":
-        return Prompt(base_ids(engine.tokenizer, text), base_text(text), base=True, seed=seed)
+        return Prompt(base_ids(engine.tokenizer, text, parse), base_text(text), base=True, seed=seed)
     date = datetime.date.fromisoformat(made_by["prompt_date"])
-    return Prompt(chat_ids(engine.tokenizer, [text], date), text, seed=seed)
+    return Prompt(chat_ids(engine.tokenizer, [text], date, parse), text, seed=seed)
 
 
 def _samples(question: Row, settings: SamplingSettings) -> int:

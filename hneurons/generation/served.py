@@ -19,8 +19,9 @@ from hneurons.config.models import EngineSettings
 from hneurons.config.setup import parse_study
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
+from hneurons.generation.control_tokens import text_ids
 from hneurons.generation.decode import Response
-from hneurons.generation.engine import Answered, Conversation, Engine, LocalEngine, Prompt
+from hneurons.generation.engine import Answered, Conversation, Engine, LocalEngine, Prompt, with_control_tokens
 from hneurons.generation.prompts import chat_ids, continued_ids, end_of_turn, messages_of, prints_todays_date
 from hneurons.generation.server import ModelServer
 from hneurons.models.checkpoint import Checkpoint
@@ -45,8 +46,12 @@ def engine_for_study(
         gpus: number of GPUs of the job.
         token_budget: tokens per batch of a `LocalEngine`.
     """
-    settings, prepared = parse_study(config).models[model].engine, PreparedModel(manifest, gpus)
-    return nullcontext(LocalEngine(prepared, token_budget)) if settings is None else ServerEngine(settings, prepared, gpus)
+    setup, prepared = parse_study(config), PreparedModel(manifest, gpus)
+    parse = setup.study.control_tokens == "parse"
+    settings = setup.models[model].engine
+    if settings is None:
+        return nullcontext(LocalEngine(prepared, token_budget, parse))
+    return ServerEngine(settings, prepared, gpus, parse)
 
 
 class ServerEngine:
@@ -59,10 +64,14 @@ class ServerEngine:
         settings: the engine's settings in the models file.
         prepared: the model.
         gpus: number of GPUs of the job.
+        parse_control_tokens: as in `Engine`.
     """
 
-    def __init__(self, settings: EngineSettings, prepared: PreparedModel, gpus: int) -> None:
+    def __init__(
+        self, settings: EngineSettings, prepared: PreparedModel, gpus: int, parse_control_tokens: bool = False
+    ) -> None:
         self._settings, self._prepared, self._gpus = settings, prepared, gpus
+        self.parse_control_tokens = parse_control_tokens
         self._scaling: tuple[NeuronsByLayer, float] | None = None
         self._scaled_folder: Path | None = None
         self._server: ModelServer | None = None
@@ -76,7 +85,8 @@ class ServerEngine:
     @property
     def identity(self) -> Mapping[str, Any]:
         """See `Engine.identity`."""
-        return {**self._prepared.identity, "engine": self._settings.speaks}
+        identity = with_control_tokens(self._prepared.identity, self.parse_control_tokens)
+        return {**identity, "engine": self._settings.speaks}
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -108,6 +118,8 @@ class ServerEngine:
     def converse(self, conversations: Sequence[Conversation], decoding: Decoding, date: datetime.date) -> Answered:
         """See `Engine.converse`."""
 
+        parse = self.parse_control_tokens
+
         def hold_conversation(i: int) -> list[Response]:
             turns: list[str] = []
             replies: list[Response] = []
@@ -115,8 +127,10 @@ class ServerEngine:
             for text, seed in zip(conversations[i].turns, conversations[i].seeds, strict=True):
                 turns.append(text)
                 # With token ids, earlier turns are sent exactly as generated; a server of text tokenises them again.
-                continued = continued_ids(self.tokenizer, turns, date, earlier_ids) if replies and self._by_ids else None
-                ids = continued or chat_ids(self.tokenizer, turns, date)
+                continued = (
+                    continued_ids(self.tokenizer, turns, date, earlier_ids, parse) if replies and self._by_ids else None
+                )
+                ids = continued or chat_ids(self.tokenizer, turns, date, parse)
                 (response,) = self._request(ids, text, turns, decoding, seed, 1)
                 replies.append(response)
                 earlier_ids = [*ids, *response.unended_ids]
@@ -263,8 +277,8 @@ class ServerEngine:
     def _tokenised(self, text: str, ended: bool, base: bool) -> list[int]:
         """Token ids of a text and of its omitted end: a base model's line break or the chat template's end token."""
         if base and ended:
-            return [int(i) for i in self.tokenizer(f"{text}\n", add_special_tokens=False)["input_ids"]]
-        ids = [int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
+            return text_ids(self.tokenizer, f"{text}\n")
+        ids = text_ids(self.tokenizer, text)
         return [*ids, self._end_of_turn] if ended or not ids else ids
 
     @cached_property

@@ -19,6 +19,7 @@ from hneurons.config.impact import UNTOUCHED, UNTOUCHED_ALPHA, sweep
 from hneurons.config.study import CettSettings
 from hneurons.errors import HNeuronsError
 from hneurons.generation.batching import TokenBudget, in_batches
+from hneurons.generation.control_tokens import beginning_ids, text_ids
 from hneurons.models.prepared import PreparedModel
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.records import PERPLEXITY, SCALED_CETT
@@ -64,9 +65,9 @@ def text_windows(tokenizer: PreTrainedTokenizerBase, text: str, tokens: int) -> 
     Raises:
         HNeuronsError: if the text is shorter than one window.
     """
-    opening = [int(i) for i in tokenizer("")["input_ids"]]
+    opening = beginning_ids(tokenizer)
     # 20 characters per token are more than enough.
-    ids = [int(i) for i in tokenizer(text[: 20 * tokens], add_special_tokens=False)["input_ids"]][:tokens]
+    ids = text_ids(tokenizer, text[: 20 * tokens])[:tokens]
     windows = [[*opening, *ids[start : start + WINDOW]] for start in range(0, len(ids) - WINDOW + 1, WINDOW)]
     if not windows:
         raise HNeuronsError(f"the held-out text has {len(ids)} tokens, {WINDOW} needed for one window")
