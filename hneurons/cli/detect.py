@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +17,7 @@ from hneurons.cli.common import ForceOption, ModelOption, NeuronsOption, load_bo
 from hneurons.errors import HNeuronsError
 
 if TYPE_CHECKING:
-    from hneurons.detection.detector import Detection
+    from hneurons.detection.detector import Detection, NoDetection
     from hneurons.detection.requests import DetectionRequest
     from hneurons.stats.calibration import Reliability
 
@@ -56,8 +55,8 @@ def detect_command(
         raise typer.BadParameter("give either --question or a file of questions (- is stdin)")
     if question is None and (response is not None or answer is not None):
         raise typer.BadParameter("--response and --answer belong to --question; in a file they are keys of a line")
-    with one_line_errors(), ExitStack() as stack:
-        from hneurons.detection.detector import detect_many
+    with one_line_errors():
+        from hneurons.detection.detector import NoDetection, detect_many
         from hneurons.detection.requests import make_request, parse_requests
         from hneurons.models.tokenizer import tokenizer_beside
 
@@ -65,30 +64,46 @@ def detect_command(
             keys = {"question": question, "response": response, "answer": answer}
             requests: Iterator[DetectionRequest] = iter([make_request(keys)])
         else:
-            stdin = str(file) == "-"
-            lines = sys.stdin if stdin else stack.enter_context(open(Path(str(file)), encoding="utf-8"))
-            requests = parse_requests(lines, "stdin" if stdin else str(file))
+            requests = parse_requests(sys.stdin, "stdin") if str(file) == "-" else _requests_of(Path(str(file)))
         batch = list(islice(requests, _BATCH_SIZE))
         if not batch:
             raise HNeuronsError(f"{file}: contains no questions")
         loaded, neuron_set = load_both(model, neurons)
-        console, on_page = Console(), []
+        console, on_page, without_score = Console(), [], 0
         options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "strict": not force}
         # The tokenizer is read once for all batches.
         options["tokenizer"] = tokenizer_beside(loaded)
         while batch:
-            for request, detection in zip(batch, detect_many(loaded, neuron_set, batch, **options), strict=True):
-                if as_json:
-                    typer.echo(json.dumps({**request.other_keys, **detection.as_dict(max_neurons)}, ensure_ascii=False))
+            for request, result in zip(batch, detect_many(loaded, neuron_set, batch, **options), strict=True):
+                if isinstance(result, NoDetection):
+                    if question is not None:
+                        raise HNeuronsError(f"{question!r}: {result.why}")
+                    without_score += 1
+                    row = result.as_dict()
                 else:
-                    _print(console, detection, neuron_set.calibration, max_neurons)
-                on_page += [detection] if html else []
+                    row = result.as_dict(max_neurons)
+                    on_page += [result] if html else []
+                if as_json:
+                    typer.echo(json.dumps({**request.other_keys, **row}, ensure_ascii=False))
+                else:
+                    _print(console, result, neuron_set.calibration, max_neurons)
             batch = list(islice(requests, _BATCH_SIZE))
+        if without_score:
+            typer.echo(f"without a probability: {without_score} of the questions; their lines say why", err=True)
         if html is not None:
             from hneurons.report.detections import write_detections_page
 
             write_detections_page(html, on_page, neuron_set, max_neurons)
             typer.echo(f"written: {html}", err=True)
+
+
+def _requests_of(file: Path) -> Iterator[DetectionRequest]:
+    """The requests of a file, all checked before the model is loaded."""
+    from hneurons.data.text_files import open_text
+    from hneurons.detection.requests import parse_requests
+
+    with open_text(file) as lines:
+        return iter(list(parse_requests(lines, str(file))))
 
 
 def _shade(probability: float) -> str:
@@ -97,10 +112,16 @@ def _shade(probability: float) -> str:
     return "white on rgb({},{},{})".format(*(round(c * abs(2 * probability - 1)) for c in colour))
 
 
-def _print(console: Console, detection: Detection, calibration: Mapping[str, Reliability], max_neurons: int) -> None:
+def _print(
+    console: Console, detection: Detection | NoDetection, calibration: Mapping[str, Reliability], max_neurons: int
+) -> None:
+    from hneurons.detection.detector import NoDetection
     from hneurons.stats.estimates import format_interval
 
     console.print(Text(detection.question, style="bold"))
+    if isinstance(detection, NoDetection):
+        console.print(f"no probability: {detection.why}\n", markup=False, highlight=False)
+        return
     words = Text()
     for text, p, in_answer in zip(detection.tokens, detection.token_probabilities, detection.answer, strict=True):
         words.append(text, style=_shade(float(p)) + (" underline" if in_answer else ""))

@@ -18,9 +18,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hneurons.cett.measure import token_cett
 from hneurons.config.study import Decoding
+from hneurons.data.unicode_forms import find_phrase
 from hneurons.detection.requests import DetectionRequest, make_request
 from hneurons.errors import HNeuronsError
 from hneurons.generation.batching import TokenBudget, in_batches
+from hneurons.generation.control_tokens import text_ids
 from hneurons.generation.decode import generate
 from hneurons.generation.prompts import ends_of_reply, prompt_ids
 from hneurons.generation.tokens import token_mask, token_offsets
@@ -133,6 +135,24 @@ class Detection:
         }
 
 
+@dataclass(frozen=True)
+class NoDetection:
+    """A request without a score.
+
+    Attributes:
+        question, response: the texts; the response may be empty.
+        why: the reason, in one line.
+    """
+
+    question: str
+    response: str
+    why: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Convert to a dictionary for JSON, with a null probability."""
+        return {"question": self.question, "response": self.response, "probability": None, "why": self.why}
+
+
 def detect(
     model: PreTrainedModel,
     neurons: NeuronSet,
@@ -158,12 +178,15 @@ def detect(
         strict: whether the neurons must be of this very model; False requires only the same shape.
 
     Raises:
-        HNeuronsError: if the neurons belong to another model or have no weights (a random set), or if the response does not
-            contain the answer.
+        HNeuronsError: if the neurons belong to another model or have no weights (a random set), if the model's response is
+            empty, or if the response does not contain the answer.
     """
     request = make_request({"question": question, "response": response, "answer": answer})
     options: dict[str, Any] = {"tokenizer": tokenizer, "max_new_tokens": max_new_tokens, "strict": strict}
-    return next(detect_many(model, neurons, [request], **options))
+    result = next(detect_many(model, neurons, [request], **options))
+    if isinstance(result, NoDetection):
+        raise HNeuronsError(f"{question!r}: {result.why}")
+    return result
 
 
 def detect_many(
@@ -175,8 +198,10 @@ def detect_many(
     max_new_tokens: int = 64,
     strict: bool = True,
     budget: int | TokenBudget = 8192,
-) -> Iterator[Detection]:
+) -> Iterator[Detection | NoDetection]:
     """Apply `detect` to many requests, in batches, and yield the results in order.
+
+    A request to which the model says nothing, or whose answer its response does not contain, gets a `NoDetection`.
 
     Args:
         model: as in `detect`.
@@ -188,7 +213,7 @@ def detect_many(
         budget: tokens per batch.
 
     Raises:
-        HNeuronsError: as `detect`, or if the model generates an empty response.
+        HNeuronsError: if the neurons belong to another model or have no weights (a random set).
     """
     neurons.check_for(model_identity(model), strict)
     fitted = neurons.weights != 0
@@ -201,27 +226,35 @@ def detect_many(
     tokenizer = tokenizer or tokenizer_beside(model)
     prompts = [prompt_ids(tokenizer, request.question) for request in requests]
     responses = _responses(model, tokenizer, requests, prompts, max_new_tokens, budget)
-    lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
+    answered = [i for i, response in enumerate(responses) if response]
+    lengths = [len(prompts[i]) + len(responses[i]) for i in answered]
     measured: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def run(batch: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
-        sequences = [[*prompts[i], *responses[i]] for i in batch]
-        return token_cett(model, sequences, by_layer, [len(responses[i]) for i in batch])
+        sequences = [[*prompts[answered[k]], *responses[answered[k]]] for k in batch]
+        return token_cett(model, sequences, by_layer, [len(responses[answered[k]]) for k in batch])
 
     for batch, values in in_batches(lengths, budget, run):
-        measured |= {i: (cetts[len(prompts[i]) :], p) for i, (cetts, p) in zip(batch, values, strict=True)}
+        for k, (cetts, logprobs) in zip(batch, values, strict=True):
+            measured[answered[k]] = cetts[len(prompts[answered[k]]) :], logprobs
     intercept = float(neurons.made_by["intercept"])
     combined = Combined.from_dict(neurons.made_by.get("combined"))
     for i, request in enumerate(requests):
         text, offsets = token_offsets(tokenizer, responses[i])
+        span = find_phrase(text, request.answer) if request.answer is not None else None
+        if not text:
+            yield NoDetection(request.question, text, "the model's response is empty; give a response")
+            continue
+        if request.answer is not None and span is None:
+            yield NoDetection(request.question, text, f"answer {request.answer!r} does not occur in the response {text!r}")
+            continue
         ends = [0, *(end for _, end in offsets)]
         tokens = [text[start:end] for start, end in pairwise(ends)]
         cett, logprobs = measured[i]
         contributions = cett * weights.astype(np.float32)
-        mask = _answer_mask(request.answer, text, offsets, contributions.sum(axis=1))
-        is_given = request.answer is not None
+        mask = _highest(contributions.sum(axis=1)) if span is None else np.array(token_mask(offsets, *span))
         of_probe = contributions, layers, indices, weights, intercept
-        yield Detection(request.question, text, tokens, mask, is_given, *of_probe, logprobs, combined)
+        yield Detection(request.question, text, tokens, mask, span is not None, *of_probe, logprobs, combined)
 
 
 def _responses(
@@ -235,10 +268,7 @@ def _responses(
     """Token ids of each response without end tokens, generated for requests without a response."""
     # A base model's prompt ends in "Answer:", and what follows begins with a space.
     lead = "" if tokenizer.chat_template else " "
-    responses = [
-        [int(i) for i in tokenizer(lead + r.response, add_special_tokens=False)["input_ids"]] if r.response else []
-        for r in requests
-    ]
+    responses = [text_ids(tokenizer, lead + r.response) if r.response else [] for r in requests]
     unanswered = [i for i, request in enumerate(requests) if request.response is None]
     if unanswered:
         decoding = Decoding(max_new_tokens=max_new_tokens, temperature=0)
@@ -246,17 +276,9 @@ def _responses(
         options["stop_ids"] = ends_of_reply(model, tokenizer)
         for index, (response,) in generate(model, [list(prompts[i]) for i in unanswered], decoding, **options):
             responses[unanswered[index]] = response.unended_ids
-    for request, ids in zip(requests, responses, strict=True):
-        if not ids:
-            raise HNeuronsError(f"{request.question!r}: the model's response is empty; give a response")
     return responses
 
 
-def _answer_mask(answer: str | None, text: str, offsets: Sequence[tuple[int, int]], scores: np.ndarray) -> np.ndarray:
-    """[tokens] bool: the tokens of the answer, or the highest ones if it is not given."""
-    if answer is None:
-        return np.isin(np.arange(len(scores)), np.argsort(-scores, kind="stable")[:HIGHEST_TOKENS])
-    start = text.find(answer)
-    if start < 0:
-        raise HNeuronsError(f"answer {answer!r} does not occur in the response {text!r}")
-    return np.array(token_mask(offsets, start, start + len(answer)))
+def _highest(scores: np.ndarray) -> np.ndarray:
+    """[tokens] bool: the tokens with the highest scores, which stand in for the answer."""
+    return np.isin(np.arange(len(scores)), np.argsort(-scores, kind="stable")[:HIGHEST_TOKENS])

@@ -110,7 +110,15 @@ def test_export_says_what_it_scaled(both, tmp_path):
         (["generate", "--model", "/nowhere", "--alpha", "-1", "x"], "neither a folder with *.safetensors"),
         (["export", "out", "--model", "/nowhere", "--alpha", "0"], "neither a folder with *.safetensors"),
         (["drift", "/nowhere", "/nowhere"], "neither a folder with *.safetensors"),
-        (["detect", "--model", "/nowhere", "--question", ""], "request: question: String should have at least 1"),
+        (["detect", "--model", "/nowhere", "--question", ""], "request: question: is blank"),
+        (
+            ["detect", "--model", "/nowhere", "--question", "x", "--response", "y", "--answer", "z"],
+            "answer 'z' does not occur in the response 'y'",
+        ),
+        (
+            ["generate", "--model", "/nowhere", "--alpha", "0.3", "--alpha", "0.30000000000000004", "x"],
+            "is shown with the same digits as another one",
+        ),
         (["export", "out", "--model", "/nowhere", "--alpha", "0", "--which", "foo"], "no set is called 'foo': hneurons,"),
     ],
 )

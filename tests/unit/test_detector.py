@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from scipy.special import expit
 
 from hneurons.cett.measure import TokenRegions, cett_batch, token_cett
-from hneurons.detection.detector import HIGHEST_TOKENS, detect, detect_many
+from hneurons.detection.detector import HIGHEST_TOKENS, NoDetection, detect, detect_many
 from hneurons.detection.requests import DetectionRequest, parse_requests
 from hneurons.errors import HNeuronsError
 from hneurons.generation.prompts import ends_of_reply, newline_ids, prompt_ids
@@ -141,6 +142,42 @@ def test_the_page_escapes_what_it_quotes(llama, tokenizer, tmp_path):
     write_detections_page(tmp_path / "page.html", [found], neurons)
     page = (tmp_path / "page.html").read_text()
     assert "<script>alert" not in page and "&lt;script&gt;alert" in page
+
+
+def test_a_silent_answer_ends_nothing_but_itself(llama, tokenizer, monkeypatch):
+    from hneurons.detection import detector
+
+    real = detector.generate
+
+    def silent_on_atlantis(model, prompts, *arguments, **options):
+        for index, (response,) in real(model, prompts, *arguments, **options):
+            if "Atlantis" in tokenizer.decode(prompts[index]):
+                response = dataclasses.replace(response, token_ids=[2], logprobs=[0.0])
+            yield index, [response]
+
+    monkeypatch.setattr(detector, "generate", silent_on_atlantis)
+    requests = [DetectionRequest(question=f"Where is {place}?") for place in ("Lyon", "Atlantis", "Rome")]
+    requests.append(DetectionRequest(question="Where is Nice?", response="</s>", answer="/s"))
+    requests.append(DetectionRequest(question="Where is Bonn?", answer="\u2603\u2603"))
+    results = list(detect_many(llama, neurons_of(llama), requests, tokenizer=tokenizer, max_new_tokens=3))
+    assert [isinstance(result, NoDetection) for result in results] == [False, True, False, False, True]
+    assert results[1].as_dict() == {
+        "question": "Where is Atlantis?",
+        "response": "",
+        "probability": None,
+        "why": "the model's response is empty; give a response",
+    }
+    assert results[3].response == "</s>", "a control token in a response is text"
+    assert "does not occur in the response" in results[4].why
+    with pytest.raises(HNeuronsError, match=r"'Where is Atlantis\?': the model's response is empty; give a response"):
+        detect(llama, neurons_of(llama), "Where is Atlantis?", tokenizer=tokenizer)
+
+
+def test_an_answer_may_be_written_in_another_form(llama, tokenizer):
+    response = unicodedata.normalize("NFD", "São Paulo is in Brazil.")
+    forms = (unicodedata.normalize(form, "São Paulo") for form in ("NFC", "NFD"))
+    masks = [detect(llama, neurons_of(llama), "Where?", response, answer=form, tokenizer=tokenizer).answer for form in forms]
+    assert masks[0].tolist() == masks[1].tolist() and masks[0].any()
 
 
 def test_an_answer_that_is_not_there_is_refused(llama, tokenizer):
