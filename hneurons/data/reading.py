@@ -81,6 +81,8 @@ def read_rows(path: str | Path, row: type[R], unique: Callable[[R], tuple[str, A
         except ValidationError as error:
             problem = error.errors()[0]
             field, why = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "missing":
+                why += f" (there are: {', '.join(map(str, fields))[:80]})"
             row_id = next((str(fields[k]) for k in ("question_id", "id", "q_id") if k in fields), "-")
             raise HNeuronsError(f"{path}, {place} (id {row_id}): field {field!r}: {why}") from None
         if unique is not None:

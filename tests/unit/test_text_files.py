@@ -105,7 +105,7 @@ def test_tables_of_spreadsheets_are_read(tmp_path, encoding, line_end):
         ("question,question\na,b\n", "line 1: column 'question' occurs twice"),
         ("question,label\nWho, and why?,1\n", "line 2: more fields than the 2 columns; quote commas"),
         ('question,label\n"two\nlines",1\n  ,2\n', r"line 4 \(id -\): field 'question': is blank"),
-        ("question;label\nWho?;1\n", r"line 2 \(id -\): field 'question': Field required"),
+        ("question;label\nWho?;1\n", r"line 2 \(id -\): field 'question': Field required \(there are: question;label\)"),
     ],
 )
 def test_a_table_that_cannot_be_meant_is_refused_by_line(tmp_path, text, says):
