@@ -48,7 +48,7 @@ STAGES = {
     "published": Stage(2, "tables", {"publish": PROBED}),
     "curves": Stage(5, "tables", {"impact_curve": PROBED}),
     "figures": Stage(
-        5,
+        6,
         "tables",
         dict.fromkeys(
             "choice table1 k_sweep neurons_figure figure3 utility agreement_table transfer_table figure4 front".split(),

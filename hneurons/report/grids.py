@@ -74,6 +74,7 @@ _COLUMNS: dict[str, dict[str, Make]] = {
         "smallest detectable": _number("detectable", 1),
         "random sets": _number("random_sets", 0),
         "warning": _text("warning"),
+        "missing runs": _text("missing"),
         "judge": _text("judge"),
     },
     "average_slopes": {

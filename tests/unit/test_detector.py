@@ -176,8 +176,9 @@ def test_a_silent_answer_ends_nothing_but_itself(llama, tokenizer, monkeypatch):
 def test_an_answer_may_be_written_in_another_form(llama, tokenizer):
     response = unicodedata.normalize("NFD", "São Paulo is in Brazil.")
     forms = (unicodedata.normalize(form, "São Paulo") for form in ("NFC", "NFD"))
-    masks = [detect(llama, neurons_of(llama), "Where?", response, answer=form, tokenizer=tokenizer).answer for form in forms]
-    assert masks[0].tolist() == masks[1].tolist() and masks[0].any()
+    neurons = neurons_of(llama)
+    first, second = (detect(llama, neurons, "Where?", response, answer=form, tokenizer=tokenizer).answer for form in forms)
+    assert first.tolist() == second.tolist() and first.any()
 
 
 def test_an_answer_that_is_not_there_is_refused(llama, tokenizer):

@@ -72,7 +72,9 @@ def test_a_part_of_json_is_no_question(line):
         list(parse_requests([line], "questions"))
 
 
-@pytest.mark.parametrize("line", ["Who?", '"Sein oder" is by whom?', "[Hamlet] Who wrote it?", "3 + 4 is what?", "\ufeffWho?"])
+@pytest.mark.parametrize(
+    "line", ["Who?", '"Sein oder" is by whom?', "[Hamlet] Who wrote it?", "3 + 4 is what?", "\ufeffWho?"]
+)
 def test_a_plain_question_is_read(line):
     (request,) = parse_requests([line], "questions")
     assert request.question == line.removeprefix("\ufeff")
@@ -80,7 +82,8 @@ def test_a_plain_question_is_read(line):
 
 def test_a_file_that_is_not_unicode_is_refused(tmp_path):
     (tmp_path / "rows.jsonl").write_bytes('{"question": "Où?"}'.encode("latin-1"))
-    with pytest.raises(HNeuronsError, match="rows.jsonl: cannot be read: byte 15 is not valid utf-8; save the file as UTF-8"):
+    says = r"rows\.jsonl: cannot be read: byte 15 is not valid utf-8; save the file as UTF-8"
+    with pytest.raises(HNeuronsError, match=says):
         list(read_json_lines(tmp_path / "rows.jsonl"))
 
 

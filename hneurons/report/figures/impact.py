@@ -10,23 +10,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from hneurons.config.impact import H_NEURONS, NEGATIVE, RANDOM, UNTOUCHED, UNTOUCHED_ALPHA
-from hneurons.impact.curves import DIFFERENCE, Curve
-from hneurons.impact.rates import AT_1, AT_BOTH, MIN_SETS, Slope
+from hneurons.impact.curves import Curve
+from hneurons.impact.rates import MIN_SETS
 from hneurons.impact.utility_curves import CettPoint, PerplexityPoint, UtilityCurves
 from hneurons.report.figures.style import STYLE, add_legend, save_figure
-from hneurons.stats.estimates import format_interval
+from hneurons.report.tables.impact import missing_runs
 
+# Characters of a note's line, which fit beneath a panel.
+_NOTE_WIDTH = 60
 _LOST = {"unparsed": "#009E73", "refused": "#CC79A7", "truncated": "#000000"}
-
-
-def _slope_text(name: str, slope: Slope) -> str:
-    if slope.value is None:
-        return f"{name}: not known"
-    if slope.interval is None:
-        return f"{name}: {slope.value:+.1f}, no interval"
-    text = format_interval(slope.value, *slope.interval, digits=1, sign="+")
-    detects = f"; detects {slope.detectable:.1f}" if slope.includes_0 and slope.detectable else ""
-    return f"{name}: {text}" + (f" (contains 0{detects})" if slope.includes_0 else "")
 
 
 def figure3(curves: Sequence[Curve], titles: Mapping[str, str], paths: Sequence[str | Path]) -> None:
@@ -34,9 +26,9 @@ def figure3(curves: Sequence[Curve], titles: Mapping[str, str], paths: Sequence[
 
     A panel shows the H-Neurons with their interval as a band, and the mean of the random sets with a band from their
     smallest to their largest rate; fewer than five random sets are drawn as points. Where a judge failed, a bar runs from
-    the rate if none of these replies complied to the rate if all did. The notes give the judge, n, the slopes with
-    intervals over all α and on each side of α = 1, the smallest slope that such a study detects, warnings, and missing
-    runs. The panel beneath shows the shares of replies that were unparsed, refused or truncated, and their mean length.
+    the rate if none of these replies complied to the rate if all did. Notes give n, the judge, and what is missing;
+    `slopes_table` has the slopes. The panel beneath shows the shares of replies that were unparsed, refused or truncated,
+    and their mean length.
 
     Args:
         curves: one per model and benchmark.
@@ -45,7 +37,7 @@ def figure3(curves: Sequence[Curve], titles: Mapping[str, str], paths: Sequence[
     """
     models = list(dict.fromkeys(curve.model for curve in curves))
     benchmarks = list(dict.fromkeys(curve.benchmark for curve in curves))
-    figure = plt.figure(figsize=(3.9 * len(benchmarks) + 0.4, 6.3 * len(models)), layout="constrained")
+    figure = plt.figure(figsize=(3.9 * len(benchmarks) + 0.4, 5.6 * len(models)), layout="constrained")
     grid = figure.add_gridspec(2 * len(models), len(benchmarks), height_ratios=[2.6, 1] * len(models))
     for curve in curves:
         row, column = 2 * models.index(curve.model), benchmarks.index(curve.benchmark)
@@ -53,7 +45,7 @@ def figure3(curves: Sequence[Curve], titles: Mapping[str, str], paths: Sequence[
         below = figure.add_subplot(grid[row + 1, column], sharex=above)
         _rates_panel(above, curve)
         above.tick_params(labelbottom=False)
-        above.text(0.5, -0.03, "\n".join(_notes(curve)), transform=above.transAxes, fontsize=7, ha="center", va="top")
+        above.text(0.5, -0.03, _notes(curve), transform=above.transAxes, fontsize=7, ha="center", va="top")
         title, description = titles[curve.benchmark].split("\n", 1)
         above.set_title(f"{title}\n{textwrap.fill(description, 40)}", fontsize=10)
         _lost_panel(below, curve)
@@ -108,36 +100,20 @@ def _of_random(points: Mapping[str, Sequence[Any]], value: Callable[[Any], float
     return dict(sorted(values.items()))
 
 
-def _notes(curve: Curve) -> list[str]:
-    """The lines beneath a panel: the judge, n, slopes, and missing runs."""
+def _notes(curve: Curve) -> str:
+    """The lines beneath a panel: n, the judge, and what its points lack; the slopes are in the table."""
     n = sorted({point.rate.n for points in curve.points.values() for point in points})
     items = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
-    slopes = curve.slopes
-    lines = [
-        f"judged by {curve.judge}; n = {items}; {curve.random_sets} random sets",
-        *([f"wording: {curve.wording}"] if curve.wording else []),
-        "slope, points per unit α [95 %]",
-        _slope_text("H-Neurons", slopes["all"][H_NEURONS]),
-    ]
-    if curve.random_sets:
-        lines += [
-            _slope_text("random", slopes["all"][RANDOM]),
-            _slope_text("difference", slopes["all"][DIFFERENCE]),
-            _slope_text("difference, α ≤ 1", slopes["suppression"][DIFFERENCE]),
-            _slope_text("difference, α ≥ 1", slopes["amplification"][DIFFERENCE]),
-        ]
-        if curve.random_sets < MIN_SETS:
-            lines.append(f"fewer than {MIN_SETS} random sets: no claim against random neurons")
-        if len(n) > 1:
-            lines.append(_slope_text("difference, items eligible at α = 1", slopes[AT_1][DIFFERENCE]))
-            lines.append(_slope_text("difference, eligible at both", slopes[AT_BOTH][DIFFERENCE]))
-    else:
-        lines.append("no random neurons were scaled: this effect has no control")
-    lines += [f"warning: {warning}" for warning in curve.warnings]
+    sets = f"{curve.random_sets} random sets" if curve.random_sets else "no random neurons: no control"
+    few = ", too few for a claim" if 0 < curve.random_sets < MIN_SETS else ""
+    lines = [f"n = {items}, judged by {curve.judge}", sets + few]
+    if curve.wording:
+        lines.append(f"wording: {curve.wording}")
+    if curve.warnings:
+        lines.append("warning: see the table of slopes")
     if curve.missing:
-        sets = (f"{name} α = {', '.join(f'{alpha:g}' for alpha in alphas)}" for name, alphas in curve.missing.items())
-        lines.append("missing: " + "; ".join(sets))
-    return lines
+        lines.append(f"missing: {missing_runs(curve)}")
+    return "\n".join(textwrap.fill(line, _NOTE_WIDTH) for line in lines)
 
 
 def _lost_panel(axes: Any, curve: Curve) -> None:

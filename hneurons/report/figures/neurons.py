@@ -115,5 +115,5 @@ def _reliability_panel(axes: Any, neurons: NeuronSet) -> None:
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     counts = ", ".join(str(curve.n) for curve in neurons.calibration.values())
-    axes.set_title(f"(c) hallucinated, by predicted probability, n = {counts}", fontsize=9)
+    axes.set_title(f"(c) hallucinated, by predicted probability\nn = {counts}", fontsize=9)
     axes.set_xlabel("predicted")

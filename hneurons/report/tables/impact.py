@@ -92,6 +92,7 @@ def slopes_table(curves: Sequence[Curve]) -> pd.DataFrame:
                 **bounds(slope.interval),
                 **pick(slope, "p", "detectable", "coverage"),
                 "warning": "; ".join(curve.warnings),
+                "missing": missing_runs(curve),
             }
             for curve in curves
             for part, slopes in curve.slopes.items()
@@ -99,6 +100,12 @@ def slopes_table(curves: Sequence[Curve]) -> pd.DataFrame:
         ]
     )
     return with_holm(table, "p", ["model", "part", "neurons"])
+
+
+def missing_runs(curve: Curve) -> str:
+    """List the α without a run by neuron set, in one line; empty if there are none."""
+    sets = (f"{name} α = {', '.join(f'{alpha:g}' for alpha in alphas)}" for name, alphas in curve.missing.items())
+    return "; ".join(sets)
 
 
 def average_slopes_table(
