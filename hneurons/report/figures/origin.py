@@ -65,8 +65,8 @@ def _transfer_panel(axes: Any, transfer: pd.DataFrame) -> None:
     names = [_group_name(str(dataset), rows.iloc[0]) for (*_, dataset), rows in pairs]
     axes.set_xticks(range(len(pairs)), names, fontsize=8)
     axes.axhline(0.5, color="#999999", linewidth=0.8, zorder=0)
-    lowest = transfer[["auroc", "auroc_low"]].min(axis=None)
-    axes.set_ylim(min(0.2, lowest) - 0.02, 1.02)
+    lowest = np.nanmin(transfer[["auroc", "auroc_low"]].to_numpy(dtype=float), initial=0.2)
+    axes.set_ylim(lowest - 0.02, 1.02)
     axes.set_xlim(-0.6, len(pairs) - 0.4)
     axes.set_ylabel("AUROC [95 %]")
     axes.set_title("(a) transfer, hallucinated against faithful", fontsize=9)
