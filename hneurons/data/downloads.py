@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hneurons import store
+from hneurons.config.proxies import network_errors, through_proxy
 from hneurons.config.study import HubFile
 from hneurons.data.sources import SOURCES
 from hneurons.errors import HNeuronsError
@@ -64,12 +65,13 @@ def checked_hashes(sources: Sequence[str], files: Sequence[str]) -> dict[str, st
 
 def _from_hub(name: str, hub: HubFile) -> str:
     """Path of the file in the hub's cache, downloaded if necessary."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
 
     try:
-        return hf_hub_download(hub.id, hub.path, revision=hub.revision, repo_type="dataset")
+        with network_errors(constants.ENDPOINT):
+            return hf_hub_download(hub.id, hub.path, revision=hub.revision, repo_type="dataset")
     except OSError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200] + through_proxy(constants.ENDPOINT)
         raise HNeuronsError(f"{name}: cannot fetch {hub.path} of {hub.id}: {reason}; or use a mirror folder") from None
 
 
@@ -77,7 +79,8 @@ def _download(name: str, path: Path) -> None:
     url = SOURCES[name].url
     assert url is not None
     try:
-        with urllib.request.urlopen(url, timeout=60) as response, open(path, "wb") as out:
+        with network_errors(url), urllib.request.urlopen(url, timeout=60) as response, open(path, "wb") as out:
             shutil.copyfileobj(response, out)
     except OSError as error:
-        raise HNeuronsError(f"{name}: cannot fetch {url}: {error}; or use a mirror folder") from None
+        reason = f"{error}{through_proxy(url)}"
+        raise HNeuronsError(f"{name}: cannot fetch {url}: {reason}; or use a mirror folder") from None

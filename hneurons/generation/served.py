@@ -16,6 +16,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from hneurons import store
 from hneurons.config.models import EngineSettings
+from hneurons.config.proxies import client_options
 from hneurons.config.setup import parse_study
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
@@ -178,8 +179,7 @@ class ServerEngine:
             api_key="none",
             max_retries=_RETRIES,
             timeout=_REQUEST_TIMEOUT_S,
-            # The server is on this machine: ignore configured proxies.
-            http_client=DefaultHttpxClient(trust_env=False),
+            http_client=DefaultHttpxClient(**client_options(self._server.url, "engine")),
         )
 
     def _stop(self) -> None:

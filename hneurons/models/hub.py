@@ -5,11 +5,13 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hneurons.config.base import HubSource
+from hneurons.config.proxies import network_errors, through_proxy
 from hneurons.errors import HNeuronsError
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,15 @@ def is_hub_id(name: str | Path) -> bool:
     return re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)) is not None
 
 
+@contextmanager
+def hub_errors() -> Iterator[None]:
+    """Turn all errors of the connection to the hub into OSError, and proxies that cannot be used into HNeuronsError."""
+    from huggingface_hub import constants
+
+    with network_errors(constants.ENDPOINT):
+        yield
+
+
 def fetch_snapshot(
     repository: str, revision: str | None = None, remote_code: bool = False, patterns: Sequence[str] | None = None
 ) -> str:
@@ -47,12 +58,21 @@ def fetch_snapshot(
     Raises:
         HNeuronsError: If the download fails.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
+    allowed = list(patterns or _patterns(remote_code))
+    # Offline, no client is needed, which a proxy in the environment could break.
+    offline = constants.is_offline_mode()
     try:
-        allowed = list(patterns or _patterns(remote_code))
-        return snapshot_download(repository, revision=revision, allow_patterns=allowed, ignore_patterns=_IGNORED_FILES)
-    except OSError as error:
+        with hub_errors():
+            return snapshot_download(
+                repository,
+                revision=revision,
+                allow_patterns=allowed,
+                ignore_patterns=_IGNORED_FILES,
+                local_files_only=offline,
+            )
+    except (OSError, ValueError) as error:
         version = f" at {revision}" if revision else ""
         raise HNeuronsError(f"cannot fetch {repository}{version}: {_reason(repository, error)}") from None
 
@@ -126,8 +146,9 @@ def _bytes_to_fetch(source: HubSource, remote_code: bool) -> int:
 
     api = HfApi()
     try:
-        api.auth_check(source.id)
-        info = api.model_info(source.id, revision=source.revision, files_metadata=True)
+        with hub_errors():
+            api.auth_check(source.id)
+            info = api.model_info(source.id, revision=source.revision, files_metadata=True)
     except OSError as error:
         raise HNeuronsError(_reason(source.id, error)) from None
     files = {f.rfilename: f.size or 0 for f in info.siblings or []}
@@ -154,14 +175,15 @@ def _reason(repository: str, error: Exception) -> str:
         return f"{repository} does not exist, or {cause} ({page})"
     if isinstance(error, RevisionNotFoundError):
         return f"{repository} has no such revision: correct it where it is named"
-    return f"{repository}: {' '.join(str(error).split())[:200]}"
+    return f"{repository}: {' '.join(str(error).split())[:200]}{through_proxy(constants.ENDPOINT)}"
 
 
 def _licence(repository: str) -> str:
     from huggingface_hub import HfApi
 
     try:
-        card = HfApi().model_info(repository).card_data
+        with hub_errors():
+            card = HfApi().model_info(repository).card_data
     except OSError:
         return "its licence"
     name = (card.get("license_name") or card.get("license")) if card else None

@@ -1,5 +1,6 @@
 """Loading of a decoder onto the GPU if there is one, or onto several if it does not fit on one."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreT
 
 from hneurons.errors import HNeuronsError
 from hneurons.models.checkpoint import NO_MODEL, checkpoint_folder, folder_identity
-from hneurons.models.hub import is_hub_id
+from hneurons.models.hub import hub_errors, is_hub_id
 
 # Share of a GPU's memory that weights may take; more would leave no room for a batch.
 _SHARE_OF_ONE_GPU = 0.85
@@ -49,7 +50,8 @@ def load_model(
     stored = sum(path.stat().st_size for path in Path(name).glob("*.safetensors"))
     options |= {"use_safetensors": True, "device_map": _placement(device_map, stored)}
     try:
-        model = AutoModelForCausalLM.from_pretrained(name, **options)
+        with nullcontext() if Path(name).exists() else hub_errors():
+            model = AutoModelForCausalLM.from_pretrained(name, **options)
     except ValueError as error:
         if "Unrecognized configuration class" not in str(error):
             # An invalid config.json, or one that needs remote code.
