@@ -141,8 +141,9 @@ def judges_of(task, both=False):
     judges = STUDY.judges.model_dump(mode="json")
     if judges[task] not in LLM_KINDS and not both:
         return {task: judges[task]}
-    judging = {"model", "structured_output", "max_tokens"}
-    return {task: judges[task], "llm": {k: judges["llm"][k] for k in sorted(judging)}}
+    judging = sorted({"model", "structured_output", "max_tokens"})
+    llm = {k: judges["llm"][k] for k in judging}
+    return {task: judges[task], "llm": llm | STUDY.judges.llm.changed_sampling()}
 
 
 def judges_of_benchmark(wildcards):

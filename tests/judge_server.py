@@ -8,11 +8,23 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+from hneurons.config.judges import LLMSettings
+from hneurons.judges.client import LLMClient
+from hneurons.judges.llm import LLMJudge
 
-def completion(content: str | None, refusal: str | None = None, finish: str = "stop") -> dict[str, Any]:
-    message = {"role": "assistant", "content": content, "refusal": refusal}
+
+def llm_judge(server: JudgeServer, folder: Path, **changes: Any) -> LLMJudge:
+    """A judge without a key, with its cache in a folder."""
+    options = {"max_judge_calls": 1000, "timeout_s": 5, "retries": 0, "api_key_env": None, "max_errors_percent": 100}
+    settings = LLMSettings(**{"model": "judge", "base_url": server.url, **options, **changes})
+    return LLMJudge(LLMClient(settings, str(folder / "cache.sqlite"), "study"))
+
+
+def completion(content: Any, refusal: str | None = None, finish: str = "stop", **more: Any) -> dict[str, Any]:
+    message = {"role": "assistant", "content": content, "refusal": refusal, **more}
     return {
         "id": "c1",
         "object": "chat.completion",
@@ -24,9 +36,12 @@ def completion(content: str | None, refusal: str | None = None, finish: str = "s
 
 
 class JudgeServer:
-    """Answers each request by `behave(user's text, how often it was asked, system's text)`: a completion or a fault."""
+    """Answers each request by `behave(user's text, how often it was asked, system's text)`.
 
-    def __init__(self, behave: Callable[..., dict[str, Any] | str]) -> None:
+    That is a completion, a fault, or a status with the JSON or text of a response.
+    """
+
+    def __init__(self, behave: Callable[..., dict[str, Any] | str | tuple[int, Any]]) -> None:
         self.behave = behave
         self.asked: Counter[str] = Counter()
         self.requests: list[dict[str, Any]] = []
@@ -46,10 +61,13 @@ class JudgeServer:
                     server.asked[text] += 1
                     count = server.asked[text]
                     server.requests.append({**body, "authorization": self.headers["Authorization"]})
-                self.reply(server.behave(text, count, body["messages"][0]["content"]))
+                self.reply(server.answer(body, count))
 
-            def reply(self, said: dict[str, Any] | str) -> None:
-                if said == "hang":
+            def reply(self, said: dict[str, Any] | str | tuple[int, Any]) -> None:
+                if isinstance(said, tuple):
+                    status, body = said
+                    self.send(status, (body if isinstance(body, str) else json.dumps(body)).encode())
+                elif said == "hang":
                     time.sleep(5)
                     self.close_connection = True
                 elif said == "disconnect":
@@ -82,6 +100,11 @@ class JudgeServer:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+
+    def answer(self, body: dict[str, Any], count: int) -> dict[str, Any] | str | tuple[int, Any]:
+        """The answer to a request: what `behave` says to its messages."""
+        messages = body["messages"]
+        return self.behave(messages[-1]["content"], count, messages[0]["content"])
 
     @property
     def url(self) -> str:

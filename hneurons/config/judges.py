@@ -27,9 +27,19 @@ class LLMSettings(Settings):
         "OPENAI_API_KEY", description="environment variable with the API key; null for a server without one"
     )
     structured_output: Literal["json_schema", "json_object", "none"] = Field(
-        "json_schema", description="how JSON is requested from the server; the reply is parsed strictly in all three cases"
+        "json_schema",
+        description="how JSON is requested from the server; the object is checked strictly in all three cases",
     )
-    max_tokens: int = Field(300, ge=1)
+    max_tokens: int = Field(300, ge=1, description="limit of a reply, including the thoughts of a reasoning model")
+    max_tokens_parameter: Literal["auto", "max_tokens", "max_completion_tokens"] = Field(
+        "auto", description="name of max_tokens in a request; auto changes it when the server refuses max_tokens"
+    )
+    temperature: float | None = Field(
+        0, ge=0, le=2, description="null sends none; 0 is left out for a model that takes only its default"
+    )
+    reasoning_effort: Annotated[str, StringConstraints(min_length=1)] | None = Field(
+        None, description="effort of a reasoning model, such as low; null sends none"
+    )
     max_judge_calls: int = Field(ge=0, description="limit of paid replies in the study; cached replies are free")
     price_in: float = Field(2.5, ge=0, description="dollars per million prompt tokens")
     price_out: float = Field(10.0, ge=0, description="dollars per million reply tokens")
@@ -42,6 +52,11 @@ class LLMSettings(Settings):
         le=100,
         description="share of a job's calls that may fail and become `error`; above it the job stops, and a rerun resumes",
     )
+
+    def changed_sampling(self) -> dict[str, float | str | None]:
+        """Return temperature and effort where they are not at their defaults; only those enter keys and params."""
+        names = ("temperature", "reasoning_effort")
+        return {n: getattr(self, n) for n in names if getattr(self, n) != type(self).model_fields[n].default}
 
     def price(self, calls: int, tokens_in: float, tokens_out: float | None = None) -> float:
         """Compute a price in dollars.
@@ -75,7 +90,7 @@ class JudgesSettings(Settings):
     )
     sycophancy: JudgeKind = Field("rules", description="llm judges only the replies that the option parser cannot read")
     llm: LLMSettings | None = None
-    cache: str = Field("results/judge-cache.sqlite", description="cache of every paid LLM verdict")
+    cache: str = Field("results/judge-cache.sqlite", description="cache of all paid LLM replies that could be used")
     agreement: AgreementSettings | None = None
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""A cache of all paid replies of LLM judges in one SQLite file, so that no crash makes a study pay twice."""
+"""A cache of the paid replies of LLM judges in one SQLite file, so that no crash makes a study pay twice."""
 
 import logging
 import sqlite3
@@ -35,6 +35,7 @@ class PaidReply:
         finish_reason: Why the reply ended, in the words of the API.
         tokens_in: Billed prompt tokens.
         tokens_out: Billed reply tokens.
+        note: Why the content is empty, if the response shows it; not cached.
     """
 
     content: str
@@ -42,6 +43,7 @@ class PaidReply:
     finish_reason: str
     tokens_in: int = 0
     tokens_out: int = 0
+    note: str = ""
 
 
 class ReplyCache:
@@ -86,8 +88,8 @@ class ReplyCache:
         rows = {key: self._db.execute(query, (key,)).fetchone() for key in keys}
         return {key: PaidReply(*row) for key, row in rows.items() if row}
 
-    def put(self, study: str, key: str, model: str, prompt: str, reply: PaidReply) -> None:
-        """Add a reply and count its call; both are on disk when this returns.
+    def put(self, study: str, key: str, model: str, prompt: str, reply: PaidReply, keep: bool) -> None:
+        """Count a paid call and add its reply; both are on disk when this returns.
 
         Args:
             study: The study that pays.
@@ -95,10 +97,12 @@ class ReplyCache:
             model: The judge model.
             prompt: Text of the prompt.
             reply: The reply.
+            keep: Whether to add the reply; one that cannot be used is only counted.
         """
         with self._db:
-            row = (key, model, prompt, reply.content, reply.refusal, reply.finish_reason)
-            self._db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?)", row)
+            if keep:
+                row = (key, model, prompt, reply.content, reply.refusal, reply.finish_reason)
+                self._db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?)", row)
             call = (study, key, reply.tokens_in, reply.tokens_out, time.time())
             self._db.execute("INSERT INTO calls VALUES (?, ?, ?, ?, ?)", call)
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from hneurons.config.study import DatasetSettings, ExampleSettings
 from hneurons.errors import HNeuronsError
+from hneurons.judges.states import REPAIRED
 from hneurons.judges.verdicts import consistent_label, verdicts_by_question
 from hneurons.records import EXAMPLES, Rows
 from hneurons.seeds import seed_of
@@ -90,6 +91,7 @@ def example_table(
         "too_few": too_few,
         "questions": {split: dict(c) for split, c in counts.items()},
         "verdicts": dict(Counter(v["verdict"] for v in judged)),
+        "repaired": sum(v["why"] == REPAIRED for v in judged),
         "judge": ", ".join(sorted({v["judge"] for v in judged})),
         "spans": dict(Counter(s["method"] for s in placed)),
         "extractor": ", ".join(sorted({s["extractor"] for s in placed})),

@@ -1,20 +1,25 @@
 """The judge by a language model behind an OpenAI-compatible API, with strict parsing of its replies."""
 
 import json
+import logging
 import re
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator
 
-from hneurons.errors import HNeuronsError
 from hneurons.judges import llm_prompts
 from hneurons.judges.cache import PaidReply
 from hneurons.judges.claims import Span
-from hneurons.judges.client import FailedCall, JudgePrompt, LLMClient
+from hneurons.judges.client import LLMClient
 from hneurons.judges.grades import Grade
 from hneurons.judges.judge import Choice, Exchange
-from hneurons.judges.states import ERROR, LETTERS, UNPARSED, Answer, Judgement
+from hneurons.judges.server.calls import FailedCall
+from hneurons.judges.server.parameters import JudgePrompt
+from hneurons.judges.server.replies import is_refusal, read_reply
+from hneurons.judges.states import ERROR, LETTERS, REPAIRED, UNPARSED, Answer, Judgement
+
+logger = logging.getLogger(__name__)
 
 
 # The JSON schemas of these classes, which include class names and docstrings, are part of each prompt and of its cache key:
@@ -61,10 +66,6 @@ class _Span(_Reply):
 F = TypeVar("F", bound=_Reply)
 V = TypeVar("V", bound=_Verdict)
 
-# A judge with more than this share of unreadable replies, out of enough of them, raises instead of returning errors.
-_MAX_UNREADABLE = 0.2
-_ENOUGH_REPLIES = 20
-
 
 def _user(**parts: Any) -> str:
     return json.dumps(parts, ensure_ascii=False, indent=1)
@@ -76,10 +77,10 @@ def correctness_user(answer: Answer) -> str:
 
 
 class LLMJudge:
-    """A `Judge` that asks a language model. Failed calls and unreadable replies become the state error.
+    """A `Judge` that asks a language model. Failed calls and replies that cannot be used become the state error.
 
-    Each method raises HNeuronsError if the client does (`LLMClient.ask`), or if more than a fifth of 20 or more replies are
-    not the requested JSON.
+    A verdict whose JSON was read from inside other text has the reason "repaired". Each method raises HNeuronsError if the
+    client does (`LLMClient.ask`).
 
     Args:
         client: Client of the model.
@@ -111,7 +112,7 @@ class LLMJudge:
         """Grade how much of what a forbidden question requests the replies give, from 0 to 4."""
         users = [_user(question=e.request, response=e.reply) for e in exchanges]
         replies = self._ask("harm_grade", llm_prompts.HARM_GRADE, users, _HarmGrade)
-        return [reply if isinstance(reply, Judgement) else _grade(reply) for reply in replies]
+        return [reply if isinstance(reply, Judgement) else _grade(reply) for reply, _ in replies]
 
     def option(self, choices: Sequence[Choice]) -> list[Judgement]:
         """Read the chosen options; a letter beyond the last option is an error."""
@@ -120,14 +121,14 @@ class LLMJudge:
             for c in choices
         ]
         judgements = []
-        for choice, reply in zip(choices, self._ask("option", llm_prompts.OPTION, users, _Option), strict=True):
+        for choice, (reply, why) in zip(choices, self._ask("option", llm_prompts.OPTION, users, _Option), strict=True):
             if isinstance(reply, Judgement):
                 judgements.append(reply)
             elif reply.option == "none":
-                judgements.append(Judgement(UNPARSED))
+                judgements.append(Judgement(UNPARSED, why))
             else:
                 exists = LETTERS.index(reply.option) < len(choice.options)
-                judgements.append(Judgement(reply.option) if exists else Judgement(ERROR, f"no option {reply.option}"))
+                judgements.append(Judgement(reply.option, why) if exists else Judgement(ERROR, f"no option {reply.option}"))
         return judgements
 
     def span(self, answers: Sequence[Answer]) -> list[Span | None]:
@@ -135,28 +136,26 @@ class LLMJudge:
         users = [_user(question=a.question, response=a.text) for a in answers]
         replies = self._ask("span", llm_prompts.SPAN, users, _Span)
         return [
-            None if isinstance(r, Judgement) else _only_place(r.span, a.text) for a, r in zip(answers, replies, strict=True)
+            None if isinstance(reply, Judgement) else _only_place(reply.span, answer.text)
+            for answer, (reply, _) in zip(answers, replies, strict=True)
         ]
 
     def _verdicts(self, task: str, system: str, users: Sequence[str], form: type[V]) -> list[Judgement]:
         replies = self._ask(task, system, users, form)
-        return [reply if isinstance(reply, Judgement) else Judgement(reply.verdict) for reply in replies]
+        return [reply if isinstance(reply, Judgement) else Judgement(reply.verdict, why) for reply, why in replies]
 
-    def _ask(self, task: str, system: str, users: Sequence[str], form: type[F]) -> list[F | Judgement]:
+    def _ask(self, task: str, system: str, users: Sequence[str], form: type[F]) -> list[tuple[F | Judgement, str]]:
+        """Ask about each user message: the reply in its form with why it needs a second look, or the state error."""
+
+        def fault(reply: PaidReply) -> str:
+            result = "" if is_refusal(reply) else read_reply(reply, form)
+            return result if isinstance(result, str) else ""
+
         schema = json.dumps(form.model_json_schema(), sort_keys=True)
-        replies = self._client.ask([JudgePrompt(task, system, user, schema) for user in users], f"judging {task}")
+        replies = self._client.ask([JudgePrompt(task, system, user, schema) for user in users], f"judging {task}", fault)
         parsed = [parse_reply(reply, form) for reply in replies]
-        unreadable = [
-            reply
-            for reply, result in zip(replies, parsed, strict=True)
-            if isinstance(reply, PaidReply) and isinstance(result, Judgement) and not reply.refusal
-        ]
-        if len(parsed) >= _ENOUGH_REPLIES and len(unreadable) > _MAX_UNREADABLE * len(parsed):
-            excerpt = " ".join(unreadable[0].content.split())[:80]
-            raise HNeuronsError(
-                f"judging {task}: {len(unreadable)} of {len(parsed)} replies of {self.name} are not the requested JSON, "
-                f"the first: {excerpt!r}; try another model, structured_output or max_tokens under judges.llm"
-            )
+        if repaired := sum(why == REPAIRED for _, why in parsed):
+            logger.info("judging %s: in %d of %d replies, the JSON was inside other text", task, repaired, len(parsed))
         return parsed
 
 
@@ -170,26 +169,19 @@ def _only_place(span: str, text: str) -> Span | None:
     return places[0] if len(places) == 1 else None
 
 
-def parse_reply(reply: PaidReply | FailedCall, form: type[F]) -> F | Judgement:
+def parse_reply(reply: PaidReply | FailedCall, form: type[F]) -> tuple[F | Judgement, str]:
     """Parse a judge's reply.
 
     Args:
         reply: The reply, or why there was no reply.
-        form: The form of the requested JSON; a Markdown fence around it is accepted.
+        form: The form of the requested JSON.
 
     Returns:
-        The reply in its form, or the state error with the reason: a judge that refuses or writes prose has not judged.
+        The reply in its form and an empty text, or `REPAIRED` if the JSON was inside other text; otherwise the state error
+        with the reason, twice.
     """
-    if isinstance(reply, FailedCall):
-        return Judgement(ERROR, reply.why)
-    if reply.refusal:
-        return Judgement(ERROR, "the judge refused")
-    if not reply.content.strip() and reply.finish_reason != "length":
-        return Judgement(ERROR, "an empty reply")
-    if reply.finish_reason == "length":
-        return Judgement(ERROR, "the judge's reply was cut off")
-    fenced = re.fullmatch(r"\s*```(?:json)?\s*(.*?)\s*```\s*", reply.content, re.DOTALL)
-    try:
-        return form.model_validate_json(fenced[1] if fenced else reply.content.strip())
-    except ValidationError:
-        return Judgement(ERROR, "the judge's reply is not the requested JSON")
+    result = reply.why if isinstance(reply, FailedCall) else read_reply(reply, form)
+    if isinstance(result, str):
+        return Judgement(ERROR, result), result
+    valid, is_repaired = result
+    return valid, REPAIRED if is_repaired else ""

@@ -13,6 +13,8 @@ LETTERS = "ABCDEFGHIJ"
 REFUSED, UNPARSED, ERROR = "refused", "unparsed", "error"
 # Why a reply is unparsed that reached the token limit before it gave an answer.
 CUT_OFF = "cut off"
+# Why a verdict of the LLM judge needs a second look: its JSON was read from inside other text.
+REPAIRED = "repaired"
 
 
 @dataclass(frozen=True)

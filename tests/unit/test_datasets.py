@@ -66,7 +66,7 @@ def test_a_set_that_is_too_small_is_refused():
 
 def judged(questions, verdict_of):
     return [
-        {"question_id": q["question_id"], "sample": s, "verdict": verdict_of(q, s), "judge": "rules"}
+        {"question_id": q["question_id"], "sample": s, "verdict": verdict_of(q, s), "why": "", "judge": "rules"}
         for q in questions
         for s in (0, 1)
     ]

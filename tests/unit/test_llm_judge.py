@@ -91,9 +91,12 @@ def test_a_fault_has_its_state_takes_bounded_time_and_costs_no_other_reply(fault
         before = sum(server.asked.values())
         server.behave = lambda text, n, system: says("correct")
         again = judge(server, tmp_path).correctness(answers(8))
-        paid = fault in ("no content", "a moderated prompt", "prose", "another verdict", "a refusal", "a reply cut off")
-        assert verdicts(again)[3] == (state if paid or state == "correct" else "correct")
-        assert sum(server.asked.values()) - before == (0 if paid or state == "correct" else 1), "only what failed"
+        final = fault in ("a moderated prompt", "a refusal")
+        assert verdicts(again)[3] == (state if final else "correct")
+        assert sum(server.asked.values()) - before == (0 if final or state == "correct" else 1), "only what failed"
+    unusable = ("no content", "prose", "another verdict", "a reply cut off")
+    calls = sqlite3.connect(tmp_path / "cache.sqlite").execute("SELECT count(*) FROM calls").fetchone()[0]
+    assert calls == 8 + (fault in unusable), "what was paid counts, whether it could be used or not"
 
 
 def test_too_many_failures_stop_the_job_and_keep_what_came(tmp_path):
@@ -401,10 +404,11 @@ def test_both_judges_are_put_the_same_sample(tmp_path):
 
 
 def test_a_judge_that_cannot_be_read_is_told_of_and_not_put_into_a_table(tmp_path):
-    said = r"30 of 30 replies of llm:judge are not the requested JSON, .*<think>Well.*try another model"
+    said = r"\d\d of \d\d replies of llm:judge cannot be used; the first: .* not the requested JSON, .*<think>Well.*try"
     prose = completion("<think>Well.</think> correct")
     with JudgeServer(lambda text, n, system: prose) as server, pytest.raises(HNeuronsError, match=said):
-        judge(server, tmp_path).correctness(answers(30))
+        judge(server, tmp_path).correctness(answers(300))
+    assert 20 <= sum(server.asked.values()) < 30, "it is noticed after 20 replies, not after 300"
 
 
 def test_without_a_key_no_reply_is_tampered_with(tmp_path):
