@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,14 +34,17 @@ class Journal:
         self.entries: list[Any] = [json.loads(line) for line in kept[1:]]
         with store.atomic_path(self.path) as part:
             part.write_bytes(b"".join(line + b"\n" for line in kept))
-        self._file = open(self.path, "ab")  # noqa: SIM115 - open until remove()
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - open until remove()
 
     def add(self, *entries: Any) -> None:
         """Add parts; they are on disk when this returns."""
         self.entries += entries
-        self._file.write(b"".join(json.dumps(entry, ensure_ascii=False).encode() + b"\n" for entry in entries))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        lines = b"".join(json.dumps(entry, ensure_ascii=False).encode() + b"\n" for entry in entries)
+        with store.failures_named(self.path):
+            # Unbuffered, so that what a full disk did not take is not written again when the file is closed.
+            if self._file.write(lines) != len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file.fileno())
 
     def remove(self) -> None:
         """Delete the journal, when the work is complete and stored elsewhere."""

@@ -3,8 +3,11 @@
 import hashlib
 import json
 import os
+import shutil
+import stat
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
-from hneurons.errors import HNeuronsError
+from hneurons.errors import HNeuronsError, machine_failure
 from hneurons.records import upgraded
 
 _Result = TypeVar("_Result")
@@ -21,18 +24,90 @@ _Result = TypeVar("_Result")
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder, renamed to `path` if the block succeeds and removed if it fails."""
+    """Yield a temporary path in the same folder, renamed to `path` if the block succeeds and removed if it fails.
+
+    Raises:
+        HNeuronsError: if the disk is full or read-only, or if a permission is missing.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix is kept because writers such as savefig choose the format by it.
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    with failures_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            with open(part, "rb") as handle:
+                os.fsync(handle.fileno())
+            share_like_new(part)
+            os.replace(part, path)
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: str | Path, *, replace: bool = True) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`, renamed to it if the block succeeds and removed if it fails.
+
+    Args:
+        folder: the folder to write.
+        replace: whether an existing folder of this name is deleted.
+
+    Raises:
+        HNeuronsError: if the disk is full or read-only, or if a permission is missing.
+    """
+    folder = Path(folder)
+    part = folder.with_name(f".{folder.name}.part")
+    with failures_named(folder):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        try:
+            yield part
+            share_like_new(*(path for path in part.rglob("*") if path.is_file()))
+            if replace:
+                shutil.rmtree(folder, ignore_errors=True)
+            part.rename(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def failures_named(path: Path) -> Iterator[None]:
+    """Name a path in the one-line error for a full or read-only disk or a missing permission.
+
+    Raises:
+        HNeuronsError: that line, in place of the exception of the system.
+    """
     try:
-        yield part
-        with open(part, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(part, path)
+        yield
+    except Exception as error:
+        if line := machine_failure(error, path):
+            raise HNeuronsError(line) from None
+        raise
+
+
+def share_like_new(*files: Path) -> None:
+    """Give files that only their owner may read the mode of any new file there, which the umask or the folder decides.
+
+    safetensors writes files for their owner alone. Links to files elsewhere keep their mode.
+    """
+    private = [
+        path for path in files if not path.is_symlink() and path.stat().st_nlink == 1 and not path.stat().st_mode & 0o077
+    ]
+    if private:
+        mode = new_file_mode(private[0].parent)
+        for path in private:
+            path.chmod(mode)
+
+
+def new_file_mode(folder: Path) -> int:
+    """Return the mode of a new file in a folder."""
+    probe = folder / f".{os.getpid()}.{threading.get_ident()}.mode"
+    try:
+        probe.touch()
+        return stat.S_IMODE(probe.stat().st_mode)
     finally:
-        part.unlink(missing_ok=True)
+        probe.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

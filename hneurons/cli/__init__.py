@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from hneurons.cli import detect, generate, plan, runs, weights
+from hneurons.cli.program import Program
 
-app = typer.Typer(
+app = Program(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,

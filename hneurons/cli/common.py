@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hneurons.errors import HNeuronsError
+from hneurons.errors import HNeuronsError, machine_failure
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,17 +33,34 @@ WhichOption = Annotated[str, typer.Option("--which", help="hneurons, negative, o
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn errors of the package, and files that cannot be read, into one line on stderr and exit code 1."""
+    """Turn errors of the package, and files that cannot be read or written, into one line on stderr and exit code 1."""
     try:
         yield
-    except (HNeuronsError, OSError, UnicodeDecodeError) as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        line = machine_failure(error)
+        if line is None and not isinstance(error, (HNeuronsError, OSError, UnicodeError)):
+            raise
+        typer.echo(f"error: {line or ' '.join(str(error).split())}", err=True)
         raise typer.Exit(1) from None
 
 
 def echo_json(data: Any) -> None:
     """Print data as indented JSON."""
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    typer.echo(json_text(data, indent=2))
+
+
+def json_text(data: Any, indent: int | None = None) -> str:
+    """Return data as JSON, in ASCII if stdout is not UTF-8, which JSON is."""
+    return json.dumps(
+        data, indent=indent, ensure_ascii=codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name != "utf-8"
+    )
+
+
+def typed_text(text: str) -> str:
+    """Return an argument as UTF-8 text, which Python does not decode where the locale is not UTF-8."""
+    return os.fsencode(text).decode("utf-8", "replace")
 
 
 def pinned_revision(model: str, neurons: NeuronSet) -> str | None:

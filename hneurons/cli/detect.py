@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -13,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from hneurons.cli.common import ForceOption, ModelOption, NeuronsOption, load_both, one_line_errors
+from hneurons.cli.common import ForceOption, ModelOption, NeuronsOption, json_text, load_both, one_line_errors, typed_text
 from hneurons.errors import HNeuronsError
 
 if TYPE_CHECKING:
@@ -61,7 +60,8 @@ def detect_command(
         from hneurons.models.tokenizer import tokenizer_beside
 
         if question is not None:
-            keys = {"question": question, "response": response, "answer": answer}
+            options_given = {"question": question, "response": response, "answer": answer}
+            keys = {key: None if text is None else typed_text(text) for key, text in options_given.items()}
             requests: Iterator[DetectionRequest] = iter([make_request(keys)])
         else:
             requests = parse_requests(sys.stdin, "stdin") if str(file) == "-" else _requests_of(Path(str(file)))
@@ -84,7 +84,7 @@ def detect_command(
                     row = result.as_dict(max_neurons)
                     on_page += [result] if html else []
                 if as_json:
-                    typer.echo(json.dumps({**request.other_keys, **row}, ensure_ascii=False))
+                    typer.echo(json_text({**request.other_keys, **row}))
                 else:
                     _print(console, result, neuron_set.calibration, max_neurons)
             batch = list(islice(requests, _BATCH_SIZE))

@@ -60,6 +60,7 @@ def generate_command(
         from hneurons.config.study import Decoding
         from hneurons.generation.side_by_side import side_by_side
 
+        prompts = list(map(common.typed_text, prompts))
         decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature)
         loaded, neuron_set = common.load_both(model, neurons)
         options: dict[str, Any] = {"random_sets": random, "seed": seed, "strict": not force}

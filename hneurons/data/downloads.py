@@ -9,7 +9,7 @@ from hneurons import store
 from hneurons.config.proxies import network_errors, through_proxy
 from hneurons.config.study import HubFile
 from hneurons.data.sources import SOURCES
-from hneurons.errors import HNeuronsError
+from hneurons.errors import HNeuronsError, machine_failure
 
 
 def fetch_source(name: str, hub: HubFile | None, out: str | Path) -> None:
@@ -82,5 +82,7 @@ def _download(name: str, path: Path) -> None:
         with network_errors(url), urllib.request.urlopen(url, timeout=60) as response, open(path, "wb") as out:
             shutil.copyfileobj(response, out)
     except OSError as error:
+        if line := machine_failure(error, path):
+            raise HNeuronsError(f"{name}: {line}") from None
         reason = f"{error}{through_proxy(url)}"
         raise HNeuronsError(f"{name}: cannot fetch {url}: {reason}; or use a mirror folder") from None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from hneurons import store
 from hneurons.errors import HNeuronsError
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class ReplyCache:
             reply: The reply.
             keep: Whether to add the reply; one that cannot be used is only counted.
         """
-        with self._db:
+        with store.failures_named(self.path), self._db:
             if keep:
                 row = (key, model, prompt, reply.content, reply.refusal, reply.finish_reason)
                 self._db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?)", row)
