@@ -3,7 +3,6 @@
 Imported by the Snakefile, so nothing heavy may be imported here.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from hneurons.config.base import SLUG, HubSource, Settings, Slug, parse_settings, read_yaml
+from hneurons.config.weights import check_plain, read_config, weight_files
 from hneurons.errors import HNeuronsError
 
 
@@ -141,19 +141,21 @@ def shape_of_model(name: str, model: ModelSettings) -> Shape:
         model: its settings.
 
     Raises:
-        HNeuronsError: one line, if neither has it.
+        HNeuronsError: one line, if neither has it, or if the folder's weights are packed.
     """
-    if model.shape is not None:
-        return model.shape
     keys = ", ".join(Shape.model_fields)
     if model.folder is None:
-        raise HNeuronsError(f"models: {name}: shape is missing ({keys}), and its jobs cannot be planned without it")
+        if model.shape is None:
+            raise HNeuronsError(f"models: {name}: shape is missing ({keys}), and its jobs cannot be planned without it")
+        return model.shape
     folder = Path(model.folder).expanduser()
-    stored = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    if not stored:
-        raise HNeuronsError(f"models: {name}: {folder} holds no *.safetensors")
     try:
-        config = json.loads((folder / "config.json").read_text())
+        # With a shape, the folder may still be missing where the study is planned.
+        config = read_config(folder) if model.shape is None or (folder / "config.json").is_file() else {}
+        check_plain(folder, config)
+        if model.shape is not None:
+            return model.shape
+        stored = sum(path.stat().st_size for path in weight_files(folder))
         text = config.get("text_config", config)
         return Shape(
             layers=text["num_hidden_layers"],
@@ -162,9 +164,11 @@ def shape_of_model(name: str, model: ModelSettings) -> Shape:
             # Gemma 3's config.json omits values that equal the defaults in the code.
             vocabulary=text.get("vocab_size", config.get("vocab_size", _LARGEST_VOCABULARY)),
             kv_width=_kv_width(text),
-            parameters=stored // _BYTES.get(config.get("dtype") or config.get("torch_dtype"), 2),
+            parameters=stored // _BYTES.get(str(config.get("dtype") or config.get("torch_dtype")), 2),
         )
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except HNeuronsError as error:
+        raise HNeuronsError(f"models: {name}: {error}") from None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise HNeuronsError(
             f"models: {name}: {folder}/config.json does not give the model's size ({type(error).__name__}: {error}); "
             f"set it under shape ({keys})"

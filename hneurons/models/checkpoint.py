@@ -1,15 +1,15 @@
 """MLP weights of a checkpoint on disk, read block by block from its safetensors files without building a model."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from hneurons import store
+from hneurons.config.weights import tensor_files
 from hneurons.errors import HNeuronsError
 from hneurons.models.hub import fetch_snapshot, is_hub_id
 
@@ -17,7 +17,6 @@ PLAIN = ("F64", "F32", "F16", "BF16")
 _DOWN = re.compile(r"^(?P<decoder>.*?)layers\.(?P<layer>\d+)\.mlp\.down_proj\.weight$")
 # Towers of multimodal checkpoints; their MLPs do not belong to the decoder.
 _TOWER = re.compile(r"vision|visual|audio|image")
-NO_MODEL = "neither a folder with *.safetensors, nor a manifest.json, nor a hub id (owner/name)"
 _BLOCK_BYTES = 4_000_000
 
 
@@ -66,13 +65,13 @@ class Checkpoint:
         d_ff: Neurons per layer.
 
     Raises:
-        HNeuronsError: If the folder holds no checkpoint, a file is truncated, there is not exactly one decoder with gated
-            MLPs, or the weights are packed (quantised).
+        HNeuronsError: If the folder holds no complete checkpoint, there is not exactly one decoder with gated MLPs, or the
+            weights are packed (quantised).
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._file_of = _tensor_files(self.folder)
+        self._file_of = tensor_files(self.folder)
         decoders: dict[str, dict[int, str]] = {}
         for name in self._file_of:
             if (match := _DOWN.match(name)) and not _TOWER.search(match["decoder"]):
@@ -85,6 +84,11 @@ class Checkpoint:
         if sorted(down_projs) != list(range(self.layers)):
             raise HNeuronsError(f"{self.folder}: its layers with an MLP are not numbered 0 to {self.layers - 1}")
         self.d_ff = self.down_proj(0).columns
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the weights."""
+        return sorted(set(self._file_of.values()))
 
     def down_proj(self, layer: int) -> Matrix:
         """Return W_down [d_model, d_ff] of a layer: a column per neuron."""
@@ -102,9 +106,7 @@ class Checkpoint:
         if name not in self._file_of:
             raise HNeuronsError(f"{self.folder}: {name} is missing")
         path = self._file_of[name]
-        with _opened(path) as file:
-            if name not in file.keys():  # noqa: SIM118 - a safetensors file is not a dict
-                raise HNeuronsError(f"{path}: {name} is missing, although the index lists it in this file")
+        with safe_open(path, "pt") as file:
             tensor = file.get_slice(name)
             if tensor.get_dtype() not in PLAIN:
                 raise HNeuronsError(
@@ -115,33 +117,13 @@ class Checkpoint:
         return Matrix(path, name, 0, rows, columns)
 
 
-def _opened(path: Path) -> safe_open:
-    try:
-        return safe_open(path, "pt")
-    except (SafetensorError, OSError) as error:
-        raise HNeuronsError(f"{path}: not a complete safetensors file ({error})") from None
-
-
-def _tensor_files(folder: Path) -> dict[str, Path]:
-    """Tensor → the file that holds it, from the index if there is one, else from the files."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        return {name: folder / file for name, file in json.loads(index.read_text())["weight_map"].items()}
-    files = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with _opened(path) as file:
-            files.update(dict.fromkeys(file.keys(), path))
-    if not files:
-        raise HNeuronsError(f"{folder}: holds no *.safetensors")
-    return files
-
-
-def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
+def checkpoint_folder(name: str | Path, revision: str | None = None, remote_code: bool = False) -> Path:
     """Return the folder of a model's files, downloaded if necessary.
 
     Args:
         name: The folder, a study's manifest.json or the folder that holds it, or a hub id.
         revision: Revision of the hub's repository; None for the newest.
+        remote_code: Whether to fetch the repository's Python files too.
 
     Raises:
         HNeuronsError: If the name is something else, or if the download fails.
@@ -153,8 +135,8 @@ def checkpoint_folder(name: str | Path, revision: str | None = None) -> Path:
     if path.is_dir():
         return path
     if not is_hub_id(name):
-        raise HNeuronsError(f"{name}: {NO_MODEL}")
-    return Path(fetch_snapshot(str(name), revision))
+        raise HNeuronsError(f"{name}: neither a folder with *.safetensors, nor a manifest.json, nor a hub id (owner/name)")
+    return Path(fetch_snapshot(str(name), revision, remote_code))
 
 
 def folder_identity(folder: Path, named: str | Path = "") -> dict[str, str]:

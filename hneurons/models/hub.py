@@ -1,7 +1,6 @@
 """The model hub: access, disk space and download; each failure is reported in one line."""
 
 import fnmatch
-import json
 import logging
 import re
 import shutil
@@ -12,7 +11,8 @@ from typing import Any
 
 from hneurons.config.base import HubSource
 from hneurons.config.proxies import network_errors, through_proxy
-from hneurons.errors import HNeuronsError
+from hneurons.config.weights import weight_files
+from hneurons.errors import HNeuronsError, machine_failure
 
 logger = logging.getLogger(__name__)
 
@@ -133,11 +133,11 @@ def _is_cached(source: HubSource, remote_code: bool) -> bool:
 
 
 def is_complete_checkpoint(folder: Path) -> bool:
-    """Return whether a folder holds a safetensors checkpoint with all files of its index."""
-    index = folder / "model.safetensors.index.json"
-    names = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else set()
-    files = [folder / name for name in names] or list(folder.glob("*.safetensors"))
-    return (folder / "config.json").is_file() and bool(files) and all(file.is_file() for file in files)
+    """Return whether a folder holds config.json and a safetensors checkpoint with all files of its index."""
+    try:
+        return (folder / "config.json").is_file() and bool(weight_files(folder))
+    except HNeuronsError:
+        return False
 
 
 def _bytes_to_fetch(source: HubSource, remote_code: bool) -> int:
@@ -166,6 +166,8 @@ def _reason(repository: str, error: Exception) -> str:
     from huggingface_hub import constants, get_token
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
+    if isinstance(error, OSError) and error.errno and (line := machine_failure(error, constants.HF_HUB_CACHE)):
+        return line
     page = f"{constants.ENDPOINT}/{repository}"
     if isinstance(error, GatedRepoError):
         cause = "your token has no access" if get_token() else "HF_TOKEN is not set"

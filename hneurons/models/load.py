@@ -1,15 +1,15 @@
 """Loading of a decoder onto the GPU if there is one, or onto several if it does not fit on one."""
 
-from contextlib import nullcontext
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
+from hneurons.config.weights import check_plain, read_config, tensor_files
 from hneurons.errors import HNeuronsError
-from hneurons.models.checkpoint import NO_MODEL, checkpoint_folder, folder_identity
-from hneurons.models.hub import hub_errors, is_hub_id
+from hneurons.models.checkpoint import checkpoint_folder, folder_identity
 
 # Share of a GPU's memory that weights may take; more would leave no room for a batch.
 _SHARE_OF_ONE_GPU = 0.85
@@ -37,32 +37,37 @@ def load_model(
         trust_remote_code: Whether the repository's Python code may run.
 
     Raises:
-        OSError: If safetensors weights are missing.
-        HNeuronsError: If the name is neither a folder nor a hub id, or if the weights do not fit on the GPUs.
+        HNeuronsError: If the name is neither a folder nor a hub id, if weights are missing or packed, or if they do not fit
+            on the GPUs.
     """
-    identity: dict[str, str] = {}
-    if Path(name).exists():
-        folder = checkpoint_folder(name)
-        name, identity = folder, folder_identity(folder, Path(name))
-    elif not is_hub_id(name):
-        raise HNeuronsError(f"{name}: {NO_MODEL}")
-    options: dict[str, Any] = {"revision": revision, "dtype": dtype, "trust_remote_code": trust_remote_code}
-    stored = sum(path.stat().st_size for path in Path(name).glob("*.safetensors"))
-    options |= {"use_safetensors": True, "device_map": _placement(device_map, stored)}
+    folder = checkpoint_folder(name, revision, trust_remote_code)
+    check_plain(folder, read_config(folder))
+    weights = set(tensor_files(folder).values())
+    options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code, "use_safetensors": True}
+    stored = sum(path.stat().st_size for path in weights)
+    options |= {"device_map": _placement(device_map, stored), "output_loading_info": True}
     try:
-        with nullcontext() if Path(name).exists() else hub_errors():
-            model = AutoModelForCausalLM.from_pretrained(name, **options)
+        model, info = AutoModelForCausalLM.from_pretrained(folder, **options)
     except ValueError as error:
         if "Unrecognized configuration class" not in str(error):
             # An invalid config.json, or one that needs remote code.
             raise HNeuronsError(f"{name}: {error}") from None
-        model = AutoModelForImageTextToText.from_pretrained(name, **options)
+        model, info = AutoModelForImageTextToText.from_pretrained(folder, **options)
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise HNeuronsError(f"{folder}: some tensors do not have the shape that follows from config.json") from None
+    _check_complete(folder, info)
     _check_not_offloaded(model)
-    if commit := getattr(model.config, "_commit_hash", None):
-        identity = {"revision": commit}
     loaded: PreTrainedModel = model.eval()
-    loaded.hneurons_identity = identity
+    loaded.hneurons_identity = folder_identity(folder, name)
     return loaded
+
+
+def _check_complete(folder: Path, info: Mapping[str, Any]) -> None:
+    """Raise HNeuronsError if weights are missing, which transformers replaces by random ones."""
+    if missing := sorted(info["missing_keys"]):
+        raise HNeuronsError(f"{folder}: {len(missing)} tensors of the model are missing, such as {missing[0]}")
 
 
 def _check_not_offloaded(model: PreTrainedModel) -> None:
@@ -77,12 +82,9 @@ def _check_not_offloaded(model: PreTrainedModel) -> None:
 
 
 def _placement(device_map: str | None, weights: int) -> str | None:
-    """Placement of the weights: the first GPU, all GPUs if that is too small, or the CPU.
-
-    weights: Bytes on disk; 0 if unknown, which may need all GPUs.
-    """
+    """Placement of weights of a size in bytes: the first GPU, all GPUs if that is too small, or the CPU."""
     if device_map is not None or not torch.cuda.is_available():
         return device_map
     memory: int = torch.cuda.get_device_properties(0).total_memory
-    fits = 0 < weights < _SHARE_OF_ONE_GPU * memory
+    fits = weights < _SHARE_OF_ONE_GPU * memory
     return "cuda:0" if fits or torch.cuda.device_count() == 1 else "auto"

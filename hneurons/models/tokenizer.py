@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hneurons import store
-from hneurons.errors import HNeuronsError
+from hneurons.errors import HNeuronsError, machine_failure
 from hneurons.models.checkpoint import checkpoint_folder
 
 if TYPE_CHECKING:
@@ -39,10 +39,17 @@ def load_tokenizer(name: str | Path, trust_remote_code: bool = False) -> PreTrai
     Args:
         name: A folder, or a hub id.
         trust_remote_code: Whether the repository's Python code may run.
+
+    Raises:
+        HNeuronsError: If its files are missing, incomplete or unreadable.
     """
     from transformers import AutoTokenizer
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        cause = machine_failure(error) or f"{name}: no tokenizer can be loaded: {' '.join(str(error).split())[:300]}"
+        raise HNeuronsError(cause) from None
     # Multimodal repositories (Mistral Small 3.1) keep the template in the processor's file, which the tokenizer ignores.
     processor_template = Path(name) / "chat_template.json"
     if not tokenizer.chat_template and processor_template.is_file():

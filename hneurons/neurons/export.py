@@ -1,19 +1,32 @@
 """Steered checkpoints: the neurons' columns of W_down scaled by α on disk (eq. 5), so that any engine can load them."""
 
+import logging
 import os
 import shutil
 from collections import defaultdict
+from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
 
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from hneurons import store
+from hneurons.config.weights import weights_index
 from hneurons.errors import HNeuronsError
 from hneurons.models.checkpoint import Checkpoint, checkpoint_folder, folder_identity
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.neurons.scaling import NeuronsByLayer, check_alpha
 
+logger = logging.getLogger(__name__)
+
+# Without the suffixes of weights and of index files, which may match too.
+_COMPANIONS = (
+    "*.json *.jinja *.model *.tiktoken *.txt *.spm *.bpe tokenizer* vocab* licen[cs]e* readme* notice* use_policy*".split()
+)
+_WEIGHTS = frozenset(
+    ".safetensors .bin .pth .pt .ckpt .gguf .ggml .h5 .msgpack .onnx .onnx_data .ot .pkl .npz .tflite .nemo".split()
+)
 _CARD = Path(__file__).with_name("checkpoint_card.md").read_text(encoding="utf-8")
 
 
@@ -28,8 +41,10 @@ def export(
 ) -> Path:
     """Write a checkpoint whose selected neurons are scaled by alpha (eq. 5), with a model card and the set of neurons.
 
-    Files without a scaled column become hard links where the file system allows it, else copies. A file with one is loaded
-    into memory (checkpoints are split into files of a few GB). The folder appears only once it is complete.
+    The weights that transformers loads, the tokenizer, the configuration and the licence are written; weights in other
+    formats, which would not be scaled, are left out and named in the log. Files without a scaled column become hard links
+    where the file system allows it, else copies. A file with one is loaded into memory (checkpoints are split into files of
+    a few GB). The folder appears only once it is complete.
 
     Args:
         model: a folder, a study's manifest, or a hub id.
@@ -43,7 +58,8 @@ def export(
         The path of the folder.
 
     Raises:
-        HNeuronsError: `out` exists, the neurons belong to another model, α < 0, or the weights are packed.
+        HNeuronsError: `out` exists, the neurons belong to another model, α < 0, the weights are packed, or the disk is
+            full.
     """
     check_alpha(alpha)
     out, folder = Path(out), checkpoint_folder(model, revision)
@@ -51,22 +67,21 @@ def export(
         raise HNeuronsError(f"{out} already exists; choose another folder")
     checkpoint = Checkpoint(folder)
     neurons.check_for({"layers": checkpoint.layers, "d_ff": checkpoint.d_ff, **folder_identity(folder, model)}, strict)
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
+    others = [path for path in _files(folder) if path.suffix in _WEIGHTS and path not in checkpoint.files]
+    with store.atomic_folder(out, replace=False) as part:
         write_scaled(checkpoint, neurons.by_layer(), alpha, part)
         if (part / "README.md").exists():
             (part / "README.md").rename(part / "README.original.md")
         (part / "README.md").write_text(_card(neurons, alpha, checkpoint), encoding="utf-8")
         neurons.save(part / "neurons.parquet")
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    if others:
+        names = ", ".join(str(path.relative_to(folder)) for path in others)
+        logger.info("left out, because weights in these files would not be scaled: %s", names)
     return out
 
 
 def write_scaled(checkpoint: Checkpoint, neurons: NeuronsByLayer, alpha: float, out: Path, *, borrow: bool = False) -> Path:
-    """Copy a checkpoint, with the neurons' columns scaled by alpha and nothing else changed.
+    """Copy a checkpoint's weights and what belongs to them, with the neurons' columns scaled by alpha.
 
     Args:
         checkpoint: the original.
@@ -82,16 +97,42 @@ def write_scaled(checkpoint: Checkpoint, neurons: NeuronsByLayer, alpha: float, 
     for layer, indices in neurons.items():
         matrix = checkpoint.down_proj(layer)
         touched[matrix.path][matrix.name] = list(indices)
-    for source in sorted(p for p in checkpoint.folder.rglob("*") if p.is_file()):
+    for source in [*checkpoint.files, *_companions(checkpoint.folder)]:
         target = out / source.relative_to(checkpoint.folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source in touched:
-            _write_scaled_file(source, touched[source], alpha, target)
-        elif target.suffix == ".safetensors":
-            _link_or_copy(source, target, borrow)
-        else:
-            shutil.copyfile(source, target)
+        with store.failures_named(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source in touched:
+                _write_scaled_file(source, touched[source], alpha, target)
+            elif source in checkpoint.files:
+                _link_or_copy(source, target, borrow)
+            else:
+                shutil.copyfile(source, target)
     return out
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files of a folder, except for those of git and of download tools."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(p for p in files if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+
+
+def _companions(folder: Path) -> list[Path]:
+    """The files that a model needs besides its weights: configuration, tokenizer, templates, licence, and custom code."""
+    index, remote_code = (
+        weights_index(folder),
+        any('"auto_map"' in p.read_text("utf-8") for p in folder.glob("*config.json")),
+    )
+
+    def is_needed(path: Path) -> bool:
+        if path.suffix in _WEIGHTS or path.name.endswith(".index.json"):
+            return path == index
+        if path.suffix == ".py":
+            return remote_code
+        if path.parent == folder:
+            return any(fnmatch(path.name.lower(), pattern) for pattern in _COMPANIONS)
+        return path.suffix == ".jinja" and path.parent == folder / "additional_chat_templates"
+
+    return [path for path in _files(folder) if is_needed(path)]
 
 
 def _write_scaled_file(source: Path, columns: dict[str, list[int]], alpha: float, target: Path) -> None:
@@ -104,6 +145,10 @@ def _write_scaled_file(source: Path, columns: dict[str, list[int]], alpha: float
 
 
 def _link_or_copy(source: Path, target: Path, borrow: bool) -> None:
+    if not borrow and not source.stat().st_mode & 0o077 and store.new_file_mode(target.parent) & 0o077:
+        # A link to a file for its owner alone, as safetensors writes them, could be read by nobody else.
+        shutil.copyfile(source, target)
+        return
     try:
         # Files in the hub's cache are symbolic links.
         os.link(source.resolve(), target)

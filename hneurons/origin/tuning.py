@@ -1,7 +1,6 @@
 """A short fine-tune that stands in for a tuned model: it learns to decline the questions that it always gets wrong."""
 
 import random
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from hneurons import store
 from hneurons.config.models import FinetuneSource
 from hneurons.errors import HNeuronsError
 from hneurons.models.prepared import PreparedModel
@@ -115,7 +115,6 @@ def tuned_checkpoint(
         The facts for the manifest: the original model, the seed, the numbers of pairs and steps, and the mean loss of the
         first and of the last tenth of the steps.
     """
-    folder = Path(folder)
     torch.manual_seed(seed)
     model, tokenizer = prepared.model, prepared.tokenizer
     end = tokenizer.eos_token_id
@@ -123,12 +122,9 @@ def tuned_checkpoint(
     decline = [int(i) for i in tokenizer(settings.says, add_special_tokens=False)["input_ids"]]
     taught = lessons(examples, responses, decline, int(end), settings.lessons, seed)
     losses = train(model, taught, settings, seed)
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    model.save_pretrained(part)
-    tokenizer.save_pretrained(part)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+    with store.atomic_folder(folder) as part:
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
     tenth = max(1, len(losses) // 10)
     return {
         "tuned_from": prepared.identity,

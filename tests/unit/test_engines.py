@@ -96,7 +96,7 @@ def test_scaled_is_a_server_of_an_exported_checkpoint(here, served, prepared):
 
 
 def test_untouched_files_are_linked(prepared, tmp_path):
-    out = write_scaled(Checkpoint(prepared.folder), {0: [1]}, 2.0, tmp_path / "scaled")
+    out = write_scaled(Checkpoint(prepared.folder), {0: [1]}, 2.0, tmp_path / "scaled", borrow=True)
     same = {p.name: p.samefile(prepared.folder / p.name) for p in out.glob("*.safetensors")}
     assert len(same) > 5 and list(same.values()).count(False) == 1
 

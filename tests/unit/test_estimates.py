@@ -134,7 +134,7 @@ def test_a_model_of_unknown_size_is_named(tmp_path):
     (tmp_path / "models.yaml").write_text("m: {hub: {id: a/b, revision: " + "a" * 40 + "}}\nn: {folder: nowhere}\n")
     for name, says in (
         ("m", "models: m: shape is missing (layers, d_ff"),
-        ("n", "models: n: nowhere holds no *.safetensors"),
+        ("n", "models: n: nowhere/config.json is missing"),
     ):
         with pytest.raises(HNeuronsError) as caught:
             setup_of("demo", models=[name], origin=None, models_file=str(tmp_path / "models.yaml"))

@@ -99,6 +99,8 @@ def test_alpha_1_exports_the_same_weights(tmp_path):
 def test_untouched_files_are_links_and_the_card_says_what_was_done(tmp_path):
     made("llama").save_pretrained(tmp_path / "plain", max_shard_size="20KB")
     (tmp_path / "plain" / "README.md").write_text("The original card.")
+    for path in (tmp_path / "plain").glob("*.safetensors"):
+        path.chmod(0o644)
     out = export(tmp_path / "plain", neuron_set().random_like(3), 0.5, tmp_path / "steered")
     files = {
         path.name: (out / path.name).stat().st_ino == path.stat().st_ino for path in (tmp_path / "plain").glob("*.safet*")
@@ -110,6 +112,48 @@ def test_untouched_files_are_links_and_the_card_says_what_was_done(tmp_path):
     assert (out / "README.original.md").read_text() == "The original card."
     assert NeuronSet.load(out / "neurons.parquet").by_layer() == neuron_set().random_like(3).by_layer()
     assert not list(tmp_path.glob(".steered*"))
+
+
+def test_an_export_holds_the_weights_and_what_belongs_to_them(tmp_path, tokenizer, caplog):
+    plain = tmp_path / "plain"
+    made("llama").save_pretrained(plain, max_shard_size="60KB")
+    tokenizer.save_pretrained(plain)
+    ours = {path.name for path in plain.iterdir()}
+    kept = ("LICENSE.txt", "USE_POLICY.md", "tokenizer.model", "merges.txt", "preprocessor_config.json")
+    kept += ("additional_chat_templates/tools.jinja",)
+    weights = ("pytorch_model.bin", "original/consolidated.00.pth", "onnx/model.onnx", "m.Q4_0.gguf", "tf_model.h5")
+    weights += ("consolidated.safetensors", "model-00001-of-00099.safetensors")
+    others = (
+        ".git/objects/pack/x.pack",
+        ".cache/huggingface/a.metadata",
+        "pytorch_model.bin.index.json",
+        "code/run.py",
+        "a.png",
+    )
+    for name in (*kept, *weights, *others):
+        (plain / name).parent.mkdir(parents=True, exist_ok=True)
+        (plain / name).write_text("{}")
+    with caplog.at_level("INFO", logger="hneurons"):
+        out = export(plain, neuron_set(), 0, tmp_path / "steered")
+    written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert written == {*ours, *kept, "README.md", "neurons.parquet"}
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert "would not be scaled" in line and all(name in line for name in weights)
+    # With custom code, its modules too.
+    (plain / "config.json").write_text(
+        (plain / "config.json").read_text().replace("{", '{"auto_map": {"AutoModelForCausalLM": "code.run.Model"},', 1)
+    )
+    assert (export(plain, neuron_set(), 0, tmp_path / "with-code") / "code/run.py").is_file()
+
+
+@pytest.mark.parametrize("source_mode", [0o644, 0o600])
+def test_others_may_read_an_export_as_far_as_the_umask_allows(tmp_path, source_mode):
+    made("llama").save_pretrained(tmp_path / "plain", max_shard_size="60KB")
+    for path in (tmp_path / "plain").iterdir():
+        path.chmod(source_mode)
+    out = export(tmp_path / "plain", neuron_set(), 0, tmp_path / "steered")
+    assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {store.new_file_mode(tmp_path)}
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "plain").iterdir()} == {source_mode}
 
 
 def test_what_was_there_is_not_overwritten(tmp_path):

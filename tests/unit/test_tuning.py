@@ -57,3 +57,4 @@ def test_a_short_tuning_learns_its_lessons_and_moves_the_mlps(tmp_path, tokenize
     for i in range(10):
         assert said[i][0].token_ids == (decline if i % 2 else responses[i]["response_ids"])
     assert not list(tmp_path.glob(".*"))
+    assert len({path.stat().st_mode for path in (tmp_path / "tuned").iterdir()}) == 1, "others may read the weights too"
