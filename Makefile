@@ -5,8 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 # Files, settings and inputs decide what reruns; an edited or freshly checked out script does not.
-SNAKEMAKE := $(BIN)/snakemake --configfile $(CONFIG) --rerun-triggers mtime params input software-env \
+SNAKEMAKE := $(BIN)/snakemake --configfile "$(CONFIG)" --rerun-triggers mtime params input software-env \
 	--rerun-incomplete --cores all
+
+# Snakemake keeps a cache in the home folder, which service accounts and some compute nodes cannot write.
+ifneq ($(shell d="$${XDG_CACHE_HOME:-$$HOME/.cache}"; mkdir -p "$$d" 2>/dev/null && test -w "$$d" && echo writable),writable)
+export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
+endif
 
 .PHONY: demo report plan test docs rulegraph lint fuzz perf coverage clean
 
@@ -14,10 +19,11 @@ demo: $(INSTALLED)
 	$(SNAKEMAKE) $(ARGS)
 
 report: $(INSTALLED)
-	$(SNAKEMAKE) --report results/$$($(BIN)/python -c "import yaml; print(yaml.safe_load(open('$(CONFIG)'))['study'])")/report.html
+	$(SNAKEMAKE) --report results/$$($(BIN)/python -c "import sys, yaml; print(yaml.safe_load(open(sys.argv[1], 'rb'))['study'])" \
+		"$(CONFIG)")/report.html
 
 plan: $(INSTALLED)
-	$(BIN)/hneurons plan --configfile $(CONFIG) $(ARGS)
+	$(BIN)/hneurons plan --configfile "$(CONFIG)" $(ARGS)
 
 docs: $(INSTALLED)
 	$(BIN)/mkdocs build --strict
@@ -54,7 +60,9 @@ perf: $(INSTALLED)
 	$(BIN)/python perf/probe.py $(ARGS)
 
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	@case "$$PWD" in *[:\"\`\$$\\]*) printf '%s\n' "error: $$PWD: programs in .venv do not start from a path that holds" \
+		'a colon, a double quote, a backtick, a dollar sign or a backslash: move the checkout' | paste -sd ' ' - >&2; exit 1;; esac
+	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
 

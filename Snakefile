@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 
 from snakemake.utils import min_version
@@ -20,7 +21,7 @@ from hneurons.config.impact import (
     UNTOUCHED_ALPHA,
     format_alpha,
 )
-from hneurons.errors import HNeuronsError
+from hneurons.errors import HNeuronsError, machine_failure
 from hneurons.config.judges import LLM_KINDS, TASKS
 from hneurons.config.base import SLUG, read_yaml
 from hneurons.data.sources import (
@@ -69,8 +70,12 @@ try:
         )
     MISSING = missing_files(STUDY)
     check_same_python(workflow.is_main_process)
-except HNeuronsError as error:
-    sys.exit(f"error: {error}")
+except (HNeuronsError, OSError) as error:
+    sys.exit(f"error: {machine_failure(error) or error}")
+
+# Snakemake puts this path into shell commands without quotes.
+if os.path.exists(sys.executable):
+    sys.executable = shlex.quote(sys.executable)
 
 if workflow.remote_exec:
     stay_offline()

@@ -1,9 +1,11 @@
 """The jobs of a study, read from a dry run of its workflow: subject, requested resources and output files."""
 
 import csv
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,19 +89,39 @@ def dry_run(configfile: str, *arguments: str) -> tuple[list[Job], list[str]]:
         The jobs, and a line for each missing file, whose jobs are not planned.
 
     Raises:
-        HNeuronsError: with snakemake's message, if the dry run fails.
+        HNeuronsError: with snakemake's message, if the dry run fails; or if the checkout cannot be written.
     """
     if not Path("Snakefile").is_file():
         raise HNeuronsError("this folder has no Snakefile: run `hneurons plan` in the checkout in which the study runs")
+    # Snakemake records the state of jobs there, and creates the folder even for a dry run.
+    state = Path(".snakemake") if Path(".snakemake").exists() else Path()
+    if not os.access(state, os.W_OK | os.X_OK):
+        raise HNeuronsError(
+            f"{state.absolute()} cannot be written, but the workflow keeps its state there; "
+            "clone the project to a folder of yours"
+        )
     command = [sys.executable, "-m", "snakemake", "--configfile", configfile, "--dry-run", "--nocolor", "--cores", "1"]
     command += ["--rerun-triggers", "mtime", "params", "input", "software-env", "--rerun-incomplete", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
+    # A home folder may be missing or read-only, and the locale's encoding may be another.
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "XDG_CACHE_HOME": cache, "PYTHONIOENCODING": "utf-8:replace"}
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", env=environment)
     if done.returncode:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        raise HNeuronsError(errors[0] if errors else f"the dry run failed: {' '.join(lines)[-300:]}")
+        raise HNeuronsError(_reason(done.stdout, done.stderr) or f"the dry run ended with status {done.returncode}")
     missing = [line for line in done.stderr.splitlines() if line.startswith("missing, so not planned: ")]
     return read_jobs(done.stdout + done.stderr), missing
+
+
+def _reason(stdout: str, stderr: str) -> str:
+    """The error of a failed dry run: the workflow's own line, else the last exception, else the last lines."""
+    lines = [line.strip() for line in (stdout + "\n" + stderr).splitlines() if line.strip()]
+    for line in lines:
+        if line.startswith("error: "):
+            return line.removeprefix("error: ")
+    # Snakemake prints a traceback to stdout, and explains an error of its own in the lines that follow its name.
+    named = [i for i, line in enumerate(lines) if re.match(r"[\w.]*(?:Error|Exception|Interrupt)\b", line)]
+    words = " ".join(lines[named[-1] :] if named else lines[-3:])
+    return f"the dry run failed: {words[:300]}" if words else ""
 
 
 def timing_rows(path: Path) -> list[dict[str, str]]:

@@ -87,7 +87,8 @@ def check_same_python(is_main: bool) -> None:
     """
     versions = _python()
     if is_main:
-        os.environ |= {_VERSIONS: versions, _PYTHON: sys.executable}
+        # The profile puts the path into single quotes.
+        os.environ |= {_VERSIONS: versions, _PYTHON: sys.executable.replace("'", r"'\''")}
     elif (expected := os.environ.get(_VERSIONS, versions)) != versions:
         raise HNeuronsError(
             f"{socket.gethostname()} runs {versions} at {sys.executable}, the workflow was started with {expected} at "

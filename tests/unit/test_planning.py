@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from hneurons import store
 from hneurons.cli import app
+from hneurons.errors import HNeuronsError
 from hneurons.planning import estimates
 from hneurons.planning.budget import budget_line, expected_calls
-from hneurons.planning.jobs import Job, read_jobs
+from hneurons.planning.jobs import Job, dry_run, read_jobs
 from hneurons.planning.plan import make_plan
 from tests.unit.test_estimates import setup_of
 
@@ -209,3 +210,30 @@ def test_without_a_workflow_there_is_nothing_to_plan(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["plan", "--configfile", "c.yaml"])
     assert done.exit_code == 1 and "this folder has no Snakefile" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("snakefile", "says"),
+    [
+        ("print('error: the study is odd')\nimport sys\nsys.exit(1)\n", "the study is odd"),
+        ("raise KeyError('layers')\n", r"the dry run failed: KeyError .*'layers'"),
+        ("rule a:\n    input: 'nowhere'\n", r"the dry run failed: MissingInputException .*nowhere"),
+        ("import os\nos.kill(os.getpid(), 9)\n", "ended with status -9"),
+    ],
+)
+def test_a_dry_run_that_fails_says_why(tmp_path, monkeypatch, snakefile, says):
+    monkeypatch.chdir(tmp_path)
+    # Snakemake itself needs a home for its cache.
+    monkeypatch.setenv("HOME", "/proc/nowhere")
+    (tmp_path / "Snakefile").write_text(snakefile)
+    (tmp_path / "c.yaml").write_text("{}")
+    with pytest.raises(HNeuronsError, match=says):
+        dry_run("c.yaml")
+
+
+def test_a_checkout_of_others_cannot_be_planned_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Snakefile").touch()
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(HNeuronsError, match="cannot be written, but the workflow keeps its state there; clone the project"):
+        dry_run("c.yaml")
