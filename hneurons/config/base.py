@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from hneurons.errors import HNeuronsError
+from hneurons.errors import HNeuronsError, machine_failure
 
 SLUG = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
 Slug = Annotated[str, StringConstraints(pattern=f"^{SLUG}$", max_length=64)]
@@ -88,7 +88,9 @@ def read_yaml(path: str | Path, key: str = "") -> Any:
     except RepeatedKeyError as error:
         first, again = error.lines
         raise HNeuronsError(f"{path}, line {again}: key {error.key!r} is already in line {first}; keep one") from None
-    except (yaml.YAMLError, UnicodeError, ValueError, OSError) as error:
+    except OSError as error:
+        raise HNeuronsError(machine_failure(error, path) or f"{path}: cannot be read: {error}") from None
+    except (yaml.YAMLError, UnicodeError, ValueError) as error:
         raise HNeuronsError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from None
 
 
