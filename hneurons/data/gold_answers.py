@@ -7,14 +7,14 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from hneurons.data.words import word_forms
+from hneurons.data.comparison import answer_keys
 
 
 def connected_answers(aliases: Sequence[Sequence[str]], keys: Sequence[str]) -> list[str]:
     """Name the connected set of accepted answers that each question belongs to.
 
-    Two questions are connected if an accepted answer of one, without case, accents, articles and punctuation, is one of the
-    other's; connections are transitive.
+    Two questions are connected if an accepted answer of one is one of the other's in any spelling (`answer_keys`);
+    connections are transitive.
 
     Args:
         aliases: the accepted answers of each question; a question without any is alone in its set.
@@ -26,9 +26,10 @@ def connected_answers(aliases: Sequence[Sequence[str]], keys: Sequence[str]) -> 
     """
     number_of: dict[tuple[str, ...], int] = {}
     pairs = [
-        (question, number_of.setdefault(word_forms(alias) or (alias,), len(number_of)))
+        (question, number_of.setdefault(key, len(number_of)))
         for question, spellings in enumerate(aliases)
         for alias in spellings
+        for key in answer_keys(alias)
     ]
     size = len(aliases) + len(number_of)
     rows, columns = np.array(pairs, dtype=int).reshape(-1, 2).T

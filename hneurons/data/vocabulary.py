@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from hneurons.data.folding import fold
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -37,14 +39,15 @@ class Mention:
 
 
 # Chemical symbols that are English words: not a symbol at the start of a sentence.
+_NEXT_WORD, _FOLLOWED = re.compile(r",?\s+\w"), re.compile(r"\s+\w")
 _WORDS = {"Am", "As", "At", "Be", "He", "I", "In", "No"}
 
 
 @lru_cache(maxsize=64)
 def _pattern(vocabulary: Vocabulary) -> tuple[re.Pattern[str], dict[str, tuple[str, ...]]]:
     """Pattern that matches all spellings and decoys, and the answer of each spelling, empty for a decoy."""
-    answers = {s: answer for answer in vocabulary.answers for s in answer if s.strip()}
-    answers |= dict.fromkeys(vocabulary.decoys, ())
+    answers = {fold(s).text: answer for answer in vocabulary.answers for s in answer if s.strip()}
+    answers |= {fold(s).text: () for s in vocabulary.decoys}
     # Longest first, so that "Guinea" does not match in "Papua New Guinea".
     ordered = sorted(answers, key=len, reverse=True)
     exact = {s for s in answers if vocabulary.case_sensitive or (s.isupper() and len(s) <= 4)}
@@ -57,12 +60,14 @@ def _pattern(vocabulary: Vocabulary) -> tuple[re.Pattern[str], dict[str, tuple[s
 
 def _begins_sentence(text: str, match: re.Match[str]) -> bool:
     """Whether a word is the first of a sentence of several words."""
-    before, after = text[: match.start()].rstrip(), text[match.end() :]
-    return (not before or before[-1] in ".!?:\n") and bool(re.match(r",?\s+\w", after))
+    i = match.start()
+    while i and text[i - 1].isspace():
+        i -= 1
+    return (not i or text[i - 1] in ".!?:\n") and bool(_NEXT_WORD.match(text, match.end()))
 
 
 def find_mentions(text: str, vocabulary: Vocabulary) -> list[Mention]:
-    """Find the answers that a text mentions, on word boundaries, longest spelling first.
+    """Find the answers that a text mentions, on word boundaries, longest spelling first; accents and width do not count.
 
     In a case-sensitive vocabulary (chemical symbols) a word such as "In" does not count at the start of a sentence, and
     "I" does not count if another word follows.
@@ -71,16 +76,18 @@ def find_mentions(text: str, vocabulary: Vocabulary) -> list[Mention]:
         The mentions, in the order of the text.
     """
     pattern, spellings = _pattern(vocabulary)
+    folded = fold(text)
+    text = folded.text
     mentions = []
     for match in pattern.finditer(text):
         word = match.group()
         if vocabulary.case_sensitive and word in _WORDS:
-            is_pronoun = word == "I" and re.match(r"\s+\w", text[match.end() :])
+            is_pronoun = word == "I" and _FOLLOWED.match(text, match.end())
             if is_pronoun or _begins_sentence(text, match):
                 continue
         answer = spellings[word] if word in spellings else spellings[word.casefold()]
         if answer:
-            mentions.append(Mention(answer, match.start(), match.end()))
+            mentions.append(Mention(answer, folded.starts[match.start()], folded.ends[match.end() - 1]))
     return mentions
 
 

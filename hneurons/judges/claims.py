@@ -7,12 +7,14 @@ not part of the claim is removed.
 import re
 from itertools import compress, pairwise
 
+from hneurons.data.signs import sign_after
 from hneurons.data.words import split_words, stem
 
 Span = tuple[int, int]
 
 _QUOTES = "\"“”„«»'’‘`*_"
 _EDGE = _QUOTES + " \t\r\n"
+_INITIALS = re.compile(r"\b[A-Z]\.[A-Z]\.$")
 _COPULA = (
     r"is|are|was|were|lies|stands|became|becomes|means|remains|belongs|originated|borders|"
     r"(?:has|have|had) been|(?:can|could|may) be|refers to|stands for|speak|speaks|uses|wrote|painted|invented|discovered|"
@@ -21,7 +23,7 @@ _COPULA = (
 # In lower case and not first: "Speak softly" and "All I Want for Christmas Is You" are not statements about a subject.
 _VERB = re.compile(rf"(?<=\s)(?:{_COPULA})\b|(?<=\w)['’](?:s|re)\b(?=\s+(?:a|an|the|not|in|called|known|located)\b)")
 # Words that connect the part of a response that repeats the question with the claim.
-_AROUND = set(
+CONNECTING = set(
     "a an and also are as at been by called city commonly considered country currently first for from had has have he "
     "her his in into is it its known located lies main most name named of official officially often on one only or "
     "originally people primarily s she situated so spoken symbol that the their there these they this to today used "
@@ -36,11 +38,16 @@ _ALSO_KNOWN = re.compile(
 _OPENING = re.compile(r"^(?:It|They|He|She|This|That|These|Those|There)(?:['’]s|['’]re| is| are| was| were)\s+(?=\S)")
 _IT_IS = re.compile(r"^(?:It|They|He|She|This|That|These) (?:is|are|was|were) (?=[^\Wa-z])")
 # A new paragraph or a list follows the claim; other line breaks separate parts of one answer.
-_NEXT_LINES = re.compile(r"[ \t]*\n(?:[ \t]*\n|[ \t]*[-*•]|[ \t]*\d+[.)])")
+_NEXT_LINES = re.compile(r"\n(?:[ \t]*\n|[ \t]*[-*•]|[ \t]*\d+[.)])")
 _SENTENCE_END = re.compile(r"(?<![A-Z])(?<!\bMrs)(?<!\b[MDJS][rt])[.!?](?=\s+[A-Z“\"(])|\n")
 _SCIENTIFIC = re.compile(r"[A-Z][a-z]+(?: (?!of\b|the\b|and\b|in\b)[a-z]+){1,2}")
 # Fewer words are a phrase, even with a verb in them: "What Was I Made For".
 _SENTENCE_WORDS = 4
+
+
+def _is_sign(text: str, start: int, end: int) -> bool:
+    """Return whether a range of a text ends with the star of "A*"."""
+    return text[end - 1] == "*" and end - 2 == start and sign_after(text, start, start + 1)[0] == "*"
 
 
 def trim(text: str, start: int, end: int) -> Span:
@@ -48,15 +55,16 @@ def trim(text: str, start: int, end: int) -> Span:
 
     White space, quotation marks and Markdown are removed from both ends, punctuation from the end.
     """
-    while True:
-        before = start, end
-        start = end - len(text[start:end].lstrip(_EDGE))
-        end = start + len(text[start:end].rstrip(_EDGE))
-        # A full stop after initials or an abbreviation belongs to them: "Washington, D.C.".
-        while start < end and text[end - 1] in ".,;:!" and not re.search(r"\b[A-Z]\.[A-Z]\.$", text[start:end]):
+    before = None
+    while before != (before := (start, end)):
+        while start < end and text[start] in _EDGE:
+            start += 1
+        while start < end and text[end - 1] in _EDGE and not _is_sign(text, start, end):
             end -= 1
-        if before == (start, end):
-            return start, end
+        # A full stop after initials or an abbreviation belongs to them: "Washington, D.C.".
+        while start < end and text[end - 1] in ".,;:!" and not _INITIALS.search(text, max(start, end - 5), end):
+            end -= 1
+    return start, end
 
 
 def first_sentence(text: str, start: int, end: int) -> Span:
@@ -80,7 +88,7 @@ def _outside_question(text: str, start: int, end: int, question: str) -> Span | 
     # 2. Words that may belong to the claim.
     question_stems = {stem(word.form) for word in split_words(question)}
     repeated = [stem(word.form) in question_stems for word in words]
-    around = [word.form in _AROUND for word in words]
+    around = [word.form in CONNECTING for word in words]
     is_name = [sentence[word.start].isupper() or sentence[word.start].isdigit() for word in words]
     is_name[0] = is_name[0] and not around[0]
     if not any(r and not a for r, a in zip(repeated, around, strict=True)):
@@ -147,14 +155,24 @@ def claim_span(text: str, question: str) -> Span:
     return trim(text, sentence[0] + match.end(), sentence[1]) if match else (start, end)
 
 
+# What joins an answer and its repetition.
+_JOINS = re.compile(r"\s+(?:(?:and|or)\s+)?")
+_REPEATS = re.compile(r"\s*(?:\n| and | or )\s*")
+
+
 def _without_asides(text: str, start: int, end: int) -> Span:
     """Remove a final parenthesis with a symbol, a scientific name or another script, or a repetition of the claim."""
     inner = text[start:end]
-    match = re.fullmatch(r"(.*\S)\s+\(\s*\*?([^()]*?)\*?\s*\)", inner, re.DOTALL)
-    if match and (re.fullmatch("[A-Z]", match[2]) or _SCIENTIFIC.fullmatch(match[2]) or _other_script(match[1], match[2])):
-        return trim(text, start, start + match.end(1))
-    if match := re.fullmatch(r"(.{2,}?)\s*(?:\n| and | or )\s*\1", inner, re.DOTALL):
-        return trim(text, start, start + match.end(1))
+    opening = inner.rfind("(")
+    name, aside = inner[:opening].rstrip(), inner[opening + 1 : -1]
+    if opening > len(name) > 0 and inner.endswith(")") and ")" not in aside:
+        aside = aside.strip().removeprefix("*").removesuffix("*")
+        if re.fullmatch("[A-Z]", aside) or _SCIENTIFIC.fullmatch(aside) or _other_script(name, aside):
+            return trim(text, start, start + len(name))
+    for match in _JOINS.finditer(inner):
+        length = match.start()
+        if 2 <= length == len(inner) - match.end() and _REPEATS.fullmatch(match.group()):
+            return trim(text, start, start + length) if inner[:length] == inner[match.end() :] else (start, end)
     return start, end
 
 
@@ -164,7 +182,7 @@ def _other_script(name: str, aside: str) -> bool:
 
 # What explains a claim: "Lyon, which is …", "Lyon (France)", "Lyon – the second city", "Lyon, I think".
 _EXPLANATION = re.compile(
-    r"\s*[(\[;\n]|\s+[–—-]\s|,?\s+(?:because|which|who|whose)\b"
+    r"(?<!\s)\s*[(\[;\n]|(?<!\s)\s+[–—-]\s|(?:,|(?<!\s))\s+(?:because|which|who|whose)\b"
     r"|,\s+(?=(?:an?|the|where|when|located|born|although|though|as|since|in|on|at|from|of|by|with|also|is|was|now|not|I)\b)"
 )
 # A sentence or clause ends with one of these marks, but not within a number, or after an initial or a title.
@@ -182,6 +200,11 @@ def finished_end(text: str) -> int:
     """Return the end of the last sentence or clause that a reply cut off at the token limit finished, 0 without one."""
     ends = [match.end() for match in _FINISHED.finditer(text)]
     # "1," and "3." at the cut may be the first digits of a longer number.
-    if ends and ends[-1] == len(text) and re.search(r"\d[.,]$", text):
+    if ends and ends[-1] == len(text) and re.search(r"\d[.,]$", text[-2:]):
         ends.pop()
     return ends[-1] if ends else 0
+
+
+def without_last_word(text: str) -> str:
+    """Return a reply that was cut off at the token limit without its last word, which may be unfinished."""
+    return text[: -len(text.split()[-1])] if text.strip() and not text[-1].isspace() else text

@@ -1,10 +1,9 @@
 """Judge an answer that must come from a closed vocabulary by the answers it names."""
 
-import re
 from collections.abc import Sequence
 
 from hneurons.data.vocabulary import Mention, Vocabulary, claimed_mentions, find_mentions
-from hneurons.judges.claims import finished_end
+from hneurons.judges.claims import finished_end, without_last_word
 from hneurons.judges.refusals import declines
 from hneurons.judges.states import CORRECT, INCORRECT, REFUSED, UNPARSED
 
@@ -30,8 +29,7 @@ def judge_closed(
     named = claimed_mentions(text, question, vocabulary)
     if truncated:
         named = named if named and named[0].end < finished_end(text) else []
-        # The last word may be cut off.
-        text = re.sub(r"\S+$", "", text)
+        text = without_last_word(text)
     gold = set(aliases)
     if right := [mention for mention in named if gold.intersection(mention.answer)]:
         return (CORRECT, right[0]) if len(right) == len(named) else (UNPARSED, None)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from hneurons.data.words import split_words, stem, word_forms
+from hneurons.data.words import count_words, split_words, stem, word_forms
 from hneurons.judges.claims import decisive_part
 from hneurons.judges.stances import converses
 
@@ -50,10 +50,11 @@ _PREPOSITIONS = set(
 # What opens a sentence before its claim: "In 1812, the city …".
 _SCENE = re.compile(r"\W*(?:In|On|At|During|After|Before|Since|When|While|As|For|With)\b[^.!?\n,]*,")
 _TOKEN = re.compile(r"[^\W_]+(?:['’`´ʻ.-][^\W_]+)*")
+_ARTICLE = re.compile(r"^\W*(?:an?|the)\s+", re.IGNORECASE)
 # Statements are accepted if at least one in eight accepted answers restates the question.
 _FEW = 8
-# The most words of a phrase, of a name, of a number, and of one entry of a list.
-_PHRASE_WORDS, _NAME_WORDS, _NUMBER_WORDS, _ENTRY_WORDS = 5, 10, 8, 3
+# The most words of a phrase, of a name, of a number, of an ordinal, and of one entry of a list.
+_PHRASE_WORDS, _NAME_WORDS, _NUMBER_WORDS, _ORDINAL_WORDS, _ENTRY_WORDS = 5, 10, 8, 4, 3
 
 
 def expected_kind(question: str) -> str:
@@ -73,8 +74,13 @@ def is_name(text: str) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    forms = word_forms(text)
-    return len(forms) <= _NUMBER_WORDS and any(form[0].isdigit() or form in _DATE_WORDS for form in forms)
+    count = count_words(text)
+    # A phrase may have an ordinal: "the first man on the moon".
+    ordinals = count <= _ORDINAL_WORDS
+    figures = (
+        (form[0].isdigit() and (ordinals or not form.endswith("th"))) or form in _DATE_WORDS for form in word_forms(text)
+    )
+    return count <= _NUMBER_WORDS and any(figures)
 
 
 def _states(text: str, question: str) -> bool:
@@ -115,7 +121,7 @@ def expects_entity(question: str, aliases: Sequence[str]) -> bool:
 def _is_phrase(text: str, place: bool = False) -> bool:
     words = [word.form for word in split_words(text)]
     begins = bool(words) and (place or words[0] not in _PREPOSITIONS)
-    return begins and len(words) <= _PHRASE_WORDS and _NOT_IN_PHRASES.isdisjoint(words)
+    return begins and count_words(text) <= _PHRASE_WORDS and _NOT_IN_PHRASES.isdisjoint(words)
 
 
 def is_entity(claim: str, question: str, aliases: Sequence[str]) -> bool:
@@ -136,6 +142,8 @@ def is_entity(claim: str, question: str, aliases: Sequence[str]) -> bool:
     name = is_name(claim) and len(word_forms(claim)) <= _NAME_WORDS
     if kind in (PERSON, PLACE) and any(map(is_name, aliases)):
         return name and any(t[0].isupper() and t.lower() not in _SMALL for t in _TOKEN.findall(claim))
-    entries = re.split(r"[,;/\n]\s*(?:and\s+|or\s+)?|\s+(?:and|or|&)\s+", claim)
-    listed = len(entries) > 1 and all(len(word_forms(e)) <= _ENTRY_WORDS and _is_phrase(e) for e in entries if e.strip())
+    entries = re.split(r"[,;/\n]\s*(?:and\s+|or\s+)?|(?<!\s)\s+(?:and|or|&)\s+", claim)
+    listed = len(entries) > 1 and all(
+        count_words(_ARTICLE.sub("", e)) <= _ENTRY_WORDS and _is_phrase(e) for e in entries if e.strip()
+    )
     return name or listed or _is_phrase(claim, place=kind == PLACE)

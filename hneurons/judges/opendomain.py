@@ -5,140 +5,82 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hneurons.data.words import ARTICLES, Word, denied, negated, occurrences, singular, split_words, stem, word_forms
-from hneurons.judges.claims import Span, claim_span, finished_end, first_sentence
+from hneurons.data.comparison import EQUAL, UNDECIDED, compare_answers
+from hneurons.data.words import answer_words, singular, split_words, stem, word_forms
+from hneurons.judges.claims import Span, claim_span, finished_end, first_sentence, trim, without_last_word
 from hneurons.judges.expected import expects_entity, is_entity
+from hneurons.judges.mentions import WEAK, accepted_mentions
 from hneurons.judges.refusals import decline_span, is_degenerate
 from hneurons.judges.stances import addresses_user, claims_nothing, converses, hedged, qualified, without_stances
 from hneurons.judges.states import CORRECT, CUT_OFF, INCORRECT, REFUSED, UNPARSED, Answer, Judgement
 
-# An alias of one such word is not searched within a longer reply.
-_WEAK = ARTICLES | set("it is in on of to and or no yes i he she they we you us one my your his her their".split())
 # The model speaks about itself.
 _ABOUT_ITSELF = re.compile(
     r"\bI(?:['’]m| am) (?:here to (?:help|assist|provide)|an? (?:AI|(?:helpful|virtual|language|creative) \w+))\b"
     r"|\bas an? (?:helpful |large )?(?:AI|chatbot|language model)\b|\bI(?:['’]m| am) [A-Z]\w+, an? "
 )
-# Before a name they make it a different name: "New York" is not York.
-_NAME_PREFIXES = set(
-    "new north south east west northern southern eastern western upper lower saint st san santa great little".split()
-)
-# After a name they make it a longer one: "San José de Asunción".
-_NAME_PARTICLES = {"de", "del", "da", "di", "du", "la", "von", "van"}
+# Numbers in a list; the order of a score or a ratio counts.
+_LISTS = re.compile(r",|&|\band\b")
 # From this similarity to an accepted spelling (`difflib`'s ratio) an answer is a near match.
 _MIN_SIMILARITY = 0.84
-_HEDGED = re.compile(r"\b(?:used to be|could be|might be|may be|may have been|could have been)\s+(?:\w+\s+)?$")
-# A mention that the model gives up: "I was wrong to say Paris".
-_GIVEN_UP = re.compile(
-    r"\b(?:wrong|mistaken|incorrect|error|mistake)\s+(?:to|about|with|in|when|that)\s+(?:\w+\s+){0,3}$", re.IGNORECASE
-)
-
-
-def _capital(text: str, word: Word) -> bool:
-    return text[word.start].isupper()
-
-
-def _longer_name(text: str, words: Sequence[Word], i: int, j: int, question_words: set[str]) -> bool:
-    """Return whether words [i, j) belong to a longer name: "New York" for York, "Guinea-Bissau" for Guinea.
-
-    A neighbouring word of the question is not part of the name: for "Which river …?", "Columbia River" is Columbia.
-    """
-    if i and singular(words[i - 1].form) not in question_words:
-        gap = text[words[i - 1].end : words[i].start]
-        prefix = words[i - 1].form in _NAME_PREFIXES and _capital(text, words[i - 1])
-        if gap == "-" or (gap == " " and prefix):
-            return True
-    if j == len(words) or singular(words[j].form) in question_words:
-        return False
-    gap = text[words[j - 1].end : words[j].start]
-    particle = words[j].form in _NAME_PARTICLES and j + 1 < len(words) and _capital(text, words[j + 1])
-    capitals = _capital(text, words[j]) and _capital(text, words[j - 1]) and not text[words[j].start :].isupper()
-    return gap == "-" or (gap == " " and (particle or capitals))
-
-
-def _alternative(text: str, start: int, end: int) -> bool:
-    """Return whether a mention is offered as an alternative to another answer: "Lima or Quito"."""
-    return bool(re.match(r"\s*,?\s+or\s+\S", text[end:]) or re.search(r"\S\s*,?\s+or\s+(?:the\s+)?$", text[:start]))
-
-
-def _mentions(answer: Answer, words: Sequence[Word], claim: Span) -> tuple[list[Span], set[str]]:
-    """Return where a response gives an accepted answer, and why other mentions of one do not count."""
-    text = answer.text
-    question_words = set(word_forms(answer.question))
-    claimed = word_forms(text[slice(*claim)])
-    mentions: list[Span] = []
-    doubts: set[str] = set()
-    singulars = [replace(word, form=singular(word.form)) for word in words]
-    aliases = {word_forms(alias) for alias in answer.aliases}
-    for alias in sorted(aliases, key=lambda alias: (len(alias), alias), reverse=True):
-        if len(alias) == 1 and (alias[0] in _WEAK or (len(alias[0]) == 1 and not alias[0].isdigit())) and claimed != alias:
-            continue
-        in_question = set(alias) <= question_words
-        for i, j in occurrences([singular(form) for form in alias], singulars):
-            start, end = words[i].start, words[j - 1].end
-            outside = not (claim[0] <= start and end <= claim[1])
-            if any(s <= start and end <= e for s, e in mentions):
-                continue
-            if in_question and outside:
-                if " or " in answer.question and start < claim[0]:
-                    doubts.add("that the question holds too")
-                continue
-            if in_question and len((question_words & set(claimed)) - set(alias) - _WEAK) > 1:
-                doubts.add("that the question holds too")
-            elif negated(words, i, text) or denied(text, end):
-                doubts.add("denied")
-            elif _GIVEN_UP.search(text[:start]):
-                doubts.add("given up")
-            elif _HEDGED.search(text[:start]):
-                doubts.add("held possible")
-            elif _listed_late(text, start, claim, alias):
-                doubts.add("in a list of others")
-            elif _longer_name(text, words, i, j, {singular(form) for form in question_words}):
-                doubts.add("within a longer name")
-            elif _alternative(text, start, end) and " or " not in answer.question:
-                doubts.add("alongside another answer")
-            else:
-                mentions.append((start, end))
-    return mentions, doubts
 
 
 def _stems(forms: Sequence[str]) -> set[str]:
     """Return the stems of all words but the weak ones."""
-    return {stem(form) for form in forms if form not in _WEAK}
+    return {stem(form) for form in forms if form not in WEAK}
 
 
-def _listed_late(text: str, start: int, claim: Span, alias: Sequence[str]) -> bool:
-    """Return whether a mention is a later entry of a list of three or more: "London, Rome, Madrid" for Rome."""
-    entries = re.split(r",\s*(?:and\s+|or\s+)?", text[slice(*claim)])
-    short = all(0 < len(word_forms(entry)) <= 3 for entry in entries)
-    return len(entries) >= 3 and short and word_forms(entries[0]) != alias and start > claim[0]
+def _spelt_otherwise(answer: Answer, claim: str) -> bool:
+    """Return whether a claim is an accepted answer but for spaces, a plural or the order of a list ("Asia and Europe")."""
 
-
-def _spelt_otherwise(answer: Answer, claimed: Sequence[str]) -> bool:
-    """Return whether only spaces, a plural or the order of a list ("Asia and Europe") separate the claim from an alias."""
-
-    def letters_and_entries(forms: Sequence[str]) -> tuple[str, list[str]]:
-        return "".join(forms), sorted(singular(form) for form in forms if form != "and")
-
-    letters, entries = letters_and_entries(claimed)
-    spellings = [letters_and_entries(word_forms(alias)) for alias in answer.aliases]
-    return any(letters == alias_letters or entries == parts for alias_letters, parts in spellings if parts)
-
-
-def _near_match(answer: Answer, claimed: Sequence[str]) -> bool:
-    """Return whether the claim is almost an accepted spelling, or a part of one."""
-    letters = "".join(claimed)
-    content = [form for form in claimed if form not in _WEAK]
-    for alias in {word_forms(alias) for alias in answer.aliases}:
-        if content and len(content) < len(alias) and set(content) <= set(alias):
+    if not word_forms(claim):
+        return False
+    letters, entries = _joined(word_forms(claim)), _entries(claim)
+    for alias in answer.aliases:
+        forms = word_forms(alias)
+        if forms and letters == _joined(forms):
             return True
+        if entries == _entries(alias) and (_LISTS.search(claim) or not all(entry[0].isdigit() for entry in entries)):
+            return True
+        if compare_answers(alias, claim) == EQUAL:
+            return True
+    return False
+
+
+def _entries(text: str) -> list[str]:
+    """Return the words of an answer without their order."""
+    return sorted(singular(form) for form in word_forms(text) if form != "and")
+
+
+def _joined(forms: Sequence[str]) -> str:
+    """Return words without the spaces between them; between two numbers the space stays ("2-1" is not 21)."""
+    return re.sub(r"(?<!\d) | (?!\d)", "", " ".join(forms))
+
+
+def _near_match(answer: Answer, claim: str) -> bool:
+    """Return whether the claim is almost an accepted spelling, or a part of one, or may be one in another form."""
+    claimed = word_forms(claim)
+    letters = "".join(claimed)
+    content = set(_parts(claim)) - WEAK
+    # No similar number or date is nearly the same.
+    is_figure = all(form[0] in "-0123456789" for form in claimed)
+    matcher = difflib.SequenceMatcher(None)
+    for alias in {word_forms(alias) for alias in answer.aliases}:
         fewer = min(len(claimed), len(alias))
         if fewer >= 3 and 3 * len(set(claimed) & set(alias) - {"and"}) >= 2 * fewer:
             return True
-        close = len(letters) > 3 and not letters.isdigit()
-        if close and difflib.SequenceMatcher(None, letters, "".join(alias)).ratio() >= _MIN_SIMILARITY:
+        matcher.set_seqs(letters, "".join(alias))
+        # The first ratio is a bound by length, so that a long claim is not compared.
+        if len(letters) > 3 and not is_figure and matcher.real_quick_ratio() >= _MIN_SIMILARITY <= matcher.ratio():
             return True
-    return False
+    if content and any(len(content) < len(parts) and content <= set(parts) for parts in map(_parts, answer.aliases)):
+        return True
+    return any(compare_answers(alias, claim) == UNDECIDED for alias in answer.aliases)
+
+
+def _parts(text: str) -> list[str]:
+    """Return the words of an answer, Roman numerals and ordinals in figures."""
+    return [word.numeral or word.form for word in answer_words(text)]
 
 
 def _claimed_before(answer: Answer, claim: Span, declined: int) -> bool:
@@ -148,7 +90,7 @@ def _claimed_before(answer: Answer, claim: Span, declined: int) -> bool:
     """
     if claim[0] < claim[1] <= declined:
         return True
-    head = re.match(r"\s*([^.;,!?\n]+)[.;,!?\n]", answer.text[:declined])
+    head = re.match(r"\s*+([^.;,!?\n]+)[.;,!?\n]", answer.text[:declined])
     if not head:
         return False
     forms = word_forms(head[1])
@@ -175,13 +117,15 @@ def judge_open(answer: Answer) -> tuple[Judgement, Span | None]:
         gives something else, a short entity of the expected kind, in the answer's place. refused: it gives no accepted
         answer and declines. unparsed: the rules cannot decide.
     """
-    if is_degenerate(answer.text) or not split_words(answer.text):
+    words = split_words(answer.text)
+    # A long number in words repeats some of them.
+    if not words or (len(words) > 1 and is_degenerate(answer.text)):
         return Judgement(UNPARSED, "says nothing"), None
     if not answer.truncated:
         return _judge_finished(answer, answer.text)
     finished = replace(answer, text=answer.text[: finished_end(answer.text)])
-    # The last word may be cut off; the words before it may decline.
-    judgement, claim = _judge_finished(finished, re.sub(r"\S+$", "", answer.text))
+    # Words before the last may decline.
+    judgement, claim = _judge_finished(finished, without_last_word(answer.text))
     alternative = claim and re.match(r"\W*or\b", answer.text[claim[1] :])
     return (Judgement(UNPARSED, CUT_OFF), None) if judgement.verdict == UNPARSED or alternative else (judgement, claim)
 
@@ -190,17 +134,17 @@ def _judge_finished(answer: Answer, written: str) -> tuple[Judgement, Span | Non
     """Judge what a response finished; `written` also holds the words of its last, unfinished sentence."""
     text = answer.text
     words = split_words(text)
-    spellings = {word_forms(alias) for alias in answer.aliases}
-    about_question = text if word_forms(text) in spellings else without_stances(text)
+    if words and any(compare_answers(alias, text) == EQUAL for alias in answer.aliases):
+        return Judgement(CORRECT), trim(text, 0, len(text))
+    about_question = without_stances(text)
     claim = claim_span(about_question, answer.question)
-    mentions, doubts = _mentions(answer, words, claim)
-    claimed = word_forms(about_question[slice(*claim)])
+    mentions, doubts = accepted_mentions(answer, words, claim)
     # 1. An accepted answer.
     if mentions:
         inside = [mention for mention in mentions if claim[0] <= mention[0] and mention[1] <= claim[1]]
         phrase = claim[1] - claim[0] > 0.6 * len(text.strip()) and first_sentence(text, *claim) == claim
         return Judgement(CORRECT), claim if inside and phrase else (inside or mentions)[0]
-    if claimed and _spelt_otherwise(answer, claimed):
+    if _spelt_otherwise(answer, about_question[slice(*claim)]):
         return Judgement(CORRECT, "spelt otherwise"), claim
     # 2. A refusal.
     declined = decline_span(without_stances(written), exists=bool(answer.aliases))
@@ -235,7 +179,7 @@ def _no_claim(answer: Answer, text: str, claim: Span) -> str:
         return "repeats the question"
     if hedged(text, claim[0]):
         return "held possible"
-    if _near_match(answer, claimed):
+    if _near_match(answer, text[slice(*claim)]):
         return "nearly an accepted answer"
     if not answer.aliases:
         return "claims nothing" if addresses_user(text[slice(*first_sentence(text, *claim))], answer.question) else ""

@@ -122,8 +122,8 @@ _QUALIFIES = re.compile(
 _PERSONAL = re.compile(r"\bI\b(?!\.)|\b(?i:me|my|mine|you|your|yours|we|our)\b")
 _THINKS = re.compile(r"\bI (?:think|believe|guess|suppose|would say|recall)\b(?: that)?|['’]d say\b", re.IGNORECASE)
 # A first clause of a few words with a number, or a name that is not its first word.
-_NAMED_FIRST = re.compile(r"(?=[^,;]*\d|\W*\w+\s[^,;]*[A-Z])\W*((?:[\w'’-]+\s?){1,4})[,;]")
-_SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?]+[\"'”’*_)]*(?=\s|$)|\n|$|[.!?])")
+_NAMED_FIRST = re.compile(r"(?=[^,;]*\d|\W*\w+\s[^,;]*[A-Z])\W*(\w[\w'’-]*+(?:\s[\w'’-]++){0,3}\s?)[,;]")
+_SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?]+(?:[\"'”’*_)]+(?=\s|$))?|\n|$)")
 
 
 def _is_title(text: str) -> bool:

@@ -182,16 +182,16 @@ def test_the_rule_judge_of_false_premises_against_gpt_4o():
 # Verdicts of their rule (an alias is a part of the response, punctuation and articles aside) and of ours.
 SAMPLES = {
     # Both agree.
-    ("true", CORRECT): 15_722,
-    ("false", INCORRECT): 17_214,
+    ("true", CORRECT): 15_716,
+    ("false", INCORRECT): 17_082,
     # 6 within 64, plankton within phytoplankton: an alias that is a part of a word or number.
-    ("true", INCORRECT): 71,
-    # An alias within a longer name (Easter Monday for Easter), late in a list, or nearly one (John Paul II for I).
-    ("true", UNPARSED): 234,
-    # Number words, lists in another order, plurals and spaces: twelve and 12, Asia and Europe.
-    ("false", CORRECT): 233,
-    # Nearly an alias, a part of one, a claim that only repeats the question, or no short claim of the expected kind.
-    ("false", UNPARSED): 1_505,
+    ("true", INCORRECT): 67,
+    # An alias within a longer name (Easter Monday for Easter), late in a list, or nearly one (O+ for O).
+    ("true", UNPARSED): 244,
+    # Other forms, lists in another order, plurals and spaces: twelve and 12, one day and 24 hours.
+    ("false", CORRECT): 273,
+    # Nearly an alias (1963 for the 1960s), a part of one, the question again, or no short claim of the expected kind.
+    ("false", UNPARSED): 1_597,
     # "Unknown." is no wrong answer.
     ("false", REFUSED): 21,
 }
@@ -216,11 +216,11 @@ def test_the_rule_judge_of_answers_against_a_substring_rule():
     # The rules decide few answers otherwise than the substring rule, and leave few undecided.
     decided = {pair: n for pair, n in SAMPLES.items() if pair[1] in (CORRECT, INCORRECT)}
     equal = SAMPLES["true", CORRECT] + SAMPLES["false", INCORRECT]
-    assert sum(decided.values()) / 35_000 >= 0.949 and equal / sum(decided.values()) >= 0.99
+    assert sum(decided.values()) / 35_000 >= 0.946 and equal / sum(decided.values()) >= 0.989
     assert classes == {
-        "all correct": 1428,
-        "all incorrect": 1484,
-        "mixed or unparsed": 584,
+        "all correct": 1432,
+        "all incorrect": 1470,
+        "mixed or unparsed": 594,
         "some refused": 3,
         "refused": 1,
     }
