@@ -89,3 +89,64 @@ def test_the_rule_judge_knows_which_choices_are_cut_off(reply, truncated, verdic
 def test_faitheval_knows_which_replies_are_cut_off(facts, state, why):
     (outcome,) = BENCHMARKS["faitheval"].judge([{"options": OPTIONS, "counterfactual": 1, **facts}], [["(B)"]], None)
     assert (outcome.state, outcome.why) == (state, why)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        r"\boxed{C}",
+        r"\boxed{\text{C}}",
+        r"$\boxed{\mathbf{C}}$",
+        r"So the answer is $\boxed{C}$.",
+        r"\boxed{C) carbon dioxide}",
+        "<answer>C</answer>",
+        "Let me see.\n<answer>\n(C)\n</answer>",
+        "<option>c</option>",
+        "<final_answer>C. carbon dioxide</final_answer>",
+        '"C"',
+        "'C'",
+        "“C”",
+        "`C`",
+        "I would say `C`.",
+        "**C**",
+        "**C.**",
+        "__C__",
+        "*C*",
+        "(C)",
+        "[C]",
+        "{C}",
+        "【C】",
+        "Ｃ",
+        "（Ｃ）",
+        "Answer：Ｃ",
+        "Final answer: C.",
+        "**Answer**: C",
+        "**Answer:** C",
+        "The answer is option C",
+        '{"answer": "C"}',
+        '```json\n{"answer": "C", "reason": "A and B are elements"}\n```',
+        "{'choice': 'C'}",
+    ],
+)
+def test_a_mark_is_read_in_what_models_put_around_it(reply):
+    assert parse_option(reply, OPTIONS) == 2
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "A planet has no such thing.",
+        "I think it depends.",
+        "It contains vitamin B12.",
+        "See section C4 of the report.",
+        "Class A drugs are illegal.",
+        r"\boxed{?}",
+        r"\boxed{A or C}",
+        "<answer></answer>",
+        '{"answer": null}',
+        "C or A",
+        "It's an A-level question.",
+    ],
+)
+def test_a_letter_that_is_no_mark_chooses_nothing(reply):
+    assert parse_option(reply, OPTIONS) is None
