@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
+from hneurons.data.clock import clock_readings
 from hneurons.data.dates import date_readings
 from hneurons.data.figures import Word, readings, value_of
 from hneurons.data.folding import cached_if_short, fold
@@ -99,6 +100,9 @@ def _may_be_one_number(word: Word, other: Word) -> bool:
     dates, other_dates = date_readings(word.form), date_readings(other.form)
     if dates and other_dates:
         return any(_compatible(a, b) for a in dates for b in other_dates)
+    times, other_times = clock_readings(word.form), clock_readings(other.form)
+    if times and other_times:
+        return bool(times & other_times)
     values, others = _values(word), _values(other)
     if values & others:
         return True
@@ -112,6 +116,8 @@ def _may_be_one_number(word: Word, other: Word) -> bool:
 def _values(word: Word) -> set[Fraction]:
     if word.form in _NOTHING:
         return {Fraction(0)}
+    if times := clock_readings(word.form):
+        return {Fraction(hour) for hour, _ in times} | {Fraction((hour - 1) % 12 + 1) for hour, _ in times}
     values = readings(word.form) | {Fraction(year) for year, _, _ in date_readings(word.form) if year}
     share = percent_of(word.form)
     if share and (value := value_of(share)) is not None:

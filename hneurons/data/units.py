@@ -76,7 +76,9 @@ _UNIT_OF = {spelling: unit for unit, spellings in _SPELLINGS.items() for spellin
 _DEGREES = {"celsius": "degC", "centigrade": "degC", "c": "degC", "fahrenheit": "degF", "f": "degF", "kelvin": "kelvin"}
 # One letter may mean something else: "5 m" is five metres or five million, "5 k" five thousand.
 _AMBIGUOUS = {"m", "g", "litre", "kelvin", "degree", "pound", "ton", "watt", "volt", "knot", "cent"}
-_PER = {"hour": "mph", "h": "mph", "hr": "mph"}
+# Units of time after "per", "an" or a slash; "second" was read as an ordinal.
+_TIMES = {"h": "hour", "s": "second", "2th": "second"}
+_RATES = {("mile", "hour"): "mph", ("km", "hour"): "km/h"}
 SYMBOLS = r"[%°$€£¥]"
 _GAP = re.compile(r"[ -]?")
 
@@ -114,6 +116,8 @@ def join_units(words: Sequence[Word], text: str) -> list[Word]:
         unit, j = (prefix, i + 1) if prefix else _unit_after(words, i, text)
         if prefix and j < len(words) and _UNIT_OF.get(_singular(words[j].form)) == prefix and _gap(text, words, j):
             j += 1
+        if prefix and (time := _time_after(words, j, text)):
+            unit, j = f"{prefix}/{time[0]}", time[1]
         if not form.startswith("-") and j + 1 < len(words) and _below_zero(words, j):
             form, j = "-" + form, j + 2
         joined.append(Word(f"{form} {unit}" if unit else form, start, words[j - 1].end, "" if unit else word.numeral))
@@ -181,13 +185,25 @@ def _unit_after(words: Sequence[Word], i: int, text: str) -> tuple[str, int]:
         return _DEGREES[written], j
     if len(written) == 1 and written in "kvw" and not capital:
         return "", i + 1
-    if following == "per" and j + 1 < len(words) and words[j + 1].form in ("hour", "h") and unit in ("km", "mile"):
-        return "mph" if unit == "mile" else "km/h", j + 2
-    if unit == "km" and j < len(words) and words[j].form == "h" and text[word.end : words[j].start] == "/":
-        return "km/h", j + 1
+    if unit and (time := _time_after(words, j, text)):
+        return _RATES.get((unit, time[0]), f"{unit}/{time[0]}"), time[1]
     if text[word.end : word.end + 1] == "/" or (unit in ("bc", "ad") and not capital):
         return "", i + 1
     return unit, (j if unit else i + 1)
+
+
+def _time_after(words: Sequence[Word], i: int, text: str) -> tuple[str, int] | None:
+    """Return the unit of time of a rate that continues with the i-th word, and the index of the word after it."""
+    if i >= len(words):
+        return None
+    between, j = text[words[i - 1].end : words[i].start], i
+    if between == " " and words[i].form in ("per", "a", "an") and i + 1 < len(words) and _gap(text, words, i + 1):
+        j = i + 1
+    elif between != "/":
+        return None
+    form = words[j].form
+    time = _TIMES.get(form) or _UNIT_OF.get(_singular(form), "")
+    return (time, j + 1) if time in ("second", "minute", "hour", "day", "week", "month", "year") else None
 
 
 @cache
@@ -234,7 +250,7 @@ def compare_quantities(gold: str, form: str) -> bool | None:
 
 @cache
 def _convertible(unit: str, other: str) -> bool:
-    if not {unit, other}.isdisjoint({*CURRENCIES, "bc", "ad", "%", "cent", "pound", "degree"}):
+    if not {*unit.split("/"), *other.split("/")}.isdisjoint({*CURRENCIES, "bc", "ad", "%", "cent", "pound", "degree"}):
         return False
     return bool(_registry().Quantity(1, unit).is_compatible_with(other))
 

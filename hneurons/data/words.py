@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 
+from hneurons.data.clock import join_clock
 from hneurons.data.dates import FIGURE_DATES, date_parts, figure_date, join_dates
 from hneurons.data.figures import FIGURES, Word, figures_word, roman_number
 from hneurons.data.folding import cached_if_short, fold, mark_class
 from hneurons.data.numbers import join_numbers
-from hneurons.data.signs import sign_after
+from hneurons.data.signs import charge_after, sign_after
 from hneurons.data.units import SYMBOLS, join_units
 
 _APOSTROPHES = re.compile(r"['’`´ʻ]")
@@ -45,7 +46,9 @@ def _words_as_written(text: str) -> list[Word]:
         if words and start < words[-1].end:
             continue
         if kind == "figures":
-            words.append(figures_word(text, start, end))
+            word = figures_word(text, start, end)
+            sign, end_of_sign = charge_after(text, word.start, word.end)
+            words.append(Word(word.form + sign, word.start, end_of_sign) if sign else word)
         elif kind == "date":
             words.append(Word(figure_date(match.group()), start, end))
         elif kind == "letters":
@@ -53,8 +56,8 @@ def _words_as_written(text: str) -> list[Word]:
             numeral = roman_number(match.group()) if not sign else ""
             words.append(Word(_form(match.group()) + sign, start, end_of_sign, numeral))
         else:
-            word = match.group().rstrip()
-            words.append(Word(_form(word), start, start + len(word)))
+            written = match.group().rstrip()
+            words.append(Word(_form(written), start, start + len(written)))
     return words
 
 
@@ -63,7 +66,7 @@ def split_words(text: str) -> tuple[Word, ...]:
     """Split a text into its words, in order."""
     folded = fold(text)
     words: list[Word] = _words_as_written(folded.text)
-    for join in (join_numbers, join_dates, _join_the, join_units):
+    for join in (join_numbers, join_clock, join_dates, _join_the, join_units):
         words = join(words, folded.text)
     if text.isascii():
         return tuple(words)
