@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from hneurons.data.figures import Word
+from hneurons.data.digits import Word
 
 _HOURS, _HALF_DAYS = re.compile(r"\d{1,2}"), {"am": 0, "pm": 12}
 # "10.30", which is a time before am or pm only.

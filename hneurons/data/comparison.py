@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from hneurons.data.clock import clock_readings
 from hneurons.data.dates import date_readings
-from hneurons.data.figures import Word, readings, value_of
+from hneurons.data.digits import Word, readings, value_of
 from hneurons.data.folding import cached_if_short, fold
 from hneurons.data.units import compare_quantities, percent_of, quantity, unit_named
 from hneurons.data.words import answer_words, same_word, singular, split_words

@@ -4,7 +4,7 @@ import datetime
 import re
 from collections.abc import Sequence
 
-from hneurons.data.figures import Word
+from hneurons.data.digits import Word
 
 _MONTHS = "january february march april may june july august september october november december".split()
 _NUMBER_OF = (

@@ -118,3 +118,28 @@ def fold(text: str) -> Folded:
             starts.extend([start] * len(plain))
             ends.extend([end] * len(plain))
     return Folded("".join(parts), starts, ends)
+
+
+def find_phrase(text: str, phrase: str) -> tuple[int, int] | None:
+    """Return the characters [start, end) at which a phrase first occurs in a text, None if it does not.
+
+    Letter by letter if it occurs so; else folded, with any white space between its words, and last in any case: tokenizers
+    that normalise their input give back such other forms of it.
+
+    Args:
+        text: The text.
+        phrase: The phrase; a blank one occurs nowhere.
+    """
+    if not phrase.strip():
+        return None
+    start = text.find(phrase)
+    if start >= 0:
+        return start, start + len(phrase)
+    folded = fold(text)
+    for flags in (0, re.IGNORECASE):
+        # Some marks, such as "¯", are a space and a combining mark in NFKC.
+        for form in (phrase, unicodedata.normalize("NFKC", phrase)):
+            sought = r"\s+".join(map(re.escape, fold(form).text.split()))
+            if sought and (match := re.search(sought, folded.text, flags)):
+                return folded.starts[match.start()], folded.ends[match.end() - 1]
+    return None

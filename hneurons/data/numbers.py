@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from text_to_num import text2num
 
-from hneurons.data.figures import CURRENCIES, Word, decimal, is_negative, value_of
+from hneurons.data.digits import CURRENCIES, Word, decimal, is_negative, value_of
 
 _UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
 _UNITS += " eighteen nineteen"

@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
-from hneurons.data.figures import CURRENCIES, Word, decimal, is_negative, value_of
+from hneurons.data.digits import CURRENCIES, Word, decimal, is_negative, value_of
 
 # Unit → its spellings, without the s of the plural. Those that Pint can convert have its names.
 _SPELLINGS = {

@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 
 from hneurons.data.clock import join_clock
 from hneurons.data.dates import FIGURE_DATES, date_parts, figure_date, join_dates
-from hneurons.data.figures import FIGURES, Word, figures_word, roman_number
+from hneurons.data.digits import FIGURES, Word, figures_word, roman_number
 from hneurons.data.folding import cached_if_short, fold, mark_class
 from hneurons.data.numbers import join_numbers
 from hneurons.data.signs import charge_after, sign_after

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hneurons.cett.measure import token_cett
 from hneurons.config.study import Decoding
-from hneurons.data.unicode_forms import find_phrase
+from hneurons.data.folding import find_phrase
 from hneurons.detection.requests import DetectionRequest, make_request
 from hneurons.errors import HNeuronsError
 from hneurons.generation.batching import TokenBudget, in_batches

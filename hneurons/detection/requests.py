@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from hneurons.config.base import Settings, parse_settings
+from hneurons.data.folding import find_phrase
 from hneurons.data.reading import Text
 from hneurons.data.text_files import parse_json_lines
-from hneurons.data.unicode_forms import find_phrase
 from hneurons.errors import HNeuronsError
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from hneurons.data.figures import Word
+from hneurons.data.digits import Word
 from hneurons.data.words import (
     ARTICLES,
     answer_words,

@@ -4,7 +4,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from hneurons.data.figures import Word
+from hneurons.data.digits import Word
 from hneurons.data.folding import fold
 from hneurons.data.words import answer_words, count_words, denied, index_words, negated, occurrences, split_words
 

@@ -7,7 +7,7 @@ recorded LLM judge (docs/data-and-judges.md).
 import re
 from collections.abc import Iterable
 
-from hneurons.data.figures import Word
+from hneurons.data.digits import Word
 from hneurons.data.words import split_words
 from hneurons.judges.refusals import declines, is_degenerate
 from hneurons.judges.states import ACCEPTED, CUT_OFF, REFUSED, REJECTED, UNPARSED, Judgement

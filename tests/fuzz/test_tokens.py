@@ -10,7 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from tokenizers import normalizers, pre_tokenizers
 
-from hneurons.data.unicode_forms import find_phrase
+from hneurons.data.folding import find_phrase
 from hneurons.generation.control_tokens import text_ids
 from hneurons.generation.prompts import base_ids, chat_ids
 from hneurons.generation.tokens import token_mask, token_offsets
