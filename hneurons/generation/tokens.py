@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 # What a tokenizer decodes the bytes of a part of a character to.
 _UNREADABLE = "\ufffd"
+# Tokens after which decoding starts anew, so that a response takes linear time.
+_STEP = 16
 
 
 def token_offsets(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, list[tuple[int, int]]]:
@@ -31,19 +33,26 @@ def token_offsets(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tup
         text: str = tokenizer.decode(list(part), skip_special_tokens=True)
         return text
 
-    text, prefix = decode(ids), ""
+    text = decode(ids)
     offsets: list[tuple[int, int]] = []
     # Characters that the tokens so far complete.
     complete = 0
+    # Decoded again are only the tokens from `first` on, of which those before `last` end where `settled` characters end.
+    first, last, settled, lead, added = 0, 0, 0, "", ""
     for i, token in enumerate(ids):
-        start, previous, prefix = complete, prefix, decode(ids[: i + 1])
-        shared = _common_start(prefix, text)
+        start, previous, added = complete, added, decode(ids[first : i + 1])[len(lead) :]
+        shared = _common_start(added, text[settled : settled + len(added)])
         # U+FFFD may be a part of the next character; it is complete if the rest of the tokens continues after it.
-        if shared.endswith(_UNREADABLE) and not _continues(text[len(shared) :], decode(ids[i + 1 :])):
+        if shared.endswith(_UNREADABLE) and not _continues(text[settled + len(shared) :], decode(ids[i + 1 :])):
             shared = shared.rstrip(_UNREADABLE)
-        complete = max(complete, len(shared))
-        begins_next = prefix[complete:].startswith(_UNREADABLE) and (prefix != previous or decode([token]) != "")
+        complete = max(complete, settled + len(shared))
+        begins_next = added[complete - settled :].startswith(_UNREADABLE) and (added != previous or decode([token]) != "")
         offsets.append((start, min(complete + begins_next, len(text))))
+        if i + 1 - last >= _STEP and len(added) == complete - settled:
+            context = decode(ids[last : i + 1])
+            # Without text before it, a decoded part may lose its leading space.
+            if context.strip() and text[:complete].endswith(context):
+                first, last, settled, lead, added = last, i + 1, complete, context, ""
     return text, offsets
 
 
