@@ -57,7 +57,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         # Before merges (<<) are resolved, because those may repeat a key.
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         lines: dict[tuple[str, str], int] = {}
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"):
             name, line = (key.tag, key.value), key.start_mark.line + 1
             if name in lines:
                 raise RepeatedKeyError(key.value, (lines[name], line))

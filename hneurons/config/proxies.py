@@ -91,8 +91,16 @@ def client_options(url: str, setting: str) -> dict[str, Any]:
         raise HNeuronsError(f"{setting}: {url}: {_unusable(proxy)}")
     # Without trust_env the client ignores these variables too.
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    verify = ssl.create_default_context(cafile=file, capath=folder) if file or folder else True
-    return {"trust_env": False, "proxy": proxy.url if proxy else None, "verify": verify}
+    options = {"trust_env": False, "proxy": proxy.url if proxy else None}
+    if not (file or folder) or not url.lower().startswith("https:"):
+        return options
+    try:
+        return {**options, "verify": ssl.create_default_context(cafile=file, capath=folder)}
+    except OSError as error:
+        raise HNeuronsError(
+            f"{setting}: {url}: the certificates of SSL_CERT_FILE ({file}) or SSL_CERT_DIR ({folder}) cannot be read: "
+            f"{error}"
+        ) from None
 
 
 def through_proxy(url: str) -> str:

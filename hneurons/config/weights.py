@@ -61,16 +61,24 @@ def tensor_files(folder: Path) -> dict[str, Path]:
         HNeuronsError: As `weight_files`; or if a file is truncated or unreadable, or lacks a tensor that the index lists.
     """
     files: dict[str, Path] = {}
+    spans: dict[str, tuple[int, int]] = {}
     for path in weight_files(folder):
-        for name in _tensors(path):
-            if name in files:
-                raise HNeuronsError(f"{folder}: {files[name].name} and {path.name} both hold {name}")
-            files[name] = path
+        for name, span in _tensors(path).items():
+            # transformers loads the last copy.
+            if name in files and _bytes(files[name], spans[name]) != _bytes(path, span):
+                raise HNeuronsError(f"{folder}: {files[name].name} and {path.name} both hold {name}, with other values")
+            files[name], spans[name] = path, span
     if index := weights_index(folder):
         for name, file in _weight_map(index).items():
-            if files.get(name) != folder / file:
+            if name not in files:
                 raise HNeuronsError(f"{folder / file}: {name} is missing, although the index lists it in this file")
     return files
+
+
+def _bytes(path: Path, span: tuple[int, int]) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(span[0])
+        return file.read(span[1] - span[0])
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -151,15 +159,18 @@ def _read_object(path: Path) -> dict[str, Any]:
     return data
 
 
-def _tensors(path: Path) -> list[str]:
-    """Names of the tensors of a file whose size is the one that its header states."""
+def _tensors(path: Path) -> dict[str, tuple[int, int]]:
+    """Tensor → its first byte and the one after its last, of a file whose size is the one that its header states."""
     try:
         with open(path, "rb") as file:
             start = file.read(8)
             size = int.from_bytes(start, "little")
             header = json.loads(file.read(min(size, _HEADER_LIMIT)))
         header.pop("__metadata__", None)
-        ends = [tensor["data_offsets"][1] for tensor in header.values()]
+        spans = {
+            name: (8 + size + tensor["data_offsets"][0], 8 + size + tensor["data_offsets"][1])
+            for name, tensor in header.items()
+        }
     except FileNotFoundError:
         raise HNeuronsError(f"{path} is missing") from None
     except PermissionError:
@@ -168,7 +179,7 @@ def _tensors(path: Path) -> list[str]:
         # A repository that was cloned without its large files has lines of text in their place.
         cause = "a pointer of git LFS: run `git lfs pull`" if start == b"version " else "no valid header"
         raise HNeuronsError(f"{path}: not a complete safetensors file ({cause})") from None
-    expected, actual = 8 + size + max(ends, default=0), path.stat().st_size
+    expected, actual = max((end for _, end in spans.values()), default=8 + size), path.stat().st_size
     if actual != expected:
         raise HNeuronsError(f"{path}: not a complete safetensors file ({actual} bytes, {expected} expected)")
-    return list(header)
+    return spans

@@ -9,11 +9,6 @@ _HOURS, _HALF_DAYS = re.compile(r"\d{1,2}"), {"am": 0, "pm": 12}
 # "10.30", which is a time before am or pm only.
 _POINTED = re.compile(r"(\d{1,2})\.([0-5]\d)")
 _MINUTES = re.compile(r"[0-5]\d")
-# Before a time without am or pm; after another word, figures with a colon are a verse or a score.
-_BEFORE = re.compile(
-    r"(?:^|[^\w\s]|\b(?:at|by|is|was|until|till|from|to|about|around|after|before|since))\s*$", re.IGNORECASE
-)
-_CONTEXT = 12
 
 
 def join_clock(words: Sequence[Word], text: str) -> list[Word]:
@@ -53,7 +48,7 @@ def _time_at(words: Sequence[Word], i: int, text: str) -> tuple[str, int] | None
     if half == "oclock" and 1 <= hour <= 12:
         return f"{hour}:{minutes}~", j + 1
     ends = colon and text[words[j - 1].end : words[j - 1].end + 1] != ":"
-    if not ends or hour > 23 or not _BEFORE.search(text[max(0, word.start - _CONTEXT) : word.start]):
+    if not ends or hour > 23:
         return None
     either = 1 <= hour <= 12 and not written.startswith("0")
     return (f"{hour}:{minutes}~" if either else f"{hour:02}:{minutes}"), j

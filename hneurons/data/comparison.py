@@ -58,7 +58,10 @@ def compare_answers(gold: str, answer: str) -> str:
     if len(first) == len(second):
         pairs = [compare_words(a, b, within_name=i > 0) for i, (a, b) in enumerate(zip(first, second, strict=True))]
         if DIFFERENT not in pairs:
-            return UNDECIDED if UNDECIDED in pairs else EQUAL
+            # "60 Minutes" is a name and not one hour.
+            converted = any(_unit(a) != _unit(b) for a, b in zip(first, second, strict=True))
+            named = len(first) > 1 or any(re.search(r"[ -][A-Z][a-z]", spelling) for spelling in (gold, answer))
+            return UNDECIDED if UNDECIDED in pairs or (converted and named) else EQUAL
     # A number within more words: "5 goals" for 5 km, "14" for Louis XIV.
     for alone, several in ((_exact(first), _exact(second)), (_exact(second), _exact(first))):
         if len(alone) == 1 and _is_numeric(alone[0]):
@@ -94,11 +97,18 @@ def compare_words(word: Word, other: Word, *, within_name: bool = False) -> str:
     return UNDECIDED if _may_be_one_number(word, other) else DIFFERENT
 
 
+def _unit(word: Word) -> str:
+    pair = quantity(word.form)
+    return pair[1] if pair else ""
+
+
 def _may_be_one_number(word: Word, other: Word) -> bool:
     if same_word(other, word, within_name=True):
         return True
     dates, other_dates = date_readings(word.form), date_readings(other.form)
-    if dates and other_dates:
+    # "2/6" may be a date or a third.
+    fractions = value_of(word.form) is not None and value_of(other.form) is not None
+    if dates and other_dates and not fractions:
         return any(_compatible(a, b) for a in dates for b in other_dates)
     times, other_times = clock_readings(word.form), clock_readings(other.form)
     if times and other_times:

@@ -13,7 +13,8 @@ _NUMBER_OF = (
 # In lower case they are other words.
 _CAPITALS_ONLY = {"march", "may", "august", "mar", "dec", "jan", "sep", "oct", "jun", "jul", "apr", "feb", "nov", "aug"}
 FIGURE_DATES = r"(?<![\w-])\d{4}-\d{1,2}-\d{1,2}(?![\w-])|(?<![\w./-])\d{1,2}(?P<mark>[./-])\d{1,2}(?P=mark)\d{4}(?![\w/-])"
-_GAP = re.compile(r"[.,]? ?|-")
+# Markdown and brackets may be around the figures.
+_GAP = re.compile(r"[*_)]{0,2}[.,]?\s?[*_(]{0,2}|-")
 # A leap year, for a day whose year is not given.
 _LEAP = 2000
 

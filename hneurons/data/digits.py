@@ -7,6 +7,7 @@ Ordinals become "14th", fractions decimals where those end, and decades "1960s".
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from math import gcd
 
 import roman
 
@@ -96,14 +97,13 @@ def roman_number(text: str) -> str:
 
 
 def _figures_form(figures: str) -> str:
-    """Return figures as they are compared; the zeros at the end of a fraction are left out."""
+    """Return figures as they are compared; a fraction of zeros is left out."""
     if _GROUPS.fullmatch(figures):
         figures = re.sub("[, ']", "", figures)
     if figures.startswith("."):
         figures = "0" + figures
-    if re.fullmatch(r"\d+\.\d+", figures):
-        figures = figures.rstrip("0").rstrip(".")
-    return figures
+    # "3.10" may be a version, which is not 3.1.
+    return re.sub(r"(\d)\.0+", r"\1", figures) if re.fullmatch(r"\d+\.0+", figures) else figures
 
 
 def figures_word(text: str, start: int, end: int) -> Word:
@@ -123,21 +123,23 @@ def figures_word(text: str, start: int, end: int) -> Word:
 def _unsigned(text: str, start: int, end: int) -> Word:
     figures = text[start:end]
     form = _figures_form(figures)
-    # Versions: "Python 3.10" is not Python 3.1.
-    if figures != form and "." in figures and re.search(r"[A-Z][a-z]+ v?$", text[max(0, start - 20) : start]):
-        form = figures
     if match := _ORDINAL_END.match(text, end):
         return Word(form + "th", start, match.end(), form)
     if match := _PLURAL_END.match(text, end):
         short = len(form) == 2 and form.endswith("0")
         decade = short or (len(form) == 4 and form.endswith("0"))
-        return Word(f"19{form}s" if short else f"{form}s" if decade else form, start, match.end())
+        # "iPhone 5s" is not iPhone 5.
+        named = re.search(r"\w*[A-Z]\w*[ -]$", text[max(0, start - 20) : start])
+        return Word(f"19{form}s" if short else f"{form}s" if decade or named else form, start, match.end())
     value = value_of(form)
     if value is None:
         return Word(form, start, end)
     match = _FRACTION.match(text, end)
     if match and 0 < value < int(match[1]) and value.denominator == 1 and text[start - 1 : start] != "/":
-        return Word(decimal(value / int(match[1])), start, match.end())
+        # "6/8" may be a measure, which is not 3/4.
+        reduced = gcd(int(value), int(match[1])) == 1
+        written = f"{value}/{int(match[1])}"
+        return Word(decimal(value / int(match[1])) if reduced else written, start, match.end())
     if match := _POWER.match(text, end) or (_POWER_OF_TEN.match(text, end) if value == 10 else None):
         power = Fraction(10) ** int(match[1] + match[2].replace("^", ""))
         return Word(decimal(power if match.re is _POWER_OF_TEN else value * power), start, match.end())

@@ -1,7 +1,7 @@
 """Rows of published files in CSV, JSON lines or Parquet, validated field by field."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -34,11 +34,11 @@ class PublishedRow(BaseModel):
 R = TypeVar("R", bound=PublishedRow)
 
 
-def _raw_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Place ("line 3" or "row 3") and fields of each row."""
+def _raw_rows(path: Path, used: Container[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Place ("line 3" or "row 3") and fields of each row. used: names of the columns that are read."""
     if path.suffix == ".csv":
         with open_text(path, newline="") as handle:
-            yield from _csv_rows(csv.DictReader(handle, restkey=_BEYOND), path)
+            yield from _csv_rows(csv.DictReader(handle, restkey=_BEYOND), path, used)
     elif path.suffix == ".jsonl":
         yield from ((f"line {number}", fields) for number, fields in read_json_lines(path))
     elif path.suffix == ".parquet":
@@ -47,12 +47,13 @@ def _raw_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise HNeuronsError(f"{path}: must end in .csv, .jsonl or .parquet")
 
 
-def _csv_rows(reader: "csv.DictReader[str]", path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _csv_rows(reader: "csv.DictReader[str]", path: Path, used: Container[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     header = list(reader.fieldnames or [])
-    if repeated := {name for name in header if header.count(name) > 1}:
+    if repeated := {name for name in header if header.count(name) > 1 and name in used}:
         raise HNeuronsError(f"{path}, line 1: column {min(repeated)!r} occurs twice")
     for fields in reader:
-        if _BEYOND in fields:
+        # Spreadsheets end lines with empty fields.
+        if any(fields.pop(_BEYOND, None) or ()):
             raise HNeuronsError(f"{path}, line {reader.line_num}: more fields than the {len(header)} columns; quote commas")
         yield f"line {reader.line_num}", fields
 
@@ -72,7 +73,8 @@ def read_rows(path: str | Path, row: type[R], unique: Callable[[R], tuple[str, A
     rows = []
     places: dict[str, tuple[str, Any]] = {}
     try:
-        raw_rows = list(_raw_rows(Path(path)))
+        used = {name for key, field in row.model_fields.items() for name in (key, field.alias or key)}
+        raw_rows = list(_raw_rows(Path(path), used))
     except (OSError, pa.ArrowInvalid, UnicodeError, csv.Error) as error:
         raise HNeuronsError(f"{path}: cannot be read: {reason_unreadable(error)}; fetch the file again") from None
     for place, fields in raw_rows:

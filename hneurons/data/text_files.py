@@ -19,7 +19,7 @@ _MARKS = {
 }
 _MARK = "\ufeff"
 # Lines of a JSON array, or of an object on several lines.
-_PART_OF_JSON = re.compile(r'[{}\]]|\[\s*(?:$|[\[{"\]])|"[^"]*"\s*:')
+_PART_OF_JSON = re.compile(r'[}\]],?$|\[\s*(?:$|[\[{])|"[^"]*"\s*:\s*(?:["\[{]|-?\d|true\b|false\b|null\b)')
 
 
 def open_text(path: str | Path, newline: str | None = None) -> TextIO:
@@ -92,14 +92,14 @@ def parse_json_lines(lines: Iterable[str], name: str, plain: str | None = None) 
 
 
 def _is_json(text: str) -> bool:
-    """Whether a line that does not begin with "{" is JSON or a part of it, and so not a plain text."""
+    """Whether a line that does not begin with "{" is a JSON list or a part of JSON, and so not a plain text."""
     if _PART_OF_JSON.match(text):
         return True
     try:
-        json.loads(text)
+        # A question may be in quotation marks, or a number.
+        return isinstance(json.loads(text), list)
     except (ValueError, RecursionError):
         return False
-    return True
 
 
 def parse_json(text: str) -> Any:

@@ -56,7 +56,7 @@ _SPELLINGS = {
     "kHz": "khz kilohertz",
     "MHz": "mhz megahertz",
     "GHz": "ghz gigahertz",
-    "KB": "kb kilobyte",
+    "kB": "kb kilobyte",
     "MB": "mb megabyte",
     "GB": "gb gigabyte",
     "TB": "tb terabyte",
@@ -80,7 +80,8 @@ _AMBIGUOUS = {"m", "g", "litre", "kelvin", "degree", "pound", "ton", "watt", "vo
 _TIMES = {"h": "hour", "s": "second", "2th": "second"}
 _RATES = {("mile", "hour"): "mph", ("km", "hour"): "km/h"}
 SYMBOLS = r"[%°$€£¥]"
-_GAP = re.compile(r"[ -]?")
+# Markdown and brackets may be around the number or the unit.
+_GAP = re.compile(r"[*_)]{0,2}[ -]?[*_(]{0,2}")
 
 
 def join_units(words: Sequence[Word], text: str) -> list[Word]:

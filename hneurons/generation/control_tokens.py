@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hneurons.errors import HNeuronsError
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import AddedToken, Tokenizer
     from transformers import PreTrainedTokenizerBase
 
 # Noncharacters of Unicode, which no text for interchange contains.
@@ -24,30 +24,36 @@ _PLACEHOLDERS = re.compile(f"{_PLACEHOLDER}(\\d+){_END}")
 _CANNOT = "{}: this tokenizer cannot read control tokens in a text as text; remove them, or set control_tokens: parse"
 
 
-def control_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+def control_tokens(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, AddedToken]:
     """Return the tokenizer's special tokens, and the added tokens that its chat template writes, longest first."""
     return _control_tokens(tokenizer, str(tokenizer.chat_template or ""))
 
 
 @lru_cache(maxsize=8)
-def _control_tokens(tokenizer: PreTrainedTokenizerBase, template: str) -> tuple[str, ...]:
+def _control_tokens(tokenizer: PreTrainedTokenizerBase, template: str) -> Mapping[str, AddedToken]:
     added = tokenizer.added_tokens_decoder.values()
-    tokens = {t.content for t in added if t.content.strip() and (t.special or t.content in template)}
-    return tuple(sorted(tokens, key=lambda token: (-len(token), token)))
+    tokens = {t.content: t for t in added if t.content.strip() and (t.special or t.content in template)}
+    return {content: tokens[content] for content in sorted(tokens, key=lambda content: (-len(content), content))}
 
 
-def hide_control_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
-    """Replace the control tokens in a text by placeholders, for `encode`."""
+def hide_control_tokens(tokenizer: PreTrainedTokenizerBase, text: str, special_only: bool = False) -> str:
+    """Replace the control tokens in a text by placeholders, for `encode`.
+
+    Args:
+        tokenizer: The tokenizer.
+        text: The text.
+        special_only: Whether to leave the tokens that are not marked as special, such as those around thoughts, which a
+            chat template looks for in earlier replies.
+    """
     tokens = control_tokens(tokenizer)
-    if not any(token in text for token in tokens):
-        return text
-    return _named(text, tokens, _PLACEHOLDER)[0]
+    hidden = [content for content, token in tokens.items() if content in text and (token.special or not special_only)]
+    return _named(text, hidden, list(tokens), _PLACEHOLDER)[0] if hidden else text
 
 
-def _named(text: str, tokens: Sequence[str], mark: str) -> tuple[str, int]:
-    """A text whose control tokens are replaced by names that begin with a mark, and how many they are."""
+def _named(text: str, tokens: Sequence[str], numbered: Sequence[str], mark: str) -> tuple[str, int]:
+    """A text whose tokens are replaced by a mark and their place among the numbered ones, and how many they are."""
     pattern = re.compile("|".join(map(re.escape, tokens)))
-    return pattern.subn(lambda match: f"{mark}{tokens.index(match.group())}{_END}", text)
+    return pattern.subn(lambda match: f"{mark}{numbered.index(match.group())}{_END}", text)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str, begin: bool = False) -> list[int]:
@@ -83,12 +89,13 @@ def _encode_plainly(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 def _encode_named(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """As `encode`, by a tokenizer in which control tokens have other names, so that the usual ones are text."""
-    tokens = control_tokens(tokenizer)
-    backend, id_of = _renamed(tokenizer, tokens)
-    renamed, count = _named(text, tokens, _OWN)
+    tokens = list(control_tokens(tokenizer))
+    backend, id_of = _renamed(tokenizer, tuple(tokens))
+    renamed, count = _named(text, tokens, tokens, _OWN)
     plain = _PLACEHOLDERS.sub(lambda match: tokens[int(match[1])], renamed)
     ids = [id_of.get(i, i) for i in backend.encode(plain, add_special_tokens=False).ids]
-    control = set(tokenizer.convert_tokens_to_ids(list(tokens)))
+    # A tokenizer without bytes reads an unknown word as <unk>.
+    control = set(tokenizer.convert_tokens_to_ids(tokens)) - {tokenizer.unk_token_id}
     if sum(i in control for i in ids) > count:
         raise HNeuronsError(_CANNOT.format(tokenizer.name_or_path))
     return ids
@@ -108,13 +115,15 @@ def _renamed(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str]) -> tuple
         state["model"]["vocab"] = [[_END if piece in tokens else piece, score] for piece, score in state["model"]["vocab"]]
     backend = Tokenizer.from_str(json.dumps(state))
     content_of = {token.content: token.content for token in tokenizer.added_tokens_decoder.values()}
-    for index, content in enumerate(tokens):
-        token = next(t for t in tokenizer.added_tokens_decoder.values() if t.content == content)
+    texts, names = [], []
+    for index, (content, token) in enumerate(control_tokens(tokenizer).items()):
         flags = {"lstrip": token.lstrip, "rstrip": token.rstrip, "single_word": token.single_word}
-        # Only tokens that are marked as special are then read as text.
-        backend.add_special_tokens([AddedToken(content, special=True, normalized=token.normalized, **flags)])
-        backend.add_tokens([AddedToken(f"{_OWN}{index}{_END}", special=False, normalized=False, **flags)])
+        texts.append(AddedToken(content, special=True, normalized=token.normalized, **flags))
+        names.append(AddedToken(f"{_OWN}{index}{_END}", special=False, normalized=False, **flags))
         content_of[f"{_OWN}{index}{_END}"] = content
+    # Only tokens that are marked as special are then read as text.
+    backend.add_special_tokens(texts)
+    backend.add_tokens(names)
     backend.encode_special_tokens = True
     ids = {backend.token_to_id(name): int(tokenizer.convert_tokens_to_ids(token)) for name, token in content_of.items()}
     return backend, ids

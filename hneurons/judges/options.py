@@ -2,6 +2,7 @@
 
 import re
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Sequence
 
 from hneurons.data.digits import Word
@@ -44,8 +45,8 @@ _ANNOUNCED_MARK = re.compile(
 def _by_text(reply: str, words: Sequence[Word], options: Sequence[str]) -> set[int]:
     """Return the options whose text a reply gives without denying it; each word counts for the longest option only."""
     places = index_words(words)
-    used_words: set[int] = set()
-    chosen = set()
+    # Several options may have the same form: 3/4 and 0.75.
+    at_place: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i in sorted(range(len(options)), key=lambda i: count_words(options[i]), reverse=True):
         phrase = answer_words(options[i])
         # One letter or digit may be the option's mark instead of its text.
@@ -53,11 +54,29 @@ def _by_text(reply: str, words: Sequence[Word], options: Sequence[str]) -> set[i
         for start, end in occurrences(phrase, words, places, plurals=False) if is_text else ():
             first, last = words[start].start, words[end - 1].end
             in_number = reply[first - 1 : first] in ("/", "-", "−", ".") or reply[last : last + 1] == "/"
-            if not in_number and used_words.isdisjoint(range(start, end)):
-                used_words |= set(range(start, end))
-                if not negated(words, start, reply) and not denied(reply, last):
-                    chosen.add(i)
+            if not in_number:
+                at_place[start, end].append(i)
+    used_words: set[int] = set()
+    chosen: set[int] = set()
+    for (start, end), named in at_place.items():
+        first, last = words[start].start, words[end - 1].end
+        if used_words.isdisjoint(range(start, end)):
+            used_words |= set(range(start, end))
+            if not negated(words, start, reply) and not denied(reply, last):
+                chosen.update(_as_written(reply[first:last], named, options))
     return chosen
+
+
+def _as_written(text: str, named: Sequence[int], options: Sequence[str]) -> Sequence[int]:
+    """Return the options, of those with the form of a text, that are written as it is; all of them if none is."""
+
+    def letters(text: str) -> str:
+        return "".join(character for character in text.casefold() if character.isalnum())
+
+    for spelling in (str.casefold, letters):
+        if same := [i for i in named if spelling(options[i].strip(" .")) == spelling(text.strip(" ."))]:
+            return same
+    return named
 
 
 def _by_mark(reply: str, words: Sequence[Word], count: int, announced: bool) -> set[int]:

@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 # Without the suffixes of weights and of index files, which may match too.
 _COMPANIONS = (
-    "*.json *.jinja *.model *.tiktoken *.txt *.spm *.bpe tokenizer* vocab* licen[cs]e* readme* notice* use_policy*".split()
+    *"*.json *.jinja *.model *.tiktoken *.txt *.spm *.bpe tokenizer* vocab*".split(),
+    *"licen[cs]e* copying* readme* notice* use_policy*".split(),
 )
 _WEIGHTS = frozenset(
     ".safetensors .bin .pth .pt .ckpt .gguf .ggml .h5 .msgpack .onnx .onnx_data .ot .pkl .npz .tflite .nemo".split()
@@ -120,7 +121,7 @@ def _companions(folder: Path) -> list[Path]:
     """The files that a model needs besides its weights: configuration, tokenizer, templates, licence, and custom code."""
     index, remote_code = (
         weights_index(folder),
-        any('"auto_map"' in p.read_text("utf-8") for p in folder.glob("*config.json")),
+        any(b'"auto_map"' in p.read_bytes() for p in folder.glob("*config.json")),
     )
 
     def is_needed(path: Path) -> bool:

@@ -11,6 +11,7 @@ from hneurons.data.catalogue import vocabulary_of
 from hneurons.data.comparison import DIFFERENT, EQUAL, UNDECIDED, compare_answers
 from hneurons.data.folding import fold
 from hneurons.data.gold_answers import connected_answers
+from hneurons.data.units import _UNIT_OF, compare_quantities
 from hneurons.data.vocabulary import find_mentions
 from hneurons.data.words import split_words
 from hneurons.judges.options import parse_option
@@ -118,3 +119,11 @@ def test_closed_vocabularies_ignore_accents_and_width():
 )
 def test_options_are_read_by_the_same_forms(reply, options, chosen):
     assert parse_option(reply, options) == chosen
+
+
+def test_all_units_can_be_compared():
+    units = set(_UNIT_OF.values())
+    for unit in units:
+        for other in units:
+            compare_quantities(f"5 {unit}", f"6 {other}")
+            compare_quantities(f"5 {unit}/hour", f"6 {other}/second")

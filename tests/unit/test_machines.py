@@ -102,7 +102,7 @@ def test_replies_that_were_paid_for_stay_when_the_disk_is_full(small_disk):
     cache = ReplyCache(small_disk / "replies.sqlite")
     with pytest.raises(HNeuronsError, match=r"replies\.sqlite: the disk is full"):
         for i in range(100):
-            cache.put("s", str(i), "judge", "p" * 9000, PaidReply("r" * 9000, "", "stop"))
+            cache.put("s", str(i), "judge", "p" * 9000, PaidReply("r" * 9000, "", "stop"), keep=True)
     assert 0 < cache.spent("s")[0] == len(cache.get(list(map(str, range(100)))))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from hneurons import store
 from hneurons.config.models import ModelSettings, shape_of_model
@@ -112,6 +112,25 @@ def shard_outside(folder, llama):
     index = store.read_json(folder / "model.safetensors.index.json")
     index["weight_map"]["lm_head.weight"] = "../model.safetensors"
     store.write_json(folder / "model.safetensors.index.json", index)
+
+
+def copied_tensor(folder, change=0.0):
+    """A tensor of the second file in the last one too."""
+    index = store.read_json(folder / "model.safetensors.index.json")["weight_map"]
+    name = next(name for name, file in index.items() if "-00002-" in file)
+    last = folder / sorted(index.values())[-1]
+    save_file({**load_file(last), name: load_file(folder / index[name])[name] + change}, last, {"format": "pt"})
+    return name
+
+
+def test_a_tensor_may_be_in_two_files_if_it_is_the_same(sharded, llama):
+    name = copied_tensor(sharded)
+    assert torch.equal(load_model(sharded).state_dict()[name], llama.state_dict()[name])
+    assert Checkpoint(sharded).layers == 3
+    copied_tensor(sharded, 1.0)
+    for read in (load_model, Checkpoint):
+        with pytest.raises(HNeuronsError, match=r"model-00002-.* both hold .*, with other values"):
+            read(sharded)
 
 
 def adapter(folder, llama):

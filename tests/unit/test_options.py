@@ -150,3 +150,21 @@ def test_a_mark_is_read_in_what_models_put_around_it(reply):
 )
 def test_a_letter_that_is_no_mark_chooses_nothing(reply):
     assert parse_option(reply, OPTIONS) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "reply", "chosen"),
+    [
+        (["3/4", "6/8"], "6/8", 1),
+        (["1/2", "2/4", "3/4"], "The answer is 2/4", 1),
+        (["1.1", "1.10"], "1.10", 1),
+        (["iPhone 5s", "iPhone 5"], "iPhone 5", 1),
+        (["50s", "1950s"], "The 1950s", 1),
+        (["15:00", "3 pm"], "3 p.m.", 1),
+        (["Part II", "Part 2"], "Part II.", 0),
+        (["Part II", "Part 2"], "Part Two", None),
+        (["0.5", "1/2"], "one half", None),
+    ],
+)
+def test_of_options_with_one_form_the_one_that_is_written_so_is_chosen(options, reply, chosen):
+    assert parse_option(reply, options) == chosen

@@ -145,7 +145,7 @@ PARTS = (
 @pytest.mark.parametrize(
     ("template", "says"),
     [
-        (PARTS, r"does not write what the user says \('Where is Lyon\?'\): it may expect a list of parts"),
+        (PARTS, "does not write what the user says: it may expect a list of parts"),
         ("{{ bos_token }}assistant:", "does not write what the user says"),
         ("{% for m in messages %}{{ m['content'] }}{{ eos_token }}{% endfor %}", "ends the prompt with the end token </s>"),
         ("{{ raise_exception('roles must alternate') }}", "the chat template fails: roles must alternate"),
@@ -166,3 +166,26 @@ def test_a_template_may_strip_what_the_user_says(tokenizer):
     stripping = copy.deepcopy(tokenizer)
     stripping.chat_template = "{% for m in messages %}{{ m['content'] | trim }}\n{% endfor %}assistant:"
     assert tokenizer.decode(prompt_of_user(stripping, "  Where is\n Lyon? ")) == "Where is\n Lyon?\nassistant:"
+
+
+def test_a_template_that_changes_some_texts_is_warned_about(tokenizer, caplog):
+    removing = copy.deepcopy(tokenizer)
+    removing.chat_template = "{% for m in messages %}{{ m['content'] | replace('/think', '') }}\n{% endfor %}assistant:"
+    prompt_of_user(removing, "Where is Lyon?")
+    assert not caplog.records
+    assert "/usr/share" in removing.decode(prompt_of_user(removing, "What is /usr/share/think?"))
+    assert "the chat template changes what the user says: 'What is /usr/share/think?'" in caplog.text
+
+
+def test_earlier_thoughts_are_taken_out_by_the_template(tokenizer):
+    thinking = copy.deepcopy(tokenizer)
+    thinking.add_tokens(["<think>", "</think>"])
+    thinking.chat_template = (
+        "{% for m in messages %}{{ m['content'].split('</think>')[-1] if m['role'] == 'assistant' else m['content'] }}"
+        "{{ eos_token }}{% endfor %}assistant:"
+    )
+    date, turns = datetime.date(2024, 7, 26), ["Where?", "<think>hm</think>In France.</s>", "Sure? </think>"]
+    ids = chat_ids(thinking, turns, date)
+    end, thought = thinking.convert_tokens_to_ids(["</s>", "</think>"])
+    assert "hm" not in thinking.decode(ids) and ids.count(end) == 3 and thought not in ids
+    assert continued_ids(thinking, turns, date, chat_ids(thinking, turns[:1], date)) is None

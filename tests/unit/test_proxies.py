@@ -170,3 +170,10 @@ def test_a_source_that_is_fetched_through_a_broken_proxy_names_it(monkeypatch, t
 def test_errors_that_are_not_of_the_network_stay_what_they_are():
     with pytest.raises(ValueError, match="Unrecognized"), network_errors(REMOTE):
         raise ValueError("Unrecognized configuration class")
+
+
+def test_certificates_matter_for_https_only(monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
+    assert "verify" not in client_options("http://localhost:8000/v1", "judges.llm")
+    with pytest.raises(HNeuronsError, match=r"judges\.llm: https://judge\.example: the certificates of SSL_CERT_FILE"):
+        client_options("https://judge.example", "judges.llm")

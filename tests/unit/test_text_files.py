@@ -41,8 +41,6 @@ def test_json_lines_of_any_machine_are_read(tmp_path, encoding, line_end, after)
         (json.dumps(ROWS), "line 1: no JSON object; write one object per line"),
         ("[", "line 1: no valid JSON"),
         ("{", "line 1: no valid JSON"),
-        ('"Where is Lyon?"', "line 1: no JSON object"),
-        ("1984", "line 1: no JSON object"),
         ('{"question": "Who?", "question": "Where?"}', "line 1: no valid JSON: key 'question' occurs twice"),
         ('{"question": {"a": 1, "a": 2}}', "line 1: no valid JSON: key 'a' occurs twice"),
         ('{"question": "\\ud83d"}', "line 1: no valid JSON: half of a surrogate pair"),
@@ -73,7 +71,16 @@ def test_a_part_of_json_is_no_question(line):
 
 
 @pytest.mark.parametrize(
-    "line", ["Who?", '"Sein oder" is by whom?', "[Hamlet] Who wrote it?", "3 + 4 is what?", "\ufeffWho?"]
+    "line",
+    [
+        *("Who?", "[Hamlet] Who wrote it?", "3 + 4 is what?", "\ufeffWho?", "1984"),
+        *(
+            '"Sein oder" is by whom?',
+            '"Yesterday": who wrote it?',
+            '["Hello" by Adele] Who wrote it?',
+            '"Who wrote Hamlet?"',
+        ),
+    ],
 )
 def test_a_plain_question_is_read(line):
     (request,) = parse_requests([line], "questions")
@@ -100,6 +107,12 @@ def test_tables_of_spreadsheets_are_read(tmp_path, encoding, line_end):
         'Who, and "why"?',
         f"two{line_end}lines\u2028?",
     ]
+
+
+@pytest.mark.parametrize("text", ["question,,\nWho?,,\n", "question,a\nWho?,1,,\n", "question,note,note\nWho?,1,2\n"])
+def test_what_spreadsheets_add_is_ignored(tmp_path, text):
+    (tmp_path / "rows.csv").write_text(text)
+    assert [r.question for r in read_rows(tmp_path / "rows.csv", _Row)] == ["Who?"]
 
 
 @pytest.mark.parametrize(
