@@ -21,24 +21,19 @@ def join_clock(words: Sequence[Word], text: str) -> list[Word]:
     joined: list[Word] = []
     i = 0
     while i < len(words):
-        time = _time_at(words, i, text)
-        if time:
-            form, end = time
-            joined.append(Word(form, words[i].start, words[end - 1].end))
-            i = end
-        else:
-            joined.append(words[i])
-            i += 1
+        form, end = _time_at(words, i, text)
+        joined.append(Word(form, words[i].start, words[end - 1].end) if form else words[i])
+        i = end
     return joined
 
 
-def _time_at(words: Sequence[Word], i: int, text: str) -> tuple[str, int] | None:
-    """Return the form of the time that begins at the i-th word, and the index of the word after it."""
+def _time_at(words: Sequence[Word], i: int, text: str) -> tuple[str, int]:
+    """Return the form of the time that begins at the i-th word, empty without one, and the index of the word after it."""
     word, j = words[i], i + 1
     written = text[word.start : word.end]
     pointed = _POINTED.fullmatch(written)
     if not (_HOURS.fullmatch(word.form) or pointed) or text[word.start - 1 : word.start] == ":":
-        return None
+        return "", i + 1
     hour, minutes, colon = (int(pointed[1]), pointed[2], False) if pointed else (int(word.form), "00", False)
     if not pointed and j < len(words) and text[word.end : words[j].start] == ":" and _MINUTES.fullmatch(words[j].form):
         minutes, colon, j = words[j].form, True, j + 1
@@ -49,7 +44,7 @@ def _time_at(words: Sequence[Word], i: int, text: str) -> tuple[str, int] | None
         return f"{hour}:{minutes}~", j + 1
     ends = colon and text[words[j - 1].end : words[j - 1].end + 1] != ":"
     if not ends or hour > 23:
-        return None
+        return "", i + 1
     either = 1 <= hour <= 12 and not written.startswith("0")
     return (f"{hour}:{minutes}~" if either else f"{hour:02}:{minutes}"), j
 

@@ -13,7 +13,8 @@ _GRADE = re.compile(r"[ -](plus|minus)\b(?!\s*\w)", re.IGNORECASE)
 _PLUS_PLUS = re.compile(r" plus plus\b", re.IGNORECASE)
 _GROUPS, _NOTES = {"A", "B", "AB", "O", "Rh", "RH"}, set("ABCDEFG")
 _SIGNS = {"positive": "+", "pos": "+", "negative": "-", "neg": "-", "plus": "+", "minus": "-", "sharp": "#", "flat": "♭"}
-_ANIONS = {"Rh", "Cl", "Br"}
+# Words of a small letter too that a minus belongs to: the Rhesus factor and two ions.
+_WITH_MINUS = {"Rh", "Cl", "Br"}
 _CHARGE = re.compile(r"[+](?![\w+])|[-–−](?=\s*(?:[.,;:!?)\"'*_]|$))")
 # A sharp belongs to a letter or to an abbreviation.
 _LETTERS = 3
@@ -39,7 +40,7 @@ def sign_after(text: str, start: int, end: int) -> tuple[str, int]:
         emphasised = text.count("*", text.rfind("\n", 0, start) + 1, start) % 2
         return ("", end) if emphasised or len(word) > 1 or not word.isupper() else (sign, match.end())
     if sign in "-–−":
-        return ("-", match.end()) if (len(word) <= 2 and word.isupper()) or word in _ANIONS else ("", end)
+        return ("-", match.end()) if (len(word) <= 2 and word.isupper()) or word in _WITH_MINUS else ("", end)
     return (sign, match.end()) if len(word) <= _LETTERS or "+" in sign else ("", end)
 
 

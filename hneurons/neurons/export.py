@@ -119,10 +119,8 @@ def _files(folder: Path) -> list[Path]:
 
 def _companions(folder: Path) -> list[Path]:
     """The files that a model needs besides its weights: configuration, tokenizer, templates, licence, and custom code."""
-    index, remote_code = (
-        weights_index(folder),
-        any(b'"auto_map"' in p.read_bytes() for p in folder.glob("*config.json")),
-    )
+    index = weights_index(folder)
+    remote_code = any(b'"auto_map"' in path.read_bytes() for path in folder.glob("*config.json"))
 
     def is_needed(path: Path) -> bool:
         if path.suffix in _WEIGHTS or path.name.endswith(".index.json"):
