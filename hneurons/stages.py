@@ -40,10 +40,11 @@ STAGES = {
     "suppressed": Stage(1, "suppressed", {"suppressed": PROBED}),
     "probe": Stage(3, "probe", {"probe_path": PROBED, "probe": PROBED}),
     "detection": Stage(5, "detection", {"detection": PROBED, "folds": PROBED, "transfer": COMPARED}),
-    # One rule per group of α: replies_0, replies_1, …
+    # One rule per bundle of runs: replies_0, replies_1, …
     "replies": Stage(3, "replies", {"untouched": STUDY, "replies": PROBED}),
     "utility": Stage(2, "utility", {"perplexity": PROBED, "scaled_cett": PROBED}),
     "drift": Stage(1, "origin", {"drift": COMPARED}),
+    # Likewise judge_scaled_0, …
     "judged": Stage(5, "judge replies", {"judge_untouched": STUDY, "judge_scaled": PROBED}),
     "published": Stage(2, "tables", {"publish": PROBED}),
     "curves": Stage(5, "tables", {"impact_curve": PROBED}),

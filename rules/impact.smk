@@ -1,17 +1,42 @@
 """Figure 3: every benchmark at every α, for the H-Neurons and for random neurons."""
 
-SCALED = STUDY.scaled_alphas
-PER_JOB = STUDY.impact.alphas_per_job
-# A job loads its model once for all α of a bundle.
-BUNDLES = [SCALED[i : i + PER_JOB] for i in range(0, len(SCALED), PER_JOB)]
 REPLIES = "<study>/{model}/replies/{benchmark}/{neurons}/alpha={alpha}.parquet"
 OUTCOMES = "<study>/{model}/impact/{benchmark}/{neurons}/alpha={alpha}.parquet"
 
 
+def parts(values, size):
+    """Split a list into lists of at most this size."""
+    return [values[i : i + size] for i in range(0, len(values), size)]
+
+
+# Runs, each a set of neurons at one α, by job. Where a job has one set, it is a wildcard: a rule serves all sets.
+ONE_SET = STUDY.impact.sets_per_job == 1
+BUNDLES = [
+    [(name, alpha) for name in names for alpha in alphas]
+    for names in (
+        [["{neurons}"]]
+        if ONE_SET
+        else parts(STUDY.neuron_sets, STUDY.impact.sets_per_job)
+    )
+    for alphas in parts(STUDY.scaled_alphas, STUDY.impact.alphas_per_job)
+]
+SETS_OF_JOB = "{neurons}" if ONE_SET else "sets"
+
+
+def of_runs(pattern, runs):
+    """Files of these runs, each a set of neurons at one α."""
+    return [
+        path
+        for name, alpha in runs
+        for path in expand(
+            pattern, neurons=name, alpha=format_alpha(alpha), allow_missing=True
+        )
+    ]
+
+
 def untouched(pattern):
     """File of the untouched model, which serves as α = 1 for every set of neurons."""
-    alpha = format_alpha(UNTOUCHED_ALPHA)
-    return expand(pattern, neurons=UNTOUCHED, alpha=alpha, allow_missing=True)[0]
+    return of_runs(pattern, [(UNTOUCHED, UNTOUCHED_ALPHA)])[0]
 
 
 rule untouched:
@@ -31,16 +56,16 @@ rule untouched:
     params:
         **settings("seed", "prompt_date"),
         stage=generated("replies"),
-        alphas=[UNTOUCHED_ALPHA],
+        runs=[[UNTOUCHED, UNTOUCHED_ALPHA]],
     script:
         "../workflow_scripts/replies.py"
 
 
-# Each α is one output. `update` keeps existing outputs, and the job skips those made from the same inputs and settings.
+# Each run is one output. `update` keeps existing outputs, and the job skips those made from the same inputs and settings.
 for number, BUNDLE in enumerate(BUNDLES):
 
     rule:
-        """Generate replies at the α of a bundle, with a set of neurons scaled (GPU)."""
+        """Generate replies in the runs of a bundle, each with a set of neurons scaled by an α (GPU)."""
         name:
             f"replies_{number}"
         input:
@@ -48,23 +73,20 @@ for number, BUNDLE in enumerate(BUNDLES):
             neurons="<study>/{model}/probe/neurons.parquet",
             model="<study>/{model}/checkpoint/manifest.json",
         output:
-            [
-                update(path)
-                for path in expand(
-                    REPLIES, alpha=map(format_alpha, BUNDLE), allow_missing=True
-                )
-            ],
+            [update(path) for path in of_runs(REPLIES, BUNDLE)],
         log:
-            f"<logs>/{{model}}/replies/{{benchmark}}/{{neurons}}-{number}.log",
+            f"<logs>/{{model}}/replies/{{benchmark}}/{SETS_OF_JOB}-{number}.log",
         benchmark:
-            f"<timings>/{{model}}/replies/{{benchmark}}/{{neurons}}-{number}.tsv"
+            f"<timings>/{{model}}/replies/{{benchmark}}/{SETS_OF_JOB}-{number}.tsv"
         threads: STUDY.runtime.threads
         resources:
-            **needs(estimates.replies_work, alphas=len(BUNDLE)),
+            **needs(estimates.replies_work, runs=len(BUNDLE)),
         params:
             **settings("seed", "prompt_date"),
             stage=generated("replies"),
-            alphas=BUNDLE,
+            runs=lambda wildcards, runs=BUNDLE: [
+                [name.format(**dict(wildcards.items())), alpha] for name, alpha in runs
+            ],
         script:
             "../workflow_scripts/replies.py"
 
@@ -73,12 +95,7 @@ rule impact_curve:
     """Compute compliance at every α, its slopes, and H-Neurons compared with random neurons."""
     input:
         untouched=untouched(OUTCOMES),
-        scaled=expand(
-            OUTCOMES,
-            neurons=STUDY.neuron_sets,
-            alpha=map(format_alpha, SCALED),
-            allow_missing=True,
-        ),
+        scaled=of_runs(OUTCOMES, STUDY.runs[1:]),
     output:
         "<study>/{model}/impact/{benchmark}/curve.json",
     log:

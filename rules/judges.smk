@@ -7,7 +7,6 @@ localrules:
     spans,
     examples,
     judge_untouched,
-    judge_scaled,
     agreement,
     agreement_table,
 
@@ -106,30 +105,30 @@ rule judge_untouched:
         "../workflow_scripts/judged.py"
 
 
-rule judge_scaled:
-    """Judge the replies at every α of a set of neurons; outcomes of unchanged replies are kept."""
-    input:
-        item_file="<study>/benchmarks/{benchmark}.parquet",
-        replies=expand(REPLIES, alpha=map(format_alpha, SCALED), allow_missing=True),
-    output:
-        [
-            update(path)
-            for path in expand(
-                OUTCOMES, alpha=map(format_alpha, SCALED), allow_missing=True
-            )
-        ],
-    log:
-        "<logs>/{model}/impact/{benchmark}/{neurons}.log",
-    benchmark:
-        "<timings>/{model}/impact/{benchmark}/{neurons}.tsv"
-    resources:
-        **modest(4000, 480),
-    params:
-        judges=judges_of_benchmark,
-        study=STUDY.study,
-        stage=VERSIONS["judged"],
-    script:
-        "../workflow_scripts/judged.py"
+for number, BUNDLE in enumerate(BUNDLES):
+
+    rule:
+        """Judge the replies in the runs of a bundle; outcomes of unchanged replies are kept."""
+        name:
+            f"judge_scaled_{number}"
+        input:
+            item_file="<study>/benchmarks/{benchmark}.parquet",
+            replies=of_runs(REPLIES, BUNDLE),
+        output:
+            [update(path) for path in of_runs(OUTCOMES, BUNDLE)],
+        log:
+            f"<logs>/{{model}}/impact/{{benchmark}}/{SETS_OF_JOB}-{number}.log",
+        benchmark:
+            f"<timings>/{{model}}/impact/{{benchmark}}/{SETS_OF_JOB}-{number}.tsv"
+        localrule: True
+        resources:
+            **modest(4000, 480),
+        params:
+            judges=judges_of_benchmark,
+            study=STUDY.study,
+            stage=VERSIONS["judged"],
+        script:
+            "../workflow_scripts/judged.py"
 
 
 def judged_by_both(wildcards):

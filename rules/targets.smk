@@ -35,7 +35,8 @@ def planned_rules(stage):
     for name, whose in stage.rules.items():
         wanted = WITH_PROBE or whose in without_probe or name == "agreement_table"
         if whose and wanted and name not in LEFT_OUT:
-            bundles = range(len(BUNDLES)) if name == "replies" else [None]
+            bundled = name in ("replies", "judge_scaled")
+            bundles = range(len(BUNDLES)) if bundled else [None]
             yield from ((name if i is None else f"{name}_{i}", whose) for i in bundles)
 
 

@@ -1,6 +1,6 @@
 from hneurons.config.study import SamplingSettings
 from hneurons.generation.sampling import sample_shard
-from hneurons.generation.served import engine_for_study
+from hneurons.generation.study_engine import engine_for_study
 from hneurons.joblog import job
 
 with job(snakemake.log[0], snakemake.threads) as record:

@@ -1,5 +1,5 @@
 from hneurons.config.study import Decoding
-from hneurons.generation.served import engine_for_study
+from hneurons.generation.study_engine import engine_for_study
 from hneurons.joblog import job
 from hneurons.probe.suppressed import sample_suppressed
 

@@ -108,7 +108,8 @@ class ImpactSettings(Settings):
     alphas: list[Annotated[float, Field(ge=0)]] = Field([0, 0.5, 1, 1.5, 2, 2.5, 3], min_length=2)
     random_seeds: int = Field(5, ge=1, description="sets of random neurons, each with the layer counts of the H-Neurons")
     negative: bool = Field(False, description="also scale the neurons with a negative weight, as a separate set")
-    alphas_per_job: int = Field(6, ge=1)
+    alphas_per_job: int = Field(6, ge=1, description="α that a job runs; it loads its model once")
+    sets_per_job: int = Field(1, ge=1, description="sets of neurons that a job runs at each of its α")
     utility: UtilitySettings = UtilitySettings()
 
     @field_validator("benchmarks")

@@ -1,10 +1,9 @@
-"""Sampling responses: one prefill per prompt, shared by all of its samples.
+"""Sampling responses: a prompt is read once for all of its samples, and so is what several of them begin with.
 
 The random numbers of a prompt come from a seed that belongs to it, so a prompt draws the same samples in any batch, up to
 the floating-point noise of another batch shape.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -15,10 +14,19 @@ from transformers import DynamicCache, PreTrainedModel
 
 from hneurons.config.study import Decoding
 from hneurons.generation.batching import TokenBudget, in_batches
-from hneurons.generation.kv_cache import CachedRow, attends_to_all, batch_cache, cached_row, new_cache, shared_prefix_length
-from hneurons.neurons.scaling import NeuronsByLayer, RowScaling, scaled_rows
+from hneurons.generation.kv_cache import (
+    CachedRow,
+    attends_to_all,
+    batch_cache,
+    cached_row,
+    new_cache,
+    rearrange,
+    shared_prefix_length,
+)
+from hneurons.generation.next_token import choose
+from hneurons.neurons.scaling import RowScaling, Scaling, scaled_batch
 
-# Ended rows are dropped once they are this share of the batch: dropping copies the cache.
+# Ended rows are dropped once they are this share of the batch: dropping copies a part of the cache.
 DROP_SHARE = 0.125
 
 
@@ -60,71 +68,30 @@ def position_ids(mask: torch.Tensor) -> torch.Tensor:
     return (mask.cumsum(-1) - 1).clamp_min(0)
 
 
-def top_k(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Find the k largest logits of each row.
-
-    They are all in the k blocks with the largest maxima, so only a small part of a large vocabulary is sorted.
-
-    Args:
-        logits: [rows, vocabulary].
-        k: how many to find, at most the size of the vocabulary.
-
-    Returns:
-        The values, largest first, and their tokens, both [rows, k].
-    """
-    rows, vocabulary = logits.shape
-    block_size = max(1, math.isqrt(vocabulary // k))
-    block_count = -(-vocabulary // block_size)
-    if block_count <= k:
-        return torch.topk(logits, k, dim=-1)
-    padded = torch.nn.functional.pad(logits, (0, block_count * block_size - vocabulary), value=-torch.inf)
-    blocks = padded.view(rows, block_count, block_size)
-    best_blocks = blocks.amax(-1).topk(k, dim=-1).indices
-    candidates = blocks.gather(1, best_blocks[:, :, None].expand(-1, -1, block_size)).flatten(1)
-    values, slots = candidates.topk(k, dim=-1)
-    return values, best_blocks.gather(1, slots // block_size) * block_size + slots % block_size
-
-
-def _choose(logits: torch.Tensor, decoding: Decoding, uniforms: torch.Tensor) -> torch.Tensor:
-    """Next token of each row: the largest logit when greedy, else temperature, top-k, then top-p on the top-k tokens.
-
-    logits [rows, vocabulary] float32; uniforms [rows] in [0, 1) select by inverse CDF.
-    """
-    if decoding.temperature == 0:
-        return logits.argmax(-1)
-    k = min(decoding.top_k or logits.shape[-1], logits.shape[-1])
-    values, tokens = top_k(logits, k)
-    probs = (values / decoding.temperature).softmax(-1)
-    larger = probs.cumsum(-1) - probs  # probability of all larger tokens
-    probs = probs.masked_fill(larger >= decoding.top_p, 0.0)
-    cumulative = probs.cumsum(-1)
-    drawn = (cumulative <= (uniforms * cumulative[:, -1])[:, None]).sum(-1).clamp_max(k - 1)
-    return tokens.gather(-1, drawn[:, None])[:, 0]
-
-
 def _prefill(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     pad_id: int,
     past: Sequence[CachedRow] | None,
-    share_prefix: bool,
+    scaling: RowScaling | None,
 ) -> tuple[DynamicCache, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Cache, attention mask, position ids and last logits of a batch of prompts.
 
     Nothing is computed twice: neither the past of each prompt nor, without one, the prefix that all prompts share (the
     system prompt). Padding then separates it from the rest of a row, which works only in models whose layers all attend to
-    everything before them: with sliding windows nothing is shared. share_prefix: False if rows are scaled by different α:
-    the keys and values of the prefix then differ too.
+    everything before them: with sliding windows nothing is shared. The prefix is read once for each way in which rows are
+    scaled, since its keys and values differ.
     """
     cache = new_cache(model)
     cached_mask = torch.zeros((len(prompts), 0), dtype=torch.long, device=model.device)
-    shared = shared_prefix_length([list(p) for p in prompts]) if share_prefix and len(prompts) > 1 else 0
+    shared = shared_prefix_length([list(p) for p in prompts]) if len(prompts) > 1 else 0
     if past is not None:
         cache, cached_mask = batch_cache(model, past)
     elif shared and attends_to_all(cache):
         prefix = torch.tensor([list(prompts[0][:shared])], device=model.device)
-        model(input_ids=prefix, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        cache.batch_repeat_interleave(len(prompts))
+        with nullcontext(1) if scaling is None else scaling.one_of_each_kind() as kinds:
+            model(input_ids=prefix.expand(kinds, -1), past_key_values=cache, use_cache=True, logits_to_keep=1)
+        rearrange(cache, torch.zeros(len(prompts), dtype=torch.long) if scaling is None else scaling.kind_of)
         cached_mask = cached_mask.new_ones(len(prompts), shared)
     new_ids = [prompt[length:] for prompt, length in zip(prompts, cached_mask.sum(-1).tolist(), strict=True)]
     ids, mask = (t.to(model.device) for t in left_pad(new_ids, pad_id))
@@ -155,7 +122,9 @@ def generate_batch(
     keep_past: bool = False,
     scaling: RowScaling | None = None,
 ) -> list[list[Response]]:
-    """Sample a batch of prompts; the prefill of a prompt is computed once for all of its samples.
+    """Sample a batch of prompts; what samples of a prompt share is computed once.
+
+    A row of the batch stands for all samples of a prompt that have drawn the same tokens so far.
 
     Args:
         model: the loaded model.
@@ -166,7 +135,7 @@ def generate_batch(
         samples: responses per prompt.
         past: the cached beginning of each prompt, from `Response.past` of an earlier turn.
         keep_past: set `Response.past`, to continue the conversation; ignored for models with sliding windows.
-        scaling: set if each row of the batch is scaled by an α that belongs to it (`scaled_rows`).
+        scaling: set if the rows of the batch are scaled differently (`scaled_rows`).
 
     Returns:
         Responses [prompts][samples].
@@ -177,67 +146,89 @@ def generate_batch(
         [torch.rand(samples, decoding.max_new_tokens, generator=torch.Generator().manual_seed(s)) for s in seeds]
     ).flatten(0, 1)
 
-    # 2. Prefill each prompt once, then repeat its row for its samples
-    stops = torch.tensor(list(stop_ids), dtype=torch.long, device=device)
-    cache, mask, positions, logits = _prefill(model, prompts, int(stops[0]), past, scaling is None)
+    # 2. Read each prompt once
+    stops = torch.tensor(list(stop_ids), dtype=torch.long)
+    cache, mask, positions, logits = _prefill(model, prompts, int(stops[0]), past, scaling)
     keep_past = keep_past and attends_to_all(cache)
-    if samples > 1:
-        cache.batch_repeat_interleave(samples)
-        mask, positions, logits = (t.repeat_interleave(samples, 0) for t in (mask, positions, logits))
-        if scaling is not None:
-            scaling.keep(torch.arange(len(prompts)).repeat_interleave(samples))
     next_position = positions[:, -1:] + 1
 
-    # 3. Allocate the outputs; the batch shrinks as rows end, the outputs do not
+    # 3. Allocate the outputs, [responses, steps]
     total = len(prompts) * samples
     tokens = torch.full((total, decoding.max_new_tokens), -1, dtype=torch.long)
     logprobs = torch.zeros((total, decoding.max_new_tokens))
-    batch_rows = torch.arange(total)  # output row of each row of the batch
-    ended = torch.zeros(total, dtype=torch.bool)  # of the rows in the batch
+    live = torch.arange(total)  # responses that have not ended
+    row_of = live // samples  # their rows in the batch
     kept_past: dict[int, CachedRow] = {}
 
-    def keep_rows(selected: torch.Tensor) -> None:
-        for i in selected.nonzero()[:, 0].tolist() if keep_past else ():
-            row = int(batch_rows[i])
-            length = len(prompts[row // samples]) + int((tokens[row] >= 0).sum()) - 1
-            kept_past[row] = cached_row(cache, mask, i, length)
-
     for step in range(decoding.max_new_tokens):
-        # 4. Draw a token for every row and record it for the rows that have not ended
-        token = _choose(logits, decoding, uniforms[batch_rows, step].to(device))
-        logprob = logits.gather(-1, token[:, None])[:, 0] - logits.logsumexp(-1)
-        active = ~ended
-        tokens[batch_rows[active], step] = token.cpu()[active]
-        logprobs[batch_rows[active], step] = logprob.cpu()[active]
-        ended |= torch.isin(token, stops).cpu()
-        if step + 1 == decoding.max_new_tokens or bool(ended.all()):
+        # 4. Draw a token for every response
+        rows_on_device = row_of.to(device)
+        token = choose(logits, decoding, uniforms[live, step].to(device), rows_on_device)
+        logprob = logits[rows_on_device, token] - logits.logsumexp(-1)[rows_on_device]
+        drawn = token.cpu()
+        tokens[live, step], logprobs[live, step] = drawn, logprob.cpu()
+
+        # 5. Take out the responses that have ended
+        last = step + 1 == decoding.max_new_tokens
+        ends = torch.isin(drawn, stops) | last
+        for response, row in zip(live[ends].tolist(), row_of[ends].tolist(), strict=True) if keep_past else ():
+            kept_past[response] = cached_row(cache, mask, row, len(prompts[response // samples]) + step)
+        live, row_of, drawn = live[~ends], row_of[~ends], drawn[~ends]
+        if not len(live):
             break
 
-        # 5. Drop ended rows once there are enough of them
-        if ended.float().mean() >= DROP_SHARE:
-            keep_rows(ended)
-            remaining = (~ended).nonzero()[:, 0]
-            on_device = remaining.to(device)
-            # Indices on the CPU: the layers of a model spread over several GPUs are on different devices.
-            cache.batch_select_indices(remaining)
-            mask, token, next_position = mask[on_device], token[on_device], next_position[on_device]
-            batch_rows, ended = batch_rows[remaining], ended[remaining]
+        # 6. A row for each different beginning, in the place of the row that it continues where there is one
+        parents, next_tokens, row_of = _continued(row_of, drawn, len(mask))
+        if not torch.equal(parents, torch.arange(len(mask))):
+            rearrange(cache, parents)
+            on_device = parents.to(device)
+            mask, next_position = mask[on_device], next_position[on_device]
             if scaling is not None:
-                scaling.keep(remaining)
+                scaling.keep(parents)
 
-        # 6. Compute the next logits
+        # 7. Compute the next logits
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=-1)
-        logits = _next_logits(model, token[:, None], mask, next_position, cache)
+        logits = _next_logits(model, next_tokens[:, None].to(device), mask, next_position, cache)
         next_position = next_position + 1
 
-    # 7. Collect the responses of each prompt
-    keep_rows(torch.ones(len(batch_rows), dtype=torch.bool))
+    # 8. Collect the responses of each prompt
     stop_set = {int(s) for s in stop_ids}
     responses = []
-    for row, (row_tokens, row_logprobs) in enumerate(zip(tokens.tolist(), logprobs.tolist(), strict=True)):
-        new = [t for t in row_tokens if t >= 0]
-        responses.append(Response(new, row_logprobs[: len(new)], new[-1] not in stop_set, kept_past.get(row)))
+    for i, (drawn_tokens, drawn_logprobs) in enumerate(zip(tokens.tolist(), logprobs.tolist(), strict=True)):
+        new = [t for t in drawn_tokens if t >= 0]
+        responses.append(Response(new, drawn_logprobs[: len(new)], new[-1] not in stop_set, kept_past.get(i)))
     return [responses[i * samples : (i + 1) * samples] for i in range(len(prompts))]
+
+
+def _continued(row_of: torch.Tensor, token: torch.Tensor, rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The next batch: a row for each different token that follows a row.
+
+    The first token that follows a row stays in its place, the others take the places of rows that ended, or new ones at the
+    end. Rows that ended are kept while they are few.
+
+    Args:
+        row_of: [responses], the row of each response.
+        token: [responses], what it has drawn.
+        rows: rows of the batch.
+
+    Returns:
+        For each row of the next batch the row that it continues and its token, and the next row of each response.
+    """
+    pairs, pair_of = torch.unique(torch.stack([row_of, token], dim=1), dim=0, return_inverse=True)
+    parent, drawn = pairs.unbind(1)  # sorted by row
+    is_first = torch.ones(len(pairs), dtype=torch.bool)
+    is_first[1:] = parent[1:] != parent[:-1]
+    ended = rows - int(is_first.sum())
+    compact = len(pairs) > int(is_first.sum()) or ended >= DROP_SHARE * rows
+    size = len(pairs) if compact else rows
+    place = torch.where(is_first & (parent < size), parent, -1)
+    free = torch.ones(size, dtype=torch.bool)
+    free[place[place >= 0]] = False
+    if compact:
+        place[place < 0] = free.nonzero()[:, 0]
+    parents, tokens = torch.arange(size), torch.zeros(size, dtype=torch.long)
+    parents[place], tokens[place] = parent, drawn
+    return parents, tokens, place[pair_of]
 
 
 def generate(
@@ -249,14 +240,14 @@ def generate(
     stop_ids: Sequence[int],
     samples: int = 1,
     budget: int | TokenBudget = 8192,
-    scaled_by: Sequence[tuple[NeuronsByLayer, float]] | None = None,
+    scaled_by: Sequence[Scaling] | None = None,
 ) -> Iterator[tuple[int, list[Response]]]:
     """Sample all prompts, longest first, in batches of at most `budget` tokens.
 
     Args:
         model, prompts, decoding, seeds, stop_ids, samples: as in `generate_batch`.
         budget: tokens per batch, padding included.
-        scaled_by: for each prompt the neurons that are scaled while it is answered, and their α.
+        scaled_by: how neurons are scaled while each prompt is answered.
 
     Yields:
         The index of a prompt and its responses, batch by batch, so that a caller can save finished work.
@@ -264,7 +255,7 @@ def generate(
 
     def run(batch: list[int]) -> list[list[Response]]:
         options: dict[str, Any] = {"seeds": [seeds[i] for i in batch], "stop_ids": stop_ids, "samples": samples}
-        with nullcontext() if scaled_by is None else scaled_rows(model, [scaled_by[i] for i in batch]) as scaling:
+        with scaled_batch(model, [scaled_by[i] if scaled_by else None for i in batch]) as scaling:
             return generate_batch(model, [prompts[i] for i in batch], decoding, scaling=scaling, **options)
 
     lengths = [(len(p) + decoding.max_new_tokens) * samples for p in prompts]

@@ -1,8 +1,8 @@
 """The interface of everything that generates, and its default implementation: transformers in this process."""
 
 import datetime
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from hneurons.generation.kv_cache import CachedRow
 from hneurons.generation.prompts import chat_ids, continued_ids, newline_ids
 from hneurons.models.prepared import PreparedModel
 from hneurons.models.tokenizer import stop_token_ids
-from hneurons.neurons.scaling import NeuronsByLayer, scaled
+from hneurons.neurons.scaling import Scaling, scaled_batch
 
 # Indices of the inputs, and the responses to each: the samples of a prompt, or the replies of a conversation.
 Answered = Iterator[tuple[list[int], list[list[Response]]]]
@@ -30,12 +30,14 @@ class Prompt:
         text: the question or, if `base`, the text to complete.
         base: whether a base model completes the prompt, up to a line break.
         seed: of its samples.
+        scaling: neurons to scale while the prompt is answered, and their α (eq. 5).
     """
 
     ids: list[int]
     text: str
     base: bool = False
     seed: int = 0
+    scaling: Scaling = None
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,14 @@ class Conversation:
     Attributes:
         turns: what the user says.
         seeds: one per turn, of the model's reply.
+        decoding: how the tokens of a reply are drawn, and how many at most.
+        scaling: neurons to scale while the model replies, and their α (eq. 5).
     """
 
     turns: Sequence[str]
     seeds: Sequence[int]
+    decoding: Decoding
+    scaling: Scaling = None
 
 
 class Engine(Protocol):
@@ -69,14 +75,6 @@ class Engine(Protocol):
     def parse_control_tokens(self) -> bool:
         """Whether control tokens in what a user writes act as such (`chat_ids`); if not, they are text."""
 
-    def scaled(self, neurons: NeuronsByLayer, alpha: float) -> AbstractContextManager[None]:
-        """Within the block, scale the activations of neurons by alpha (eq. 5).
-
-        Args:
-            neurons: neuron indices by layer.
-            alpha: the factor α ≥ 0; 1 changes nothing.
-        """
-
     def sample(self, prompts: Sequence[Prompt], decoding: Decoding, samples: int) -> Answered:
         """Sample every prompt; without prompts, nothing is loaded or started.
 
@@ -89,12 +87,11 @@ class Engine(Protocol):
             Indices of prompts, and for each its `samples` responses.
         """
 
-    def converse(self, conversations: Sequence[Conversation], decoding: Decoding, date: datetime.date) -> Answered:
+    def converse(self, conversations: Sequence[Conversation], date: datetime.date) -> Answered:
         """Hold conversations, replying to every turn of the user.
 
         Args:
-            conversations: all have the same number of turns.
-            decoding: how the tokens of a reply are drawn, and how many at most.
+            conversations: of any lengths and decodings, scaled alike or differently.
             date: printed by chat templates that print today's date.
 
         Yields:
@@ -124,10 +121,6 @@ class LocalEngine:
         """See `Engine.tokenizer`."""
         return self._prepared.tokenizer
 
-    def scaled(self, neurons: NeuronsByLayer, alpha: float) -> AbstractContextManager[None]:
-        """See `Engine.scaled`; columns of the loaded weights are scaled."""
-        return scaled(self._prepared.model, neurons, alpha)
-
     def sample(self, prompts: Sequence[Prompt], decoding: Decoding, samples: int) -> Answered:
         """See `Engine.sample`."""
         for base in (False, True):
@@ -143,30 +136,33 @@ class LocalEngine:
                 stop_ids=sorted({*stops, *newline_ids(self.tokenizer)}) if base else stops,
                 samples=samples,
                 budget=self._budget,
+                scaled_by=[prompts[i].scaling for i in group],
             ):
                 yield [group[index]], [responses]
 
-    def converse(self, conversations: Sequence[Conversation], decoding: Decoding, date: datetime.date) -> Answered:
+    def converse(self, conversations: Sequence[Conversation], date: datetime.date) -> Answered:
         """See `Engine.converse`."""
+        alike: dict[tuple[Decoding, int], list[int]] = defaultdict(list)
+        for i, conversation in enumerate(conversations):
+            alike[conversation.decoding, len(conversation.turns)].append(i)
+        for (decoding, turns), group in alike.items():
+            # A conversation's length: the user's turns, with empty replies in between, and replies of maximum length.
+            without_replies = [[text for turn in conversations[i].turns for text in (turn, "")][:-1] for i in group]
+            lengths = [
+                len(chat_ids(self.tokenizer, texts, date, self.parse_control_tokens)) + turns * decoding.max_new_tokens
+                for texts in without_replies
+            ]
 
-        def run(batch: list[int]) -> list[list[Response]]:
-            return self._converse_batch([conversations[i] for i in batch], decoding, date)
+            def run(batch: list[int], group: list[int] = group) -> list[list[Response]]:
+                return self._converse_batch([conversations[group[i]] for i in batch], date)
 
-        # A conversation's length: the user's turns, with empty replies in between, and replies of maximum length.
-        without_replies = [[text for turn in c.turns for text in (turn, "")][:-1] for c in conversations]
-        reply_tokens = max((len(c.turns) for c in conversations), default=0) * decoding.max_new_tokens
-        lengths = [
-            len(chat_ids(self.tokenizer, turns, date, self.parse_control_tokens)) + reply_tokens
-            for turns in without_replies
-        ]
-        yield from in_batches(lengths, self._budget, run)
+            for batch, replies in in_batches(lengths, self._budget, run):
+                yield [group[i] for i in batch], replies
 
-    def _converse_batch(
-        self, conversations: Sequence[Conversation], decoding: Decoding, date: datetime.date
-    ) -> list[list[Response]]:
-        """Replies of a batch of conversations; earlier turns stay in the key-value cache."""
-        tokenizer, stops = self.tokenizer, stop_token_ids(self._prepared.model.generation_config, self.tokenizer)
-        parse = self.parse_control_tokens
+    def _converse_batch(self, conversations: Sequence[Conversation], date: datetime.date) -> list[list[Response]]:
+        """Replies of a batch of conversations, alike in decoding; earlier turns stay in the key-value cache."""
+        model, tokenizer, parse = self._prepared.model, self.tokenizer, self.parse_control_tokens
+        stops = stop_token_ids(model.generation_config, tokenizer)
         turns: list[list[str]] = [[] for _ in conversations]
         replies: list[list[Response]] = [[] for _ in conversations]
         cached_ids: list[list[int]] = [[] for _ in conversations]
@@ -181,16 +177,18 @@ class LocalEngine:
                     prompt, past[i] = chat_ids(tokenizer, turns[i], date, parse), None
                 prompts.append(prompt)
             cached_rows = [row for row in past if row is not None]
-            answers = generate_batch(
-                self._prepared.model,
-                prompts,
-                decoding,
-                seeds=[conversation.seeds[turn] for conversation in conversations],
-                stop_ids=stops,
-                # Rows with and without a past cannot share a batch: if one lacks it, all are prefilled from the start.
-                past=cached_rows if len(cached_rows) == len(conversations) else None,
-                keep_past=turn + 1 < user_turns,
-            )
+            with scaled_batch(model, [conversation.scaling for conversation in conversations]) as scaling:
+                answers = generate_batch(
+                    model,
+                    prompts,
+                    conversations[0].decoding,
+                    seeds=[conversation.seeds[turn] for conversation in conversations],
+                    stop_ids=stops,
+                    # Rows with and without a past cannot share a batch: if one lacks it, all are read from the start.
+                    past=cached_rows if len(cached_rows) == len(conversations) else None,
+                    keep_past=turn + 1 < user_turns,
+                    scaling=scaling,
+                )
             for i, (response,) in enumerate(answers):
                 cached_ids[i] = [*prompts[i], *response.unended_ids]
                 past[i] = response.past

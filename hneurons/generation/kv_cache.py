@@ -1,4 +1,4 @@
-"""Key-value caches: one that appends in place, single rows that let a conversation continue, and a shared prefix."""
+"""Key-value caches: one that grows in place, single rows that let a conversation continue, and a shared prefix."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,45 +10,64 @@ from transformers.cache_utils import DynamicLayer
 # Keys and values of one conversation, by layer: each [heads, tokens, head size], without padding.
 CachedRow = list[tuple[torch.Tensor, torch.Tensor]]
 
+_SPARE_TOKENS = 32
+
 
 class _RoomyLayer(DynamicLayer):
-    """A cache layer that appends into spare room instead of copying all keys and values for every new token."""
+    """A cache layer with spare room, so that a new token or row does not copy all keys and values."""
 
     keys: torch.Tensor | None
     values: torch.Tensor | None
-    _keys_room: torch.Tensor | None = None
-    _values_room: torch.Tensor | None = None
+    # [rows + spare rows, heads, tokens + spare tokens, head size]
+    _rooms: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         """Append keys and values, both [rows, heads, tokens, head size], and return all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        start = self.get_seq_length()
+        rows, start = len(key_states), self.get_seq_length()
         end = start + key_states.shape[-2]
-        if self._keys_room is None or self._values_room is None or end > self._keys_room.shape[-2]:
-            self._keys_room = self._grown(self.keys, key_states, start, end)
-            self._values_room = self._grown(self.values, value_states, start, end)
-        self._keys_room[:, :, start:end] = key_states
-        self._values_room[:, :, start:end] = value_states
-        self.keys, self.values = self._keys_room[:, :, :end], self._values_room[:, :, :end]
+        if self._rooms is None or end > self._rooms[0].shape[-2]:
+            self._rooms = self._grown(rows, end + _SPARE_TOKENS, key_states, value_states)
+        for room, new in zip(self._rooms, (key_states, value_states), strict=True):
+            room[:rows, :, start:end] = new
+        self._show(rows, end)
         return self.keys, self.values
 
-    @staticmethod
-    def _grown(old: torch.Tensor | None, new: torch.Tensor, start: int, end: int) -> torch.Tensor:
-        room = new.new_empty((*new.shape[:2], end + 32, new.shape[-1]))
-        if start and old is not None:
-            room[:, :, :start] = old
-        return room
+    def rearrange(self, parents: torch.Tensor) -> None:
+        """Make row i what row parents[i] is now, copying only the rows that move."""
+        assert self.keys is not None, "the cache is empty"
+        rows, end = len(parents), self.get_seq_length()
+        if self._rooms is None or rows > len(self._rooms[0]):
+            width = end + _SPARE_TOKENS if self._rooms is None else self._rooms[0].shape[-2]
+            self._rooms = self._grown(max(rows + rows // 8, len(self.keys)), width, self.keys, self.values)
+        moved = (parents != torch.arange(rows)).nonzero()[:, 0]
+        sources, targets = (rows_.to(self.keys.device) for rows_ in (parents[moved], moved))
+        for room in self._rooms:
+            room[targets, :, :end] = room[sources, :, :end]
+        self._show(rows, end)
+
+    def _grown(self, rows: int, width: int, *like: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rooms of this size for what is in the cache, and more: keys and values of the shapes in `like`."""
+        keys, values = (t.new_empty((rows, t.shape[1], width, t.shape[3])) for t in like if t is not None)
+        for room, old in ((keys, self.keys), (values, self.values)):
+            if old is not None and old.numel():
+                room[: len(old), :, : old.shape[-2]] = old
+        return keys, values
+
+    def _show(self, rows: int, end: int) -> None:
+        assert self._rooms is not None, "there is no room"
+        self.keys, self.values = (room[:rows, :, :end] for room in self._rooms)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat every row `repeats` times."""
         super().batch_repeat_interleave(repeats)
-        self._keys_room = self._values_room = None
+        self._rooms = None
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep only the rows with these indices."""
         super().batch_select_indices(indices)
-        self._keys_room = self._values_room = None
+        self._rooms = None
 
 
 def new_cache(model: PreTrainedModel) -> DynamicCache:
@@ -56,6 +75,20 @@ def new_cache(model: PreTrainedModel) -> DynamicCache:
     cache = DynamicCache(config=model.config)
     cache.layers = [_RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+def rearrange(cache: DynamicCache, parents: torch.Tensor) -> None:
+    """Change the rows of a batch: row i becomes what row parents[i] is now.
+
+    Args:
+        cache: the cache of the batch.
+        parents: [new rows], on the CPU: the layers of a model spread over several GPUs are on different devices.
+    """
+    for layer in cache.layers:
+        if isinstance(layer, _RoomyLayer):
+            layer.rearrange(parents)
+        else:
+            layer.batch_select_indices(parents)
 
 
 def attends_to_all(cache: DynamicCache) -> bool:

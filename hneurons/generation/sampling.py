@@ -1,7 +1,7 @@
 """Stage "responses": sample every question of a shard, with a journal entry after each question."""
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from hneurons.config.study import SamplingSettings
 from hneurons.data.questions import prompt_of, questions_for
 from hneurons.generation.engine import Engine, Prompt
 from hneurons.generation.prompts import base_ids, base_text, chat_ids, template_hash
+from hneurons.neurons.scaling import Scaling
 from hneurons.records import QUESTIONS, RESPONSES
 from hneurons.resumable import ResumableTable
 from hneurons.seeds import seed_of
@@ -43,7 +44,7 @@ def sample_shard(
     left = {question_id for (question_id,) in table.left}
     unanswered = [question for question in chosen if question["question_id"] in left]
     with table.progress("sampling", "question") as bar:
-        for rows in sample_questions(engine, unanswered, settings, made_by):
+        for _, rows in sample_questions(engine, unanswered, settings, made_by):
             table.add(rows)
             bar.update()
     table.write()
@@ -52,8 +53,12 @@ def sample_shard(
 
 
 def sample_questions(
-    engine: Engine, questions: list[Row], settings: SamplingSettings, made_by: Mapping[str, Any]
-) -> Iterator[list[Row]]:
+    engine: Engine,
+    questions: list[Row],
+    settings: SamplingSettings,
+    made_by: Mapping[str, Any],
+    scalings: Sequence[Scaling] | None = None,
+) -> Iterator[tuple[int, list[Row]]]:
     """Sample questions; the model is not loaded if the list is empty.
 
     Args:
@@ -61,36 +66,40 @@ def sample_questions(
         questions: rows of QUESTIONS.
         settings: how often each question is sampled, and how it is decoded.
         made_by: `prompting`, `prompt_date` and `seed`, as in `sample_shard`.
+        scalings: how neurons are scaled while each question is answered.
 
     Yields:
-        The rows (RESPONSES) of one question, as its batch is finished.
+        The index of a question and its rows (RESPONSES), as its batch is finished.
     """
     for samples in sorted({_samples(question, settings) for question in questions}):
-        group = [question for question in questions if _samples(question, settings) == samples]
-        prompts = [_prompt(engine, question, made_by) for question in group]
+        group = [i for i, question in enumerate(questions) if _samples(question, settings) == samples]
+        prompts = [_prompt(engine, questions[i], made_by, scalings[i] if scalings else None) for i in group]
         for batch, answers in engine.sample(prompts, settings.decoding, samples):
             for index, responses in zip(batch, answers, strict=True):
-                yield [
-                    {
-                        "question_id": group[index]["question_id"],
-                        "sample": i,
-                        "prompt_ids": prompts[index].ids,
-                        "response_ids": response.token_ids,
-                        "logprobs": response.logprobs,
-                        "text": engine.tokenizer.decode(response.token_ids, skip_special_tokens=True),
-                        "truncated": response.truncated,
-                    }
-                    for i, response in enumerate(responses)
-                ]
+                yield (
+                    group[index],
+                    [
+                        {
+                            "question_id": questions[group[index]]["question_id"],
+                            "sample": i,
+                            "prompt_ids": prompts[index].ids,
+                            "response_ids": response.token_ids,
+                            "logprobs": response.logprobs,
+                            "text": engine.tokenizer.decode(response.token_ids, skip_special_tokens=True),
+                            "truncated": response.truncated,
+                        }
+                        for i, response in enumerate(responses)
+                    ],
+                )
 
 
-def _prompt(engine: Engine, question: Row, made_by: Mapping[str, Any]) -> Prompt:
+def _prompt(engine: Engine, question: Row, made_by: Mapping[str, Any], scaling: Scaling) -> Prompt:
     text, seed = prompt_of(question), seed_of(made_by["seed"], "sample", question["question_id"])
     parse = engine.parse_control_tokens
     if made_by["prompting"] == "base":
-        return Prompt(base_ids(engine.tokenizer, text, parse), base_text(text), base=True, seed=seed)
+        return Prompt(base_ids(engine.tokenizer, text, parse), base_text(text), base=True, seed=seed, scaling=scaling)
     date = datetime.date.fromisoformat(made_by["prompt_date"])
-    return Prompt(chat_ids(engine.tokenizer, [text], date, parse), text, seed=seed)
+    return Prompt(chat_ids(engine.tokenizer, [text], date, parse), text, seed=seed, scaling=scaling)
 
 
 def _samples(question: Row, settings: SamplingSettings) -> int:

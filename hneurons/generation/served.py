@@ -1,12 +1,11 @@
-"""The engine of a model in a study, and the engine that is an OpenAI-compatible server started by the job."""
+"""The engine that is an OpenAI-compatible server started by the job."""
 
 import datetime
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -17,49 +16,29 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 from hneurons import store
 from hneurons.config.models import EngineSettings
 from hneurons.config.proxies import client_options
-from hneurons.config.setup import parse_study
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation.control_tokens import text_ids
 from hneurons.generation.decode import Response
-from hneurons.generation.engine import Answered, Conversation, Engine, LocalEngine, Prompt, with_control_tokens
+from hneurons.generation.engine import Answered, Conversation, Prompt, with_control_tokens
 from hneurons.generation.prompts import chat_ids, continued_ids, end_of_turn, messages_of, prints_todays_date
 from hneurons.generation.server import ModelServer
 from hneurons.models.checkpoint import Checkpoint
 from hneurons.models.prepared import PreparedModel
 from hneurons.models.tokenizer import stop_token_ids
 from hneurons.neurons.export import write_scaled
-from hneurons.neurons.scaling import NeuronsByLayer
+from hneurons.neurons.scaling import Scaling
 
 _REQUEST_TIMEOUT_S = 1800.0
 _RETRIES = 2
 
 
-def engine_for_study(
-    config: dict[str, Any], model: str, manifest: str, gpus: int, token_budget: int
-) -> AbstractContextManager[Engine]:
-    """Open the engine that the models file configures for a model; a server is stopped when the block ends.
-
-    Args:
-        config: the study's configuration.
-        model: the model's name in the models file.
-        manifest: path of the prepared model's manifest.
-        gpus: number of GPUs of the job.
-        token_budget: tokens per batch of a `LocalEngine`.
-    """
-    setup, prepared = parse_study(config), PreparedModel(manifest, gpus)
-    parse = setup.study.control_tokens == "parse"
-    settings = setup.models[model].engine
-    if settings is None:
-        return nullcontext(LocalEngine(prepared, token_budget, parse))
-    return ServerEngine(settings, prepared, gpus, parse)
-
-
 class ServerEngine:
-    """An `Engine` that is a server started by this job: of the model or, within `scaled`, of an exported checkpoint.
+    """An `Engine` that is a server started by this job: of the model or, to scale neurons, of an exported checkpoint.
 
-    The export and the server start with the first request, so a job with no work left does neither. A server returns text:
-    if it omits token ids, the text is tokenised again; if it omits log-probabilities, `Response.logprobs` is empty.
+    Requests that are scaled alike go to one server. The export and the server start with the first request, so a job with
+    no work left does neither. A server returns text: if it omits token ids, the text is tokenised again; if it omits
+    log-probabilities, `Response.logprobs` is empty.
 
     Args:
         settings: the engine's settings in the models file.
@@ -73,7 +52,7 @@ class ServerEngine:
     ) -> None:
         self._settings, self._prepared, self._gpus = settings, prepared, gpus
         self.parse_control_tokens = parse_control_tokens
-        self._scaling: tuple[NeuronsByLayer, float] | None = None
+        self._scaling: Scaling = None
         self._scaled_folder: Path | None = None
         self._server: ModelServer | None = None
 
@@ -94,19 +73,6 @@ class ServerEngine:
         """See `Engine.tokenizer`."""
         return self._prepared.tokenizer
 
-    @contextmanager
-    def scaled(self, neurons: NeuronsByLayer, alpha: float) -> Iterator[None]:
-        """See `Engine.scaled`; the server loads a checkpoint whose columns are scaled. Blocks cannot be nested."""
-        if self._scaling:
-            raise HNeuronsError("engine: only one set of neurons can be scaled at a time")
-        self._stop()
-        self._scaling = neurons, alpha
-        try:
-            yield
-        finally:
-            self._stop()
-            self._scaling = None
-
     def sample(self, prompts: Sequence[Prompt], decoding: Decoding, samples: int) -> Answered:
         """See `Engine.sample`."""
 
@@ -114,9 +80,9 @@ class ServerEngine:
             turns = None if prompts[i].base else [prompts[i].text]
             return self._request(prompts[i].ids, prompts[i].text, turns, decoding, prompts[i].seed, samples)
 
-        yield from self._concurrently(request, len(prompts))
+        yield from self._concurrently(request, [prompt.scaling for prompt in prompts])
 
-    def converse(self, conversations: Sequence[Conversation], decoding: Decoding, date: datetime.date) -> Answered:
+    def converse(self, conversations: Sequence[Conversation], date: datetime.date) -> Answered:
         """See `Engine.converse`."""
 
         parse = self.parse_control_tokens
@@ -132,43 +98,49 @@ class ServerEngine:
                     continued_ids(self.tokenizer, turns, date, earlier_ids, parse) if replies and self._by_ids else None
                 )
                 ids = continued or chat_ids(self.tokenizer, turns, date, parse)
-                (response,) = self._request(ids, text, turns, decoding, seed, 1)
+                (response,) = self._request(ids, text, turns, conversations[i].decoding, seed, 1)
                 replies.append(response)
                 earlier_ids = [*ids, *response.unended_ids]
                 turns.append(self.tokenizer.decode(response.token_ids, skip_special_tokens=True))
             return replies
 
-        yield from self._concurrently(hold_conversation, len(conversations))
+        yield from self._concurrently(hold_conversation, [conversation.scaling for conversation in conversations])
 
-    def _concurrently(self, call: Callable[[int], list[Response]], count: int) -> Answered:
+    def _concurrently(self, call: Callable[[int], list[Response]], scalings: Sequence[Scaling]) -> Answered:
         """Yield the result of each call as it finishes, `concurrency` at a time; the first error cancels the rest."""
-        if not count:
-            return
-        if self._server is None:
-            self._start()
-        # `transformers serve` has one random state for all of its requests.
-        with ThreadPoolExecutor(self._settings.concurrency if self._by_ids else 1) as pool:
-            index_of = {pool.submit(call, i): i for i in range(count)}
-            try:
-                for future in as_completed(index_of):
-                    yield [index_of[future]], [future.result()]
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                # Leaving the pool waits for running requests, which end with the server.
+        left = list(range(len(scalings)))
+        while left:
+            # First what the running server can answer.
+            scaling = self._scaling if self._scaling in (scalings[i] for i in left) else scalings[left[0]]
+            alike = [i for i in left if scalings[i] == scaling]
+            left = [i for i in left if scalings[i] != scaling]
+            if self._server is None or scaling != self._scaling:
                 self._stop()
-                raise
+                self._start(scaling)
+            # `transformers serve` has one random state for all of its requests.
+            with ThreadPoolExecutor(self._settings.concurrency if self._by_ids else 1) as pool:
+                index_of = {pool.submit(call, i): i for i in alike}
+                try:
+                    for future in as_completed(index_of):
+                        yield [index_of[future]], [future.result()]
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    # Leaving the pool waits for running requests, which end with the server.
+                    self._stop()
+                    raise
 
-    def _start(self) -> None:
+    def _start(self, scaling: Scaling) -> None:
+        """Start a server of the model, scaled so."""
         if not self._by_ids and prints_todays_date(self.tokenizer):
             raise HNeuronsError(
                 "engine: the chat template prints today's date, which this server would read from its clock; use a server "
                 "that takes token ids (speaks: vllm)"
             )
-        folder = self._prepared.folder
-        if self._scaling:
+        folder, self._scaling = self._prepared.folder, scaling
+        if scaling is not None:
             # On the disk of the weights, so that unscaled files can be hard links.
             self._scaled_folder = Path(tempfile.mkdtemp(prefix=".scaled-", dir=self._prepared.study_folder))
-            folder = write_scaled(Checkpoint(folder), *self._scaling, self._scaled_folder / "checkpoint", borrow=True)
+            folder = write_scaled(Checkpoint(folder), *scaling, self._scaled_folder / "checkpoint", borrow=True)
         self._model = str(folder.resolve())
         settings, dtype = self._settings, self._prepared.identity["dtype"]
         self._server = ModelServer(

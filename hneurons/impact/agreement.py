@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from hneurons import store
 from hneurons.data.gold_answers import connected_answers
@@ -59,6 +58,9 @@ def agreement_scores(
         groups: what each reply is about; those with the same gold answer or question are not independent.
         about: model, task and names of the judges, for the result.
     """
+    # Imported here because tables of other results import this module too.
+    from sklearn.metrics import confusion_matrix
+
     verdicts = [(x.verdict, y.verdict) for x, y in zip(by_first, by_second, strict=True)]
     judged_twice = [i for i, pair in enumerate(verdicts) if ERROR not in pair]
     a, b = (np.array([judged[i].verdict for i in judged_twice], dtype=str) for judged in (by_first, by_second))

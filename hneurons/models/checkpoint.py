@@ -1,17 +1,22 @@
 """MLP weights of a checkpoint on disk, read block by block from its safetensors files without building a model."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from safetensors import safe_open
 
 from hneurons import store
 from hneurons.config.weights import tensor_files
 from hneurons.errors import HNeuronsError
 from hneurons.models.hub import fetch_snapshot, is_hub_id
+
+if TYPE_CHECKING:
+    import torch
 
 PLAIN = ("F64", "F32", "F16", "BF16")
 _DOWN = re.compile(r"^(?P<decoder>.*?)layers\.(?P<layer>\d+)\.mlp\.down_proj\.weight$")

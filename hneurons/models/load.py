@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreT
 from hneurons.config.weights import check_plain, read_config, tensor_files
 from hneurons.errors import HNeuronsError
 from hneurons.models.checkpoint import checkpoint_folder, folder_identity
+from hneurons.models.cpu_linear import use_fast_linear
 
 # Share of a GPU's memory that weights may take; more would leave no room for a batch.
 _SHARE_OF_ONE_GPU = 0.85
@@ -60,6 +61,7 @@ def load_model(
     _check_complete(folder, info)
     _check_not_offloaded(model)
     loaded: PreTrainedModel = model.eval()
+    use_fast_linear(loaded)
     loaded.hneurons_identity = folder_identity(folder, name)
     return loaded
 

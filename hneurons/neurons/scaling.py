@@ -1,7 +1,7 @@
 """Scaling neurons: z_j ← α z_j (eq. 5), through the columns W_down[:, j] or, equivalently, through a hook."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,8 @@ from hneurons.models.decoder import decoder_mlps
 NeuronsByLayer = Mapping[int, Sequence[int]]
 # One α for all rows, or one per row of the batch.
 Alpha = float | Sequence[float]
+# Neurons to scale, and their α; None leaves the model untouched.
+Scaling = tuple[NeuronsByLayer, float] | None
 
 
 def check_alpha(alpha: Alpha) -> None:
@@ -80,18 +82,31 @@ def scaled(model: PreTrainedModel, neurons: NeuronsByLayer, alpha: Alpha) -> Ite
 
 
 class RowScaling:
-    """The α of every row of a batch, kept in step while a decoder drops ended rows or repeats prompts.
+    """The neurons and α of every row of a batch, kept in step while a decoder drops and adds rows.
+
+    Rows that are scaled alike are of one kind.
 
     Args:
-        factors: by layer, the factor of each row and neuron, [rows, 1, d_ff].
+        factors: by layer, the factor of each kind and neuron, [kinds, 1, d_ff].
+        kind_of: the kind of each row, [rows].
     """
 
-    def __init__(self, factors: dict[int, torch.Tensor]) -> None:
-        self._factors = factors
+    def __init__(self, factors: dict[int, torch.Tensor], kind_of: torch.Tensor) -> None:
+        self._factors, self.kind_of = factors, kind_of
 
     def keep(self, rows: torch.Tensor) -> None:
         """Replace the rows of the batch by those with these indices, [rows]."""
-        self._factors = {layer: factor[rows.to(factor.device)] for layer, factor in self._factors.items()}
+        self.kind_of = self.kind_of[rows]
+
+    @contextmanager
+    def one_of_each_kind(self) -> Iterator[int]:
+        """Within the block, a batch has one row of each kind, in order; yields how many that are."""
+        kind_of, kinds = self.kind_of, int(self.kind_of.max()) + 1
+        self.kind_of = torch.arange(kinds)
+        try:
+            yield kinds
+        finally:
+            self.kind_of = kind_of
 
     def scale(self, layer: int, z: torch.Tensor) -> torch.Tensor:
         """Compute z_j ← α z_j (eq. 5).
@@ -103,37 +118,44 @@ class RowScaling:
         Raises:
             HNeuronsError: `z` has another number of rows.
         """
-        factor = self._factors[layer]
-        if len(factor) != len(z):
-            raise HNeuronsError(f"alpha has {len(factor)} numbers, one per row, but the batch has {len(z)} rows")
-        return z * factor
+        if len(self.kind_of) != len(z):
+            raise HNeuronsError(f"alpha has {len(self.kind_of)} numbers, one per row, but the batch has {len(z)} rows")
+        factors = self._factors[layer]
+        return z * factors[self.kind_of.to(factors.device)]
 
 
 @contextmanager
-def scaled_rows(model: PreTrainedModel, rows: Sequence[tuple[NeuronsByLayer, float]]) -> Iterator[RowScaling]:
+def scaled_rows(model: PreTrainedModel, rows: Sequence[Scaling]) -> Iterator[RowScaling]:
     """Within the block, scale different neurons by a different α in each row of a batch (eq. 5), by a hook.
 
     Args:
         model: the loaded model.
-        rows: for each row of the batch its neurons and their α.
+        rows: how each row of the batch is scaled.
 
     Yields:
-        The scaling, to be updated when rows of the batch are dropped or repeated.
+        The scaling, to be updated when rows of the batch are dropped or added.
 
     Raises:
         HNeuronsError: α < 0, the model does not have the neurons, or a batch has another number of rows.
     """
-    check_alpha([alpha for _, alpha in rows])
+    kinds: list[Scaling] = []
+    kind_of = []
+    for row in rows:
+        if row not in kinds:
+            kinds.append(row)
+        kind_of.append(kinds.index(row))
+    scaled_kinds = [(kind, *scaling) for kind, scaling in enumerate(kinds) if scaling is not None]
+    check_alpha([alpha for _, _, alpha in scaled_kinds])
     down_projs: dict[int, nn.Linear] = {}
-    for neurons, _ in rows:
+    for _, neurons, _ in scaled_kinds:
         down_projs |= _checked_down_projs(model, neurons)
     factors = {}
     for layer, down_proj in down_projs.items():
         weight = down_proj.weight
-        factors[layer] = torch.ones(len(rows), 1, down_proj.in_features, dtype=weight.dtype, device=weight.device)
-        for factor, (neurons, alpha) in zip(factors[layer], rows, strict=True):
-            factor[0, list(neurons.get(layer, ()))] = alpha
-    scaling = RowScaling(factors)
+        factors[layer] = torch.ones(len(kinds), 1, down_proj.in_features, dtype=weight.dtype, device=weight.device)
+        for kind, neurons, alpha in scaled_kinds:
+            factors[layer][kind, 0, list(neurons.get(layer, ()))] = alpha
+    scaling = RowScaling(factors, torch.tensor(kind_of))
 
     def hook(_module: nn.Module, args: tuple[Any, ...], layer: int) -> tuple[Any, ...]:
         return (scaling.scale(layer, args[0]), *args[1:])
@@ -144,3 +166,26 @@ def scaled_rows(model: PreTrainedModel, rows: Sequence[tuple[NeuronsByLayer, flo
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def scaled_batch(model: PreTrainedModel, rows: Sequence[Scaling]) -> Iterator[RowScaling | None]:
+    """Within the block, scale each row of a batch: by columns, which cost nothing, if all rows are scaled alike.
+
+    Args:
+        model: the loaded model.
+        rows: how each row is scaled.
+
+    Yields:
+        What `scaled_rows` yields, or None if all rows are scaled alike.
+
+    Raises:
+        HNeuronsError: as in `scaled_rows`.
+    """
+    first = rows[0]
+    if any(row != first for row in rows):
+        with scaled_rows(model, rows) as scaling:
+            yield scaling
+        return
+    with nullcontext() if first is None else scaled(model, *first):
+        yield None

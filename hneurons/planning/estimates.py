@@ -154,9 +154,9 @@ def suppressed_work(setup: Setup, model: str, _: str) -> Work:
     return Work(answers * study.estimates.prompt_tokens, answers * study.estimates.response_tokens)
 
 
-def replies_work(setup: Setup, model: str, benchmark: str, alphas: int = 1) -> Work:
-    """Work of running a benchmark at `alphas` different α."""
-    per_item, items = reply_estimate(setup.study, benchmark), alphas * setup.study.benchmarks[benchmark].items
+def replies_work(setup: Setup, model: str, benchmark: str, runs: int = 1) -> Work:
+    """Work of a number of runs of a benchmark, each with a set of neurons at one α."""
+    per_item, items = reply_estimate(setup.study, benchmark), runs * setup.study.benchmarks[benchmark].items
     return Work(items * per_item.read, items * per_item.new)
 
 

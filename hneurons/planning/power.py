@@ -1,7 +1,7 @@
 """What a study can see before it runs: the smallest slope of each behaviour that it detects."""
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from hneurons.config.impact import TEST_QUESTIONS
 from hneurons.config.study import Study
@@ -31,5 +31,5 @@ def detectable_slopes(study: Study) -> dict[str, float]:
         if name != TEST_QUESTIONS:
             of_items = 100**2 * _RATE * (1 - _RATE) / settings.items / spread * (1 + 1 / sets)
             error = float(np.sqrt(of_items + _BETWEEN_SETS**2 / sets))
-            slopes[name] = detectable(error, float(norm.ppf(0.975))) or 0.0
+            slopes[name] = detectable(error, float(ndtri(0.975))) or 0.0
     return slopes

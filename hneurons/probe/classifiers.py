@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,9 @@ import pyarrow as pa
 from hneurons import store
 from hneurons.cett.columns import ShardColumns
 from hneurons.errors import HNeuronsError
-from hneurons.probe.l1_path import Fit
+
+if TYPE_CHECKING:
+    from hneurons.probe.l1_path import Fit
 
 # Names of the probe and of the refit of its H-Neurons alone; controls are called random-l1-1, random-refit-1 and so on.
 PROBE, REFIT = "hneurons", "hneurons-refit"

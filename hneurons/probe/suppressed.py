@@ -62,15 +62,14 @@ def sample_suppressed(
     facts["mark"] = store.fingerprint(facts)
     keys = [(mark, question["question_id"]) for mark in sets for question in selected]
     table = ResumableTable(out, SUPPRESSED, ["neurons", "question_id"], keys, facts)
-    missing = set(table.left)
+    by_id = {question["question_id"]: question for question in selected}
+    marks, questions_left = zip(*table.left, strict=True) if table.left else ((), ())
+    unanswered = [by_id[question_id] for question_id in questions_left]
+    scalings = {mark: (neurons, 0.0) for mark, neurons in sets.items()}
     with table.progress(f"{len(sets)} sets at alpha=0", "answer") as bar:
-        for mark, neurons in sets.items():
-            if not (unanswered := [question for question in selected if (mark, question["question_id"]) in missing]):
-                continue
-            with engine.scaled(neurons, 0.0):
-                for rows in sample_questions(engine, unanswered, one_each, made_by):
-                    table.add([{"neurons": mark, **row} for row in rows])
-                    bar.update()
+        for i, rows in sample_questions(engine, unanswered, one_each, made_by, [scalings[mark] for mark in marks]):
+            table.add([{"neurons": marks[i], **row} for row in rows])
+            bar.update()
     table.write()
     table.close()
     return table.share

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import brier_score_loss
 
 from hneurons.stats.estimates import Groups, Interval, mean_estimate
 
@@ -54,6 +53,9 @@ def reliability(
         bins: number of bins; at most the number of rows.
         groups: [rows], gold answers; None takes the rows as independent.
     """
+    # Imported here because every job that scales neurons reads a set's calibration, and scikit-learn takes a second.
+    from sklearn.metrics import brier_score_loss
+
     names = np.arange(len(labels)) if groups is None else np.asarray(groups)
     order = np.array_split(np.argsort(probabilities, kind="stable"), min(bins, len(labels)))
     rows = [

@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.special import expit, logit
-from scipy.stats import t
+from scipy.special import expit, logit, stdtrit
 from statsmodels.stats.proportion import proportion_confint
 
 CONFIDENCE = 0.95
@@ -133,7 +132,7 @@ class Estimate:
     @property
     def quantile(self) -> float:
         """The quantile of Student's t that an interval is made with, times the standard error."""
-        return float(t.ppf((1 + CONFIDENCE) / 2, self.freedom))
+        return float(stdtrit(self.freedom, (1 + CONFIDENCE) / 2))
 
     def interval(self) -> Interval | None:
         """Interval of a difference or slope; None without a standard error, or where it is 0: no row differs."""

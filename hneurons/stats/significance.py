@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtr
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -43,7 +43,7 @@ def p_value(estimate: Estimate) -> float | None:
     error = estimate.error
     if not error:
         return None
-    return float(2 * t.sf(abs(estimate.value) / error, estimate.freedom))
+    return float(2 * stdtr(estimate.freedom, -abs(estimate.value) / error))
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
@@ -53,11 +53,11 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
     return [None if p is None or np.isnan(p) else float(next(corrected)) for p in values]
 
 
-def detectable(error: float | None, quantile: float = float(norm.ppf((1 + CONFIDENCE) / 2))) -> float | None:
+def detectable(error: float | None, quantile: float = float(ndtri((1 + CONFIDENCE) / 2))) -> float | None:
     """Smallest effect that a two-sided test at 5 % detects with a probability of POWER.
 
     Args:
         error: standard error of the effect, or None.
         quantile: the quantile that its interval is made with.
     """
-    return None if not error else float((quantile + norm.ppf(POWER)) * error)
+    return None if not error else float((quantile + ndtri(POWER)) * error)

@@ -56,14 +56,15 @@ def texts(engine, answered):
     return [[engine.tokenizer.decode(r.token_ids, skip_special_tokens=True) for r in found[i]] for i in sorted(found)]
 
 
-def sampled(engine):
-    return texts(engine, engine.sample(prompts(engine.tokenizer), GREEDY, 1))
+def sampled(engine, scaling=None):
+    asked = [replace(prompt, scaling=scaling) for prompt in prompts(engine.tokenizer)]
+    return texts(engine, engine.sample(asked, GREEDY, 1))
 
 
 def held(engine):
     items = BENCHMARKS["are-you-sure"].items(ItemDraw(3, 1))
-    conversations = [Conversation(item.turns, [0] * len(item.turns)) for item in items]
-    return texts(engine, engine.converse(conversations, GREEDY, TODAY))
+    conversations = [Conversation(item.turns, [0] * len(item.turns), GREEDY) for item in items]
+    return texts(engine, engine.converse(conversations, TODAY))
 
 
 def test_the_same_questions_get_the_same_greedy_answers(here, served):
@@ -79,11 +80,9 @@ def test_the_same_questions_get_the_same_greedy_answers(here, served):
 @pytest.mark.parametrize("alpha", [0.0, 3.0])
 def test_an_exported_checkpoint_is_served_as_scaled_columns_answer(here, served, prepared, alpha):
     untouched = sampled(here)[:8]
-    with here.scaled(NEURONS, alpha):
-        expected = sampled(here)[:8]
-    with served.scaled(NEURONS, alpha):
-        found = sampled(served)[:8]
-    assert found == expected != untouched
+    expected = sampled(here, (NEURONS, alpha))[:8]
+    assert sampled(served, (NEURONS, alpha))[:8] == expected != untouched
+    assert sampled(served)[:8] == untouched
     assert not list(prepared.study_folder.glob(".scaled-*")), "the checkpoint is gone with its server"
 
 

@@ -118,7 +118,7 @@ def test_jobs_ask_slurm_for_what_their_model_needs(workspace, swept):
         "verdicts",
         "spans",
         "examples",
-        "judge_scaled",
+        "judge_scaled_0",
         "judge_suppressed",
         "choice",
         "prepare_model",

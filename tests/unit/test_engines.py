@@ -51,9 +51,13 @@ def here(prepared):
     return LocalEngine(prepared, 1)
 
 
-def sampled(engine, decoding=WARM, samples=3):
+def sampled(engine, decoding=WARM, samples=3, scalings=(None,)):
     texts = [f"Where is Lyon, {i}?" for i in range(4)]
-    prompts = [Prompt(chat_ids(engine.tokenizer, [t], TODAY), t, seed=i) for i, t in enumerate(texts)]
+    prompts = [
+        Prompt(chat_ids(engine.tokenizer, [t], TODAY), t, seed=i, scaling=scaling)
+        for scaling in scalings
+        for i, t in enumerate(texts)
+    ]
     answered = engine.sample(prompts, decoding, samples)
     found = {i: responses for batch, answers in answered for i, responses in zip(batch, answers, strict=True)}
     return [(r.token_ids, r.truncated) for i in sorted(found) for r in found[i]]
@@ -61,7 +65,7 @@ def sampled(engine, decoding=WARM, samples=3):
 
 def held(engine):
     turns = [["Where is Lyon?", "Are you sure?"], ["Hm?", "What?"], ["Brasília?", "No."]]
-    answered = engine.converse([Conversation(of_user, [0, 0]) for of_user in turns], GREEDY, TODAY)
+    answered = engine.converse([Conversation(of_user, [0, 0], GREEDY) for of_user in turns], TODAY)
     found = {i: replies for batch, answers in answered for i, replies in zip(batch, answers, strict=True)}
     return [[r.token_ids for r in found[i]] for i in range(3)]
 
@@ -86,12 +90,12 @@ def test_a_base_model_stops_at_the_newline(here, served):
 
 
 def test_scaled_is_a_server_of_an_exported_checkpoint(here, served, prepared):
-    untouched = sampled(here, GREEDY, 1)
-    with here.scaled(NEURONS, 0.0):
-        expected = sampled(here, GREEDY, 1)
-    with served.scaled(NEURONS, 0.0):
-        assert sampled(served, GREEDY, 1) == expected != untouched
-    assert sampled(served, GREEDY, 1) == untouched
+    scalings = [(NEURONS, 0.0), None, (NEURONS, 3.0), ({1: [3]}, 0.0)]
+    alone = [sampled(here, GREEDY, 1, [scaling]) for scaling in scalings]
+    assert len({str(said) for said in alone}) > 2
+    together = [reply for said in alone for reply in said]
+    assert sampled(here, GREEDY, 1, scalings) == together == sampled(served, GREEDY, 1, scalings)
+    assert sampled(served, GREEDY, 1) == alone[1]
     assert not list(prepared.study_folder.glob(".scaled-*"))
 
 
@@ -143,10 +147,9 @@ from hneurons.models.prepared import PreparedModel
 prepared = PreparedModel({str(prepared.study_folder / "manifest.json")!r})
 with job({str(tmp_path / "job.log")!r}):
     with ServerEngine(EngineSettings(command={COMMAND!r}, speaks="vllm"), prepared, 0) as engine:
-        with engine.scaled({NEURONS!r}, 0.0):
-            engine._start()
-            print(engine._server._process.pid, flush=True)
-            time.sleep(600)
+        engine._start(({NEURONS!r}, 0.0))
+        print(engine._server._process.pid, flush=True)
+        time.sleep(600)
 """
     job = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     server = int(job.stdout.readline())

@@ -83,7 +83,7 @@ def test_seconds_by_hand(paper):
     work = estimates.Work(read=1e6, new=1e5)
     expected = 20 + 141.107 / 0.5 + 70.5537 * (1e6 / 200_000 + 1e5 / 20_000)
     assert estimates.seconds(paper, LLAMA_70B, work) == pytest.approx(expected, rel=1e-4)
-    six = estimates.replies_work(paper, LLAMA_70B, "faitheval", alphas=6)
+    six = estimates.replies_work(paper, LLAMA_70B, "faitheval", runs=6)
     assert (six.read, six.new) == (6 * 1000 * 400, 6 * 1000 * 60)
 
 
@@ -92,7 +92,7 @@ def test_each_attempt_asks_for_more_up_to_what_the_cluster_gives(paper):
     first, second = (estimates.gpu_job(paper, LLAMA_70B, sampling, attempt=a) for a in (1, 2))
     assert second["mem_mb"] == 2 * first["mem_mb"] > 2 * 141_000 and second["runtime"] == 2 * first["runtime"]
     assert first["gpu"] == second["gpu"] == 4
-    replies = estimates.replies_work(paper, LLAMA_70B, "sycophancy", alphas=6)
+    replies = estimates.replies_work(paper, LLAMA_70B, "sycophancy", runs=6)
     assert estimates.gpu_job(paper, LLAMA_70B, replies, attempt=3)["runtime"] == 24 * 60
     # What the plan reads does not grow: it is the time that the job is expected to take.
     assert (

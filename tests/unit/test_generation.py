@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from hneurons.config.study import Decoding
-from hneurons.generation.decode import _choose, generate, top_k
+from hneurons.generation.decode import generate
 from hneurons.generation.kv_cache import shared_prefix_length
+from hneurons.generation.next_token import choose, top_k
 from hneurons.seeds import seed_of
 
 PROMPTS = [[1, *range(50, 50 + n)] for n in (3, 9, 5, 14, 4)]
@@ -67,7 +68,7 @@ def test_draws_follow_the_truncated_distribution():
     logits = torch.tensor([[2.0, 1.0, 0.5, 0.0, -1.0]])
     decoding = Decoding(max_new_tokens=1, temperature=0.7, top_k=4, top_p=0.9)
     uniforms = (torch.arange(20000) + 0.5) / 20000
-    drawn = _choose(logits.expand(20000, -1), decoding, uniforms)
+    drawn = choose(logits, decoding, uniforms, torch.zeros(20000, dtype=torch.long))
     # By hand: the four largest, renormalised; the fourth lies beyond 0.9 of them.
     kept = (logits[0, :4] / 0.7).softmax(0)
     assert kept[:3].sum() > 0.9 > kept[:2].sum()
@@ -77,7 +78,7 @@ def test_draws_follow_the_truncated_distribution():
     assert shares[3:].sum() == 0
 
 
-def testshared_prefix_leaves_every_prompt_a_token():
+def test_a_shared_prefix_leaves_every_prompt_a_token():
     assert shared_prefix_length([[1, 2, 3], [1, 2, 4], [1, 2]]) == 1
     assert shared_prefix_length([[1, 2, 3], [1, 2, 4, 5]]) == 2
     assert shared_prefix_length([[1], [2]]) == 0

@@ -20,7 +20,7 @@ from hneurons.impact.benchmarks import BENCHMARKS
 from hneurons.impact.benchmarks.benchmark import ItemDraw, items_table
 from hneurons.impact.curves import curve_point, make_curve
 from hneurons.impact.judging import judge_runs
-from hneurons.impact.runs import run_alphas
+from hneurons.impact.runs import run_sweep
 from hneurons.judges.panel import Judges
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.records import ITEMS, REPLIES, RUNS
@@ -343,8 +343,9 @@ class Sweep:
         self.engine = LocalEngine(SimpleNamespace(model=llama, tokenizer=tokenizer, identity={"model": "tiny"}), 4096)
 
     def run(self, seed=1):
-        made_by = {"neurons": "hneurons", "seed": seed, "prompt_date": "2024-07-26"}
-        run_alphas(self.engine, "are-you-sure", self.neurons, self.outputs, self.items, made_by=made_by)
+        outputs = {("hneurons", alpha): path for alpha, path in self.outputs.items()}
+        made_by = {"seed": seed, "prompt_date": "2024-07-26"}
+        run_sweep(self.engine, "are-you-sure", self.neurons, outputs, self.items, made_by=made_by)
         return {a: (path.stat().st_ino, store.read_table(path, REPLIES)) for a, path in self.outputs.items()}
 
 
@@ -365,24 +366,37 @@ def test_an_alpha_that_is_there_is_not_run_again(sweep, tmp_path):
     assert not list(tmp_path.glob("*.journal"))
 
 
-def test_a_job_that_fails_at_one_alpha_keeps_the_replies_of_those_before(sweep, monkeypatch):
+def test_runs_share_batches_and_say_what_they_say_alone(sweep, tmp_path):
+    together = sweep.run()
+    outputs = dict(sweep.outputs)
+    for alpha, path in outputs.items():
+        sweep.outputs = {alpha: tmp_path / f"alone-{path.name}"}
+        assert sweep.run()[alpha][1].equals(together[alpha][1])
+    assert not together[0.0][1].equals(together[2.0][1])
+
+
+def test_a_job_that_fails_keeps_the_replies_of_the_batches_before(sweep, monkeypatch):
     generated = []
     real = engine.generate_batch
 
-    def until_the_second_alpha(*arguments, **options):
+    def until_the_third_batch(*arguments, **options):
         generated.append(1)
-        if len(generated) > 3:
+        if len(generated) > 2 * 3:
             raise RuntimeError("out of memory")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(engine, "generate_batch", until_the_second_alpha)
+    sweep.engine._budget.tokens = 4 * 400
+    monkeypatch.setattr(engine, "generate_batch", until_the_third_batch)
     with pytest.raises(RuntimeError, match="out of memory"):
         sweep.run()
-    # The workflow removes what a failed job wrote.
-    sweep.outputs[0.0].unlink()
-    generated.clear()
+    monkeypatch.setattr(engine, "generate_batch", real)
+    kept = sum(len(path.with_name(f"{path.name}.journal").read_text().splitlines()) - 1 for path in sweep.outputs.values())
+    assert 0 < kept < 12 and not any(path.exists() for path in sweep.outputs.values())
+    held = []
+    converse = sweep.engine.converse
+    monkeypatch.setattr(sweep.engine, "converse", lambda left, date: held.extend(left) or converse(left, date))
     sweep.run()
-    assert len(generated) == 3, "three turns of the second alpha alone"
+    assert len(held) == 12 - kept
 
 
 def test_a_conversation_in_the_cache_is_the_conversation_read_anew(sweep, monkeypatch):

@@ -125,8 +125,8 @@ def test_a_job_that_found_its_work_done_corrects_nothing(paper, tmp_path):
 def test_replies_count_the_alphas_of_their_job(paper, tmp_path):
     wildcards = {"model": GEMMA, "benchmark": "faitheval", "neurons": "hneurons"}
     hours = {}
-    for rule, alphas in (("replies_0", 6), ("untouched", 1)):
-        work = estimates.replies_work(paper, GEMMA, "faitheval", alphas=alphas)
+    for rule, runs in (("replies_0", 6), ("untouched", 1)):
+        work = estimates.replies_work(paper, GEMMA, "faitheval", runs=runs)
         job = Job(rule, wildcards, estimates.gpu_job(paper, GEMMA, work))
         hours[rule] = make_plan(paper, [job], [job], tmp_path).totals["hours_left"]
         assert job.line == "replies"

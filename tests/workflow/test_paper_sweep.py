@@ -62,7 +62,7 @@ def test_jobs_per_rule(workspace):
         # Four behaviours and the test questions.
         **dict.fromkeys(("untouched", "judge_untouched", "impact_curve"), 6 * 5),
         # H-Neurons and five random sets, six scaled α in one job.
-        **dict.fromkeys(("replies_0", "judge_scaled"), 6 * 5 * 6),
+        **dict.fromkeys(("replies_0", "judge_scaled_0"), 6 * 5 * 6),
         "agreement": 6 * 3,
     }
     gpus = {job.model: job.resources["gpu"] for job in jobs if job.loads_model}

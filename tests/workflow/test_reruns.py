@@ -20,7 +20,7 @@ from tests.workspace import WORKFLOW
 TABLES = {"choice", "table1", "k_sweep", "figure3"}
 SCORES = {"detection", "folds"}
 # What the probe decides: with two α a job, three scaled α are two rules.
-SWEEP = {"replies_0", "replies_1", "judge_scaled", "impact_curve"}
+SWEEP = {"replies_0", "replies_1", "judge_scaled_0", "judge_scaled_1", "impact_curve"}
 COST = {"perplexity", "scaled_cett", "utility"}
 # What is made of scores and curves for others to see.
 FACE = {"publish", "neurons_figure", "front"}
@@ -61,7 +61,10 @@ def restored(workspace):
         ("probe/suppressed.parquet", {*PROBING, *AFTER_PROBE} - {"probe_path"}),
         ("detection/elements.json", {"detection", "table1", *FACE}),
         ("impact/false-premise/curve.json", {"impact_curve", "figure3", *FACE}),
-        ("replies/are-you-sure/hneurons/alpha=3.parquet", {"replies_1", "judge_scaled", "impact_curve", "figure3", *FACE}),
+        (
+            "replies/are-you-sure/hneurons/alpha=3.parquet",
+            {"replies_1", "judge_scaled_1", "impact_curve", "figure3", *FACE},
+        ),
         (
             "replies/are-you-sure/untouched/alpha=1.parquet",
             {"untouched", "judge_untouched", "impact_curve", "figure3", *FACE},
@@ -85,8 +88,8 @@ def test_one_more_alpha(workspace):
     more = config(impact={**CONFIG["impact"], "alphas": [0, 1, 1.5, 2, 3]})
     planned = counts(workspace, *more)
     # Two behaviours and the test questions, two neuron sets; the α that are there are kept by their jobs.
-    swept = {"replies_0": 6, "replies_1": 6, "judge_scaled": 6, "impact_curve": 3, "figure3": 1}
-    assert planned == {**swept, **dict.fromkeys(COST | FACE, 1)}
+    bundles = dict.fromkeys(("replies_0", "replies_1", "judge_scaled_0", "judge_scaled_1"), 6)
+    assert planned == {**bundles, "impact_curve": 3, "figure3": 1, **dict.fromkeys(COST | FACE, 1)}
     folder = workspace.results / MODEL / "replies/false-premise/hneurons"
     before = {p.name: p.stat().st_ino for p in folder.glob("*.parquet")}
     targets = [str(folder.relative_to(workspace.folder) / f"alpha={a}.parquet") for a in ("1.5", "3")]
@@ -200,7 +203,7 @@ def test_raising_the_version_of_a_stage_reruns_it_and_what_follows(workspace, tm
         "suppressed": {*PROBING, *AFTER_PROBE} - {"probe_path"},
         "detection": {*SCORES, "table1", "k_sweep", *FACE},
         "replies": {*ASKED_AGAIN, *SWEEP, "figure3", "utility", *FACE},
-        "judged": {"judge_untouched", "judge_scaled", "impact_curve", "figure3", "utility", *FACE},
+        "judged": {"judge_untouched", "judge_scaled_0", "judge_scaled_1", "impact_curve", "figure3", "utility", *FACE},
         "utility": COST | {"front"},
         "published": FACE,
     }

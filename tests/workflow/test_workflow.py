@@ -95,9 +95,9 @@ def test_a_deleted_alpha_is_run_again_alone(workspace):
     before = {path.name: (path.stat().st_ino, store.read_table(path)) for path in folder.glob("alpha=*.parquet")}
     # Aside, not deleted: its inode must not be given to the file that is made anew.
     (folder / "alpha=2.parquet").rename(folder / "aside")
-    assert workspace.planned() == sorted([*SHOWN, "judge_scaled"])
+    assert workspace.planned() == sorted([*SHOWN, "judge_scaled_0"])
     (workspace.results / MODEL / "replies/are-you-sure/hneurons/alpha=2.parquet").unlink()
-    assert workspace.planned() == sorted([*SHOWN, "judge_scaled", "replies_0"])
+    assert workspace.planned() == sorted([*SHOWN, "judge_scaled_0", "replies_0"])
     workspace.run()
     after = {path.name: (path.stat().st_ino, store.read_table(path)) for path in folder.glob("alpha=*.parquet")}
     assert [name for name in before if before[name][0] != after[name][0]] == ["alpha=2.parquet"]

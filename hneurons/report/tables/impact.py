@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from hneurons.config.impact import H_NEURONS, RANDOM
 from hneurons.config.paper import BEHAVIOURS, Paper
@@ -135,7 +135,7 @@ def average_slopes_table(
             errors = [slope.error for slope in slopes if slope.error is not None]
             if values:
                 mean = sum(values) / len(values)
-                half = float(norm.ppf((1 + CONFIDENCE) / 2)) * sum(error**2 for error in errors) ** 0.5 / len(values)
+                half = float(ndtri((1 + CONFIDENCE) / 2)) * sum(error**2 for error in errors) ** 0.5 / len(values)
                 interval = (mean - half, mean + half) if len(errors) == len(values) else None
                 rows.append(
                     {
