@@ -46,7 +46,7 @@ STAGES = {
     "drift": Stage(1, "origin", {"drift": COMPARED}),
     # Likewise judge_scaled_0, …
     "judged": Stage(5, "judge replies", {"judge_untouched": STUDY, "judge_scaled": PROBED}),
-    "published": Stage(2, "tables", {"publish": PROBED}),
+    "published": Stage(2, "tables", {"publish": PROBED, "answers": PROBED}),
     "curves": Stage(5, "tables", {"impact_curve": PROBED}),
     "figures": Stage(
         6,

@@ -2,6 +2,7 @@
 
 
 localrules:
+    answers,
     table1,
     k_sweep,
 
@@ -91,6 +92,67 @@ rule folds:
         in_domain=IN_DOMAIN,
     script:
         "../workflow_scripts/folds.py"
+
+
+rule answers:
+    """Write a page of the model's test answers, each with the judge's verdict and the probe's probability."""
+    input:
+        cett=[
+            path
+            for d in DATASETS
+            for path in shards("<study>/{model}/cett/{dataset}/{shard}.parquet", d)
+        ],
+        counts=expand(
+            "<study>/{model}/examples/{dataset}.json",
+            dataset=DATASETS,
+            allow_missing=True,
+        ),
+        classifiers="<study>/{model}/probe/classifiers.parquet",
+        questions=expand("<study>/questions/{dataset}.parquet", dataset=DATASETS),
+        examples=expand(
+            "<study>/{model}/examples/{dataset}.parquet",
+            dataset=DATASETS,
+            allow_missing=True,
+        ),
+        responses=[
+            path
+            for d in DATASETS
+            for path in shards(
+                "<study>/{model}/responses/{dataset}/{shard}.parquet", d
+            )
+        ],
+        spans=[
+            path
+            for d in DATASETS
+            for path in shards("<study>/{model}/spans/{dataset}/{shard}.parquet", d)
+        ],
+    output:
+        report(
+            "<study>/{model}/answers.html",
+            caption="../report/answers.rst",
+            category="Table 1: detection",
+        ),
+    log:
+        "<logs>/{model}/answers.log",
+    benchmark:
+        "<timings>/{model}/answers.tsv"
+    resources:
+        **modest(4000, 30),
+    params:
+        **settings("seed"),
+        # Where the faithful examples of each set come from; empty for sets of real questions.
+        faithful={
+            d: (
+                STUDY.datasets[d].faithful
+                if STUDY.datasets[d].role == "nonexist"
+                else ""
+            )
+            for d in DATASETS
+        },
+        in_domain=IN_DOMAIN,
+        stage=VERSIONS["published"],
+    script:
+        "../workflow_scripts/answers.py"
 
 
 rule table1:

@@ -80,6 +80,8 @@ rule front:
         published=expand(
             "<study>/{model}/published/neurons.parquet", model=STUDY.models
         ),
+        # The page links to them.
+        answers=expand("<study>/{model}/answers.html", model=STUDY.models),
         manifests=expand("<study>/{model}/checkpoint/manifest.json", model=SETUP.models),
         captions=[
             ancient(f"report/{name}.rst")

@@ -72,6 +72,48 @@ def combined_logits(combined: Combined | None, logits: np.ndarray, scored: pd.Da
     return {COMBINED: combined.logits(logits, confidence)}
 
 
+def answers_to_score(scored: pd.DataFrame, trained: pd.DataFrame, faithful: str, seed: int) -> list[pd.DataFrame]:
+    """Select the test answers on which methods are scored.
+
+    Args:
+        scored: read_example_frame of the data set.
+        trained: read_example_frame of the in-domain set.
+        faithful: as in score_dataset.
+        seed: as in score_dataset.
+
+    Returns:
+        The answers of the data set and, with "correct_answers", equally many faithful ones of the in-domain set.
+    """
+    scored = scored.query("split == 'test'")
+    if faithful != "correct_answers":
+        return [scored]
+    borrowed = trained.query("split == 'test' and label == 0")
+    n = min(len(borrowed), len(scored))
+    return [scored.sample(n, random_state=seed), borrowed.sample(n, random_state=seed)]
+
+
+def logits_of(classifiers: Mapping[str, Classifier], shards: Sequence[str], scored: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Compute log-odds of classifiers from the CETT of the answer tokens.
+
+    Args:
+        classifiers: by name.
+        shards: CETT shards that hold the answers.
+        scored: example_frame of the rows.
+
+    Returns:
+        Log-odds [rows] by the name of the classifier.
+    """
+    # Read the shards once: the columns of all classifiers, one after the other.
+    layers = np.concatenate([c.layers for c in classifiers.values()])
+    neurons = np.concatenate([c.neurons for c in classifiers.values()])
+    features, rows = features_of(shards, layers, neurons)
+    row_of = {(row["question_id"], row["sample"]): i for i, row in enumerate(rows) if row["region"] == "answer"}
+    X = features[[row_of[key] for key in zip(scored["question_id"], scored["sample"], strict=True)]]
+    ends = np.cumsum([len(c.weights) for c in classifiers.values()])
+    columns = np.split(X, ends[:-1], axis=1)
+    return {name: c.logits(values) for (name, c), values in zip(classifiers.items(), columns, strict=True)}
+
+
 def score_dataset(
     scored: pd.DataFrame,
     trained: pd.DataFrame,
@@ -100,25 +142,14 @@ def score_dataset(
         in_domain: name of the in-domain set.
         about: further fields of DatasetScores, among them the `note` of a set with too few examples.
     """
-    scored = scored.query("split == 'test'")
+    scored = pd.concat(answers_to_score(scored, trained, faithful, seed))
     faithful_are = "answers that decline" if faithful == "declines" else "correct answers of the set"
     if faithful == "correct_answers":
-        borrowed = trained.query("split == 'test' and label == 0")
-        n = min(len(borrowed), len(scored))
-        scored = pd.concat([scored.sample(n, random_state=seed), borrowed.sample(n, random_state=seed)])
         faithful_are = f"correct answers of {in_domain}"
     if scored["label"].nunique() < 2:
         note = about.pop("note", "") or "no examples of one of the classes"
         return DatasetScores(faithful_are=faithful_are, methods=[], note=note, **about)
-    # Read the shards once: the columns of all classifiers, one after the other.
-    layers = np.concatenate([c.layers for c in classifiers.values()])
-    neurons = np.concatenate([c.neurons for c in classifiers.values()])
-    features, rows = features_of(shards, layers, neurons)
-    row_of = {(row["question_id"], row["sample"]): i for i, row in enumerate(rows) if row["region"] == "answer"}
-    X = features[[row_of[key] for key in zip(scored["question_id"], scored["sample"], strict=True)]]
-    ends = np.cumsum([len(c.weights) for c in classifiers.values()])
-    columns = np.split(X, ends[:-1], axis=1)
-    logits = {name: c.logits(values) for (name, c), values in zip(classifiers.items(), columns, strict=True)}
+    logits = logits_of(classifiers, shards, scored)
     logits |= combined_logits(combined, logits[PROBE], scored)
     logits |= baseline_logits(trained, scored, Cs)
     labels, gold = scored["label"].to_numpy(), scored["gold"].tolist()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,6 +14,8 @@ from markupsafe import Markup, escape
 
 from hneurons import store
 from hneurons.stats.estimates import format_interval
+
+_Row = TypeVar("_Row")
 
 
 @cache
@@ -79,7 +81,7 @@ class Grid:
     rows: Sequence[Sequence[Cell]]
 
 
-def make_grid(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Callable[[Mapping[str, Any]], Cell | str]]) -> Grid:
+def make_grid(rows: Sequence[_Row], columns: Mapping[str, Callable[[_Row], Cell | str]]) -> Grid:
     """Make a table from records.
 
     Args:
