@@ -126,6 +126,43 @@ def test_the_front_page_on_a_phone(small_demo, opened, scheme):
     shot(page, f"front-phone-{scheme}", full=True)
 
 
+def test_the_front_page_leads_to_the_answers(small_demo, opened):
+    page = opened(RESULTS / "front.html")
+    page.get_by_role("link", name="test answers of smollm2-135m-instruct").click()
+    page.locator("h1", has_text="Test answers of smollm2-135m-instruct").wait_for()
+
+
+def test_answers_are_counted_drawn_and_sorted(small_demo, opened):
+    page = opened(MODEL / "answers.html")
+    rows = page.locator("#answers tbody tr:visible")
+    everything = rows.count()
+    counts = page.locator("#summary tbody td:nth-child(2)").all_inner_texts()
+    assert sum(int(n) for text in counts for n in text.split(" + ")) == everything
+    assert page.locator(".answer").count() == 10 and page.locator(".answer .response mark").count() == 10
+    assert page.locator(".answer").first.locator("pre").inner_text().startswith("hneurons detect ")
+    assert page.locator(".command").count() == 1, "the command of the first answer drawn"
+    head = page.locator("#answers th", has_text="p, probe")
+    column = page.locator("#answers th").all_inner_texts().index(head.inner_text())
+    for reverse in (False, True):
+        head.locator("button").click()
+        shown = [float(text) for text in rows.locator(f"td:nth-child({column + 1})").all_inner_texts()]
+        assert shown == sorted(shown, reverse=reverse) and len(shown) == everything
+    page.get_by_label("search the table answers").fill("elements miss")
+    assert 0 < rows.count() < everything
+    assert all("miss" in text for text in rows.all_inner_texts())
+    shot(page, "answers", full=True)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_answers_on_a_phone(small_demo, opened, scheme):
+    page = opened(MODEL / "answers.html", PHONE, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    for box in page.locator(".answer, .answer pre, .answer dl").all():
+        assert box.evaluate("e => e.scrollWidth <= e.clientWidth")
+    assert (brightness(page, "body") < 60) == (scheme == "dark")
+    shot(page, f"answers-phone-{scheme}", full=True)
+
+
 def test_the_report_opens_with_the_front_page(report, opened):
     page = opened(report)
     frame = page.frame_locator("#front")
@@ -133,9 +170,13 @@ def test_the_report_opens_with_the_front_page(report, opened):
     assert frame.locator("#figure-figure3 img").evaluate("image => image.naturalWidth > 100")
     # As high as what it holds: one scroll bar.
     assert page.locator("#front").evaluate("f => f.clientHeight") > 3000
+    # Files that the front page links to are in the report itself.
+    assert frame.locator("a.page").count() == 0
+    frame.get_by_text("They are in this report, under “Table 1: detection”").wait_for()
     shot(page, "report")
     page.get_by_text("Table 1: detection").first.click()
     page.get_by_text("table1.png").first.wait_for()
+    page.get_by_text("answers.html").first.wait_for()
     shot(page, "report-results")
 
 

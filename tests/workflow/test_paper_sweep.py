@@ -58,7 +58,7 @@ def test_jobs_per_rule(workspace):
         **dict.fromkeys(("probe_path", "suppressed", "judge_suppressed", "probe", "folds"), 6),
         "detection": 6 * 4,
         "transfer": 6 * 3,
-        **dict.fromkeys(("drift", "perplexity", "scaled_cett", "publish"), 6),
+        **dict.fromkeys(("drift", "perplexity", "scaled_cett", "publish", "answers"), 6),
         # Four behaviours and the test questions.
         **dict.fromkeys(("untouched", "judge_untouched", "impact_curve"), 6 * 5),
         # H-Neurons and five random sets, six scaled α in one job.

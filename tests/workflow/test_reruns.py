@@ -24,7 +24,9 @@ SWEEP = {"replies_0", "replies_1", "judge_scaled_0", "judge_scaled_1", "impact_c
 COST = {"perplexity", "scaled_cett", "utility"}
 # What is made of scores and curves for others to see.
 FACE = {"publish", "neurons_figure", "front"}
-AFTER_PROBE = SCORES | SWEEP | COST | TABLES | FACE
+# A page of single answers, with the probe's probability of each; the front page links to it.
+PAGE = {"answers", "front"}
+AFTER_PROBE = SCORES | SWEEP | COST | TABLES | FACE | PAGE
 # Test questions are asked at every α too: what changes them, or who judges answers, reaches the untouched model's replies.
 ASKED_AGAIN = {"untouched", "judge_untouched"}
 PROBING = {"probe_path", "suppressed", "judge_suppressed", "probe"}
@@ -51,15 +53,19 @@ def restored(workspace):
         ("responses/cities/0001.parquet", {"responses", *BEFORE_PROBE, *AFTER_PROBE}),
         (
             "responses/elements/0000.parquet",
-            {"responses", "verdicts", "spans", "examples", "cett", "detection", "table1", *FACE},
+            {"responses", "verdicts", "spans", "examples", "cett", "detection", "table1", *FACE, *PAGE},
         ),
         ("cett/cities/0001.parquet", {"cett", *PROBING, *AFTER_PROBE}),
-        ("verdicts/elements/0000.parquet", {"verdicts", "spans", "examples", "cett", "detection", "table1", *FACE}),
+        (
+            "verdicts/elements/0000.parquet",
+            {"verdicts", "spans", "examples", "cett", "detection", "table1", *FACE, *PAGE},
+        ),
         ("probe/neurons.parquet", {"probe", *AFTER_PROBE}),
         ("probe/choice.csv", {"probe", *AFTER_PROBE}),
         ("probe/path.parquet", {*PROBING, *AFTER_PROBE}),
         ("probe/suppressed.parquet", {*PROBING, *AFTER_PROBE} - {"probe_path"}),
         ("detection/elements.json", {"detection", "table1", *FACE}),
+        ("answers.html", PAGE),
         ("impact/false-premise/curve.json", {"impact_curve", "figure3", *FACE}),
         (
             "replies/are-you-sure/hneurons/alpha=3.parquet",
@@ -205,7 +211,7 @@ def test_raising_the_version_of_a_stage_reruns_it_and_what_follows(workspace, tm
         "replies": {*ASKED_AGAIN, *SWEEP, "figure3", "utility", *FACE},
         "judged": {"judge_untouched", "judge_scaled_0", "judge_scaled_1", "impact_curve", "figure3", "utility", *FACE},
         "utility": COST | {"front"},
-        "published": FACE,
+        "published": FACE | PAGE,
     }
     for stage, rules in expected.items():
         stages.write_text(text.replace(f'"{stage}": Stage(', f'"{stage}": Stage(9'))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 
 import pandas as pd
@@ -53,6 +54,19 @@ def test_the_study_is_whole(workspace):
         "neurons.svg",
     ):
         assert (workspace.results / "figures" / picture).stat().st_size > 10_000
+
+
+def test_the_page_of_answers_counts_what_table_1_counts(workspace):
+    table = pd.read_csv(workspace.results / "tables/table1.csv")
+    page = (workspace.results / MODEL / "answers.html").read_text()
+    for row in table[table["method"] == METHODS["hneurons"]].query("dataset in @CONFIG['datasets']").to_dict("records"):
+        faithful = 0 if row["dataset"] == "invented-cities" else row["n_faithful"]
+        counted = re.search(rf"<td>{row['dataset']}</td>.*?>(\d+) \+ (\d+)<.*?>(\d+) of (\d+) ", page)
+        wrong, right, hits, n = map(int, counted.groups())
+        assert (wrong, right, n) == (row["n_hallucinated"], faithful, wrong + faithful)
+        if faithful:
+            assert hits / n == pytest.approx(row["accuracy"], abs=1e-4)
+    assert f"results/tiny/{MODEL}/published" in page
 
 
 def test_a_finished_study_has_nothing_to_do(workspace):
