@@ -2,7 +2,6 @@
 
 
 localrules:
-    answers,
     table1,
     k_sweep,
 
@@ -136,6 +135,8 @@ rule answers:
         "<logs>/{model}/answers.log",
     benchmark:
         "<timings>/{model}/answers.tsv"
+    group:
+        "scores-{model}"
     resources:
         **modest(4000, 30),
     params:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from hneurons.config.study import Decoding
+from hneurons.generation import decode
 from hneurons.generation.decode import generate
-from hneurons.generation.kv_cache import shared_prefix_length
+from hneurons.generation.kv_cache import new_cache, rearrange, shared_prefix_length
 from hneurons.generation.next_token import choose, top_k
 from hneurons.seeds import seed_of
 
@@ -49,6 +50,54 @@ def test_samples_do_not_depend_on_the_batch(any_model):
     small = run(any_model, PROMPTS, SAMPLED, samples=2, budget=40)
     for a, b, c in zip(together, alone, small, strict=True):
         assert [r.token_ids for r in a] == [r.token_ids for r in b] == [r.token_ids for r in c]
+
+
+def one_by_one(model, prompt, decoding, samples, stops):
+    """The samples of a prompt, each token by a pass over all before it."""
+    uniforms = torch.rand(samples, decoding.max_new_tokens, generator=torch.Generator().manual_seed(seed_of(0, str(prompt))))
+    found = []
+    for of_sample in uniforms:
+        new = []
+        while len(new) < decoding.max_new_tokens and not set(new) & set(stops):
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([[*prompt, *new]])).logits[:, -1]
+            new.append(int(choose(logits, decoding, of_sample[len(new)][None], torch.zeros(1, dtype=torch.long))))
+        found.append(new)
+    return found
+
+
+def test_samples_that_begin_alike_share_rows_and_draw_what_each_draws_alone(any_model, monkeypatch):
+    """Over rows that split, end and move, what is drawn is what a pass over the whole text draws."""
+    stops, decoding = tuple(range(2, 60)), SAMPLED.model_copy(update={"temperature": 0.2})
+    rows = []
+    real = decode._next_logits
+
+    def counting(model, ids, *inputs):
+        rows.append(len(ids) if ids.shape[1] == 1 else 0)
+        return real(model, ids, *inputs)
+
+    monkeypatch.setattr(decode, "_next_logits", counting)
+    together = [[r.token_ids for r in responses] for responses in run(any_model, PROMPTS, decoding, samples=6, stops=stops)]
+    assert together == [one_by_one(any_model, prompt, decoding, 6, stops) for prompt in PROMPTS]
+    # Each different beginning is read once; a row that ended may stay while they are few.
+    begun = sum(len({tuple(r[: i + 1]) for r in found for i in range(len(r) - 1)}) for found in together)
+    read = sum(len(r) - 1 for found in together for r in found)
+    assert begun <= sum(rows) <= begun + len(rows) * len(PROMPTS) * 6 * decode.DROP_SHARE
+    assert begun < read
+
+
+def test_a_cache_whose_rows_move_is_the_cache_of_the_rows(any_model):
+    ids = torch.randint(3, 90, (4, 9), generator=torch.Generator().manual_seed(0))
+    following = torch.tensor([[5], [6], [7], [8], [9], [10]])
+    for parents in ([0, 1, 2, 3, 1, 1], [3, 1, 0, 0, 0, 2], [2], [0, 1, 2, 3]):
+        moved, tokens = torch.tensor(parents), following[: len(parents)]
+        with torch.inference_mode():
+            cache = new_cache(any_model)
+            any_model(input_ids=ids, past_key_values=cache)
+            rearrange(cache, moved)
+            logits = any_model(input_ids=tokens, past_key_values=cache).logits[:, -1]
+            expected = any_model(input_ids=torch.cat([ids[moved], tokens], dim=1)).logits[:, -1]
+        torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_response_ends_at_its_end_token(any_model):
