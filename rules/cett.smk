@@ -15,6 +15,7 @@ rule cett:
         "<logs>/{model}/cett/{dataset}/{shard}.log",
     benchmark:
         "<timings>/{model}/cett/{dataset}/{shard}.tsv"
+    priority: TOWARDS_PROBE
     threads: STUDY.runtime.threads
     resources:
         **needs(estimates.cett_work),

@@ -23,6 +23,8 @@ DATASETS_OF = {
     model: [d for d in SETUP.datasets_of(model) if d in DATASETS]
     for model in SETUP.models
 }
+# Everything long waits for the probe, and most of what waits is the α sweep; what does not wait fills the gaps.
+TOWARDS_PROBE, AFTER_PROBE = 2, 1
 # Rules that this study leaves out.
 LEFT_OUT = {
     name

@@ -78,6 +78,7 @@ for number, BUNDLE in enumerate(BUNDLES):
             f"<logs>/{{model}}/replies/{{benchmark}}/{SETS_OF_JOB}-{number}.log",
         benchmark:
             f"<timings>/{{model}}/replies/{{benchmark}}/{SETS_OF_JOB}-{number}.tsv"
+        priority: AFTER_PROBE
         threads: STUDY.runtime.threads
         resources:
             **needs(estimates.replies_work, runs=len(BUNDLE)),

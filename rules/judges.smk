@@ -22,6 +22,7 @@ rule verdicts:
         "<logs>/{model}/verdicts/{dataset}/{shard}.log",
     benchmark:
         "<timings>/{model}/verdicts/{dataset}/{shard}.tsv"
+    priority: TOWARDS_PROBE
     resources:
         **modest(4000, 240),  # an LLM judge at its rate limit
     params:
@@ -45,6 +46,7 @@ rule spans:
         "<logs>/{model}/spans/{dataset}/{shard}.log",
     benchmark:
         "<timings>/{model}/spans/{dataset}/{shard}.tsv"
+    priority: TOWARDS_PROBE
     resources:
         **modest(4000, 240),
     params:
@@ -73,6 +75,7 @@ rule examples:
         "<logs>/{model}/examples/{dataset}.log",
     benchmark:
         "<timings>/{model}/examples/{dataset}.tsv"
+    priority: TOWARDS_PROBE
     resources:
         **modest(4000, 30),
     params:

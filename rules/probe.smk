@@ -20,6 +20,7 @@ rule probe_path:
         "<logs>/{model}/probe_path.log",
     benchmark:
         "<timings>/{model}/probe_path.tsv"
+    priority: TOWARDS_PROBE
     threads: STUDY.runtime.threads
     resources:
         **probing(480),
@@ -44,6 +45,7 @@ rule suppressed:
         "<logs>/{model}/suppressed.log",
     benchmark:
         "<timings>/{model}/suppressed.tsv"
+    priority: TOWARDS_PROBE
     threads: STUDY.runtime.threads
     resources:
         **needs(estimates.suppressed_work),
@@ -68,6 +70,7 @@ rule judge_suppressed:
         "<logs>/{model}/judge_suppressed.log",
     benchmark:
         "<timings>/{model}/judge_suppressed.tsv"
+    priority: TOWARDS_PROBE
     resources:
         **modest(4000, 240),  # an LLM judge at its rate limit
     params:
@@ -110,6 +113,7 @@ rule probe:
         "<logs>/{model}/probe.log",
     benchmark:
         "<timings>/{model}/probe.tsv"
+    priority: TOWARDS_PROBE
     threads: STUDY.runtime.threads
     resources:
         **probing(240),

@@ -12,6 +12,7 @@ rule responses:
         "<logs>/{model}/responses/{dataset}/{shard}.log",
     benchmark:
         "<timings>/{model}/responses/{dataset}/{shard}.tsv"
+    priority: TOWARDS_PROBE
     threads: STUDY.runtime.threads
     resources:
         **needs(estimates.sampling_work),
