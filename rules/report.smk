@@ -73,7 +73,7 @@ def results_of_study(ending):
 
 
 rule front:
-    """Write the study's front page: questions and answers, with control and interval."""
+    """Write the study's front page, with control and interval, and the text that ends its run."""
     input:
         tables=results_of_study(".csv"),
         figures=results_of_study(".svg"),
@@ -99,6 +99,7 @@ rule front:
         ),
         # The same page for the workflow's report, which opens with it.
         frame="<study>/front.iframe.html",
+        ending="<study>/ending.txt",
     log:
         "<logs>/front.log",
     benchmark:
@@ -111,6 +112,7 @@ rule front:
             mode="json", exclude={"runtime", "estimates", "cluster_file", "mirror"}
         ),
         timings=f"results/{STUDY.study}/timings",
+        configfile=CONFIGFILE,
         stage=VERSIONS["figures"],
     script:
         "../workflow_scripts/front.py"

@@ -16,6 +16,11 @@ from hneurons.report.tables.detection import not_beaten, stronger_control
 from hneurons.report.tables.impact import MINUS_RANDOM
 from hneurons.stats.estimates import format_interval
 
+# Questions that the end of a run answers too.
+COUNT = "Are there H-Neurons, and how many?"
+DETECTION = "Do they detect hallucinated answers?"
+SCALING = "Does scaling them change how often the model complies?"
+
 _SIZES = {"small": "below 10 billion parameters", "large": "of 10 billion parameters and more"}
 
 
@@ -43,13 +48,13 @@ def in_short(
     Returns:
         Pairs of question and sentences, in the order of the paper. Questions that the study does not cover are left out.
     """
-    answers = [("Are there H-Neurons, and how many?", [_count(neurons, paper) for neurons in sets])]
+    answers = [(COUNT, [_count(neurons, paper) for neurons in sets])]
     if "table1" in frames:
-        answers.append(("Do they detect hallucinated answers?", _detection(study, frames["table1"])))
+        answers.append((DETECTION, _detection(study, frames["table1"])))
     if "k_sweep" in frames:
         answers.append(("Do as few random neurons detect them?", _sweep(frames["k_sweep"])))
     if "average_slopes" in frames:
-        answers.append(("Does scaling them change how often the model complies?", _scaling(frames)))
+        answers.append((SCALING, _scaling(frames)))
     if "utility" in frames:
         answers.append(("What does scaling cost?", _cost(frames["utility"])))
     if "transfer" in frames:

@@ -1,0 +1,76 @@
+"""What a finished study prints: its first findings, the pages to open, and the next commands."""
+
+import shlex
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hneurons import store
+from hneurons.config.paper import Paper
+from hneurons.config.study import Study
+from hneurons.neurons.neuron_set import NeuronSet
+from hneurons.report.in_short import COUNT, DETECTION, SCALING, in_short
+
+# Sentences to print of each question; the front page has all.
+_SENTENCES = {COUNT: 1, DETECTION: 2, SCALING: 1}
+_EXAMPLE = "In which country is the city of Lyon?"
+_WIDTH = 110
+
+
+def write_ending(
+    out: str | Path,
+    settings: Mapping[str, Any],
+    tables: Mapping[str, str | Path],
+    published: Sequence[str | Path],
+    paper: Paper,
+    configfile: str,
+) -> None:
+    """Write the text from a study's results.
+
+    Args:
+        out: the text file.
+        settings: the study's settings, all that decide its results.
+        tables: CSV files by name.
+        published: each model's published set of neurons.
+        paper: the paper's numbers, for comparison.
+        configfile: the study's configuration file, relative to the checkout.
+    """
+    study = Study.model_validate(settings)
+    frames = {name: pd.read_csv(path) for name, path in tables.items()}
+    text = ending_text(study, frames, [NeuronSet.load(path) for path in published], paper, configfile)
+    store.write_text(out, text)
+
+
+def ending_text(
+    study: Study, frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet], paper: Paper, configfile: str
+) -> str:
+    """Return about a dozen lines on a finished study: findings with control and interval, files, commands.
+
+    Args:
+        study: the settings.
+        frames: the study's tables by name, as CSV files hold them.
+        sets: each model's neurons.
+        paper: the paper's numbers, for comparison.
+        configfile: the study's configuration file, relative to the checkout.
+    """
+    findings = [
+        line
+        for question, sentences in in_short(study, frames, sets, paper)
+        for sentence in sentences[: _SENTENCES.get(question, 0)]
+        for line in textwrap.wrap(sentence, _WIDTH, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
+    ]
+    results = f"results/{study.study}"
+    folder = f"{results}/{study.models[0]}"
+    pages = {f"{results}/front.html": "all findings", f"{folder}/answers.html": "the model's answers to the test questions"}
+    options = f"--model {folder}/checkpoint --neurons {folder}/published"
+    commands = [
+        f"make report CONFIG={shlex.quote(configfile)}  # builds {results}/report.html",
+        f'.venv/bin/hneurons detect {options} --question "{_EXAMPLE}"',
+        f'.venv/bin/hneurons generate {options} --alpha 0 1 3 "{_EXAMPLE}"',
+    ]
+    lines = [f"Study {study.study}, in short:", *findings, "Open in a browser:"]
+    lines += [f"  {path:{max(map(len, pages))}}  {content}" for path, content in pages.items()]
+    return "\n".join([*lines, "Next:", *(f"  {command}" for command in commands)]) + "\n"

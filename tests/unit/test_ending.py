@@ -1,0 +1,75 @@
+"""What a finished study prints: findings with interval and control, files, and commands that run as they stand."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+
+import numpy as np
+import pytest
+
+from hneurons.config.base import read_yaml
+from hneurons.config.setup import parse_study
+from hneurons.neurons.neuron_set import NeuronSet
+from hneurons.report.ending import ending_text
+from hneurons.report.tables.detection import table1
+from hneurons.report.tables.impact import average_slopes_table, slopes_table
+from tests.paths import ROOT
+from tests.unit.test_tables import LEAD, PAPER, curve, detection, method
+
+MODEL = "smollm2-135m-instruct"
+RESULTS = f"results/demo/{MODEL}"
+
+
+def ending(configfile="config/demo.yaml"):
+    study = parse_study(read_yaml(ROOT / "config/demo.yaml"), "demo.yaml").study
+    weights = np.array([0.5, 0.2, -1.0])
+    facts = {"model": MODEL, "layers": 30, "d_ff": 1536, "C": 3.0}
+    neurons = NeuronSet(np.array([0, 1, 1]), np.array([3, 4, 5]), weights, weights > 0, facts)
+    scores = detection(MODEL, study.in_domain)
+    scores = dataclasses.replace(
+        scores, methods=[*scores.methods, method("combined", 0.8), method("answer-logprob", 0.8, **LEAD)]
+    )
+    curves = [curve(MODEL, "false-premise", 2.0)]
+    frames = {
+        "table1": table1({MODEL: {"neurons": 46_080, "h_neurons": 2, "C": 3.0}}, [scores], PAPER),
+        "slopes": slopes_table(curves),
+        "average_slopes": average_slopes_table(curves, {MODEL: 10**8}),
+    }
+    return ending_text(study, frames, [neurons], PAPER, configfile)
+
+
+@pytest.fixture(scope="module")
+def text():
+    return ending()
+
+
+def test_findings_have_their_interval_and_their_control(text):
+    findings = " ".join(text.split("Open in a browser:")[0].split())
+    assert findings.startswith(f"Study demo, in short: - {MODEL}: 2 H-Neurons of 46,080 (0.04 ‰)")
+    assert "AUROC 0.80 [0.70, 0.90]; the stronger control" in findings
+    assert "difference +0.10 [+0.00, +0.20]: the interval contains 0, so no difference is shown. n = 50 + 50." in findings
+    assert "the log-probability of the answer alone 0.80 [0.70, 0.90]" in findings
+    assert "minus that of random neurons" in findings and "+2.0 [+1.2, +2.8] points per unit α" in findings
+
+
+def test_about_a_dozen_lines_fit_a_terminal(text):
+    lines = text.splitlines()
+    assert 10 <= len(lines) <= 18
+    assert all(len(line) <= 110 for line in lines if "--model" not in line)
+
+
+def test_it_names_the_pages_and_the_next_commands(text):
+    pages, commands = (part.splitlines() for part in text.split("Open in a browser:\n")[1].split("Next:\n"))
+    assert [line.split()[0] for line in pages] == ["results/demo/front.html", f"{RESULTS}/answers.html"]
+    report, detect, generate = (shlex.split(line, comments=True) for line in commands)
+    assert report == ["make", "report", "CONFIG=config/demo.yaml"]
+    options = ["--model", f"{RESULTS}/checkpoint", "--neurons", f"{RESULTS}/published"]
+    question = "In which country is the city of Lyon?"
+    assert detect == [".venv/bin/hneurons", "detect", *options, "--question", question]
+    assert generate == [".venv/bin/hneurons", "generate", *options, "--alpha", "0", "1", "3", question]
+
+
+def test_a_configuration_in_a_folder_with_spaces_is_one_argument():
+    line = next(line for line in ending("my studies/a.yaml").splitlines() if "make report" in line)
+    assert shlex.split(line, comments=True) == ["make", "report", "CONFIG=my studies/a.yaml"]
