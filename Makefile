@@ -13,14 +13,27 @@ ifneq ($(shell d="$${XDG_CACHE_HOME:-$$HOME/.cache}"; mkdir -p "$$d" 2>/dev/null
 export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
 endif
 
+# The name of the study.
+STUDY = $$($(BIN)/python -c "import sys, yaml; print(yaml.safe_load(open(sys.argv[1], 'rb'))['study'])" "$(CONFIG)")
+
+# VERBOSE=1 prints commands, and all that snakemake prints.
+ifndef VERBOSE
+.SILENT: demo report plan $(INSTALLED)
+WATCH := $(BIN)/python -m hneurons.planning.watch
+endif
+
 .PHONY: demo report plan test docs rulegraph lint fuzz perf coverage clean
 
 demo: $(INSTALLED)
+ifeq ($(strip $(ARGS)),)
+	$(WATCH) $(SNAKEMAKE)
+	ending="results/$(STUDY)/ending.txt"; test ! -f "$$ending" || cat "$$ending"
+else
 	$(SNAKEMAKE) $(ARGS)
+endif
 
 report: $(INSTALLED)
-	$(SNAKEMAKE) --report results/$$($(BIN)/python -c "import sys, yaml; print(yaml.safe_load(open(sys.argv[1], 'rb'))['study'])" \
-		"$(CONFIG)")/report.html
+	$(SNAKEMAKE) --report "results/$(STUDY)/report.html"
 
 plan: $(INSTALLED)
 	$(BIN)/hneurons plan --configfile "$(CONFIG)" $(ARGS)
@@ -60,8 +73,9 @@ perf: $(INSTALLED)
 	$(BIN)/python perf/probe.py $(ARGS)
 
 $(INSTALLED): pyproject.toml constraints.txt
-	@case "$$PWD" in *[:\"\`\$$\\]*) printf '%s\n' "error: $$PWD: programs in .venv do not start from a path that holds" \
+	case "$$PWD" in *[:\"\`\$$\\]*) printf '%s\n' "error: $$PWD: programs in .venv do not start from a path that holds" \
 		'a colon, a double quote, a backtick, a dollar sign or a backslash: move the checkout' | paste -sd ' ' - >&2; exit 1;; esac
+	echo "installing into $(VENV) (about two minutes)" >&2
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@

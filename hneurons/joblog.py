@@ -16,6 +16,9 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from hneurons import store
 from hneurons.errors import HNeuronsError, machine_failure
 
+# Set in the environment where progress is shown in one line: jobs then print errors only, and the rest is in their logs.
+ERRORS_ONLY = "HNEURONS_ERRORS_ONLY"
+
 
 class _Tee(io.TextIOBase):
     """A stream that writes to a terminal and a log file, and does without one that fails, such as a log on a full disk."""
@@ -58,6 +61,8 @@ def _log_file(path: Path) -> Iterator[TextIO]:
 def job(log: str | Path, threads: int = 1) -> Iterator[dict[str, float]]:
     """Run a job whose stderr, progress bars and log messages go both to the terminal and to a log file.
 
+    With ERRORS_ONLY in the environment, they go to the log file, and errors of the user also to the terminal.
+
     An HNeuronsError, a full disk or a missing permission ends the process with status 1 and one line on stderr. The
     traceback of any other exception is written to the log, and the exception is raised again.
 
@@ -70,13 +75,13 @@ def job(log: str | Path, threads: int = 1) -> Iterator[dict[str, float]]:
         share of its work that was left to do.
     """
     logger = logging.getLogger("hneurons")
-    level = logger.level
+    level, terminal, errors_only = logger.level, sys.stderr, ERRORS_ONLY in os.environ
     logger.setLevel(logging.INFO)
     # When the job is cancelled or out of time, exit through the context managers that stop servers and remove files.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with (
         _log_file(Path(log)) as file,
-        redirect_stderr(cast(TextIO, _Tee(sys.stderr, file))),
+        redirect_stderr(cast(TextIO, _Tee(file) if errors_only else _Tee(terminal, file))),
         # One handler, which writes messages to sys.stderr above any progress bar.
         logging_redirect_tqdm([logger]),
     ):
@@ -86,12 +91,11 @@ def job(log: str | Path, threads: int = 1) -> Iterator[dict[str, float]]:
             yield record
             if record:
                 store.write_json(Path(log).with_suffix(".json"), record)
-        except HNeuronsError as error:
-            logger.error("error: %s", error)
-            raise SystemExit(1) from None
         except Exception as error:
-            if line := machine_failure(error):
+            if line := str(error) if isinstance(error, HNeuronsError) else machine_failure(error):
                 logger.error("error: %s", line)
+                if errors_only:
+                    print(f"error: {line}", file=terminal, flush=True)
                 raise SystemExit(1) from None
             traceback.print_exc(file=file)
             raise
