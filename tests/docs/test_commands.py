@@ -129,6 +129,16 @@ def test_a_command_runs_as_it_stands(command, checkout):
         assert "my-model" in said and "their-model" in said
 
 
+def test_the_demo_ends_with_commands_that_run_as_they_stand(checkout):
+    ending = run(f"make demo CONFIG={CONFIG}", checkout)
+    assert "Nothing to be done" in ending and "Select jobs" not in ending
+    commands = [line.strip() for line in ending.splitlines() if line.startswith(("  make ", "  .venv/bin/"))]
+    assert len(commands) == 3
+    printed = [run(command, checkout) for command in commands]
+    assert (RESULTS / "report.html").stat().st_size > 100_000
+    assert "p(hallucinated)" in printed[1] and "α" in printed[2]
+
+
 def test_commands_are_found_in_all_pages():
     pages = set(COMMANDS.values())
     assert {"README.md", "detector.md", "cluster.md", "impact-and-origin.md"} <= pages
