@@ -165,7 +165,7 @@ def draw_answers(answers: Sequence[ScoredAnswer], seed: int, count: int = DRAWN)
     return sorted(answers, key=lambda a: seed_of(seed, "answers", a.dataset, a.question_id))[:count]
 
 
-def detect_command(answer: ScoredAnswer, model: str | Path) -> str:
+def command_to_detect(answer: ScoredAnswer, model: str | Path) -> str:
     """Return the shell command that scores an answer again.
 
     Args:
@@ -267,6 +267,6 @@ def write_answers_page(
         one_sided=[name for name in counts if {a.wrong for a in answers if a.dataset == name} == {True}],
         drawn=drawn,
         judges={name: count["judge"] for name, count in counts.items()},
-        command=detect_command(drawn[0], folder) if drawn else "",
+        command=command_to_detect(drawn[0], folder) if drawn else "",
         answers=answers_grid(answers),
     )

@@ -1,7 +1,6 @@
 """What a finished study prints: its first findings, the pages to open, and the next commands."""
 
 import shlex
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from hneurons.report.in_short import COUNT, DETECTION, SCALING, in_short
 # Sentences to print of each question; the front page has all.
 _SENTENCES = {COUNT: 1, DETECTION: 2, SCALING: 1}
 _EXAMPLE = "In which country is the city of Lyon?"
-_WIDTH = 110
 
 
 def write_ending(
@@ -47,7 +45,7 @@ def write_ending(
 def ending_text(
     study: Study, frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet], paper: Paper, configfile: str
 ) -> str:
-    """Return about a dozen lines on a finished study: findings with control and interval, files, commands.
+    """Return about ten lines on a finished study: findings with control and interval, files, commands.
 
     Args:
         study: the settings.
@@ -57,20 +55,20 @@ def ending_text(
         configfile: the study's configuration file, relative to the checkout.
     """
     findings = [
-        line
+        sentence
         for question, sentences in in_short(study, frames, sets, paper)
         for sentence in sentences[: _SENTENCES.get(question, 0)]
-        for line in textwrap.wrap(sentence, _WIDTH, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
     ]
     results = f"results/{study.study}"
     folder = f"{results}/{study.models[0]}"
-    pages = {f"{results}/front.html": "all findings", f"{folder}/answers.html": "the model's answers to the test questions"}
     options = f"--model {folder}/checkpoint --neurons {folder}/published"
-    commands = [
-        f"make report CONFIG={shlex.quote(configfile)}  # builds {results}/report.html",
-        f'.venv/bin/hneurons detect {options} --question "{_EXAMPLE}"',
-        f'.venv/bin/hneurons generate {options} --alpha 0 1 3 "{_EXAMPLE}"',
+    lines = [
+        f"Study {study.study}, in short:",
+        *(f"- {finding}" for finding in findings),
+        f"open: {results}/front.html (all findings)",
+        f"open: {folder}/answers.html (answers to the test questions, right and wrong, and what the probe says)",
+        f"next: make report CONFIG={shlex.quote(configfile)}  # builds {results}/report.html",
+        f'next: .venv/bin/hneurons detect {options} --question "{_EXAMPLE}"',
+        f'next: .venv/bin/hneurons generate {options} --alpha 0 1 3 "{_EXAMPLE}"',
     ]
-    lines = [f"Study {study.study}, in short:", *findings, "Open in a browser:"]
-    lines += [f"  {path:{max(map(len, pages))}}  {content}" for path, content in pages.items()]
-    return "\n".join([*lines, "Next:", *(f"  {command}" for command in commands)]) + "\n"
+    return "\n".join(lines) + "\n"

@@ -26,7 +26,7 @@ from hneurons.records import QUESTIONS
 from hneurons.report.answers import (
     ScoredAnswer,
     answers_grid,
-    detect_command,
+    command_to_detect,
     draw_answers,
     scored_answers,
     summary_grid,
@@ -152,7 +152,7 @@ def test_the_probabilities_are_the_detectors(llama, tokenizer, tmp_path):
     assert scored.probability == pytest.approx(found.probability, abs=2e-3)
     assert scored.combined_probability == pytest.approx(found.combined_probability, abs=2e-3)
     assert (scored.logprob, scored.logprob_min) == (mean, minimum)
-    arguments = dict(zip(*[iter(shlex.split(detect_command(scored, "m"))[2:])] * 2, strict=True))
+    arguments = dict(zip(*[iter(shlex.split(command_to_detect(scored, "m"))[2:])] * 2, strict=True))
     assert arguments["--question"] == question and arguments["--response"] == response and arguments["--answer"] == "Peru"
 
 
@@ -205,7 +205,7 @@ def test_texts_are_quoted_for_the_page_and_for_the_shell(text, tmp_path):
     one = answer(prompt=text, response=f"{text}<b>{text}</b>", gold=text, start=len(text) + 3, end=2 * len(text) + 3)
     page = written(tmp_path, [one])
     assert "<script>alert" not in page and "<b></b>" not in page and "<b>" + text not in page
-    words = shlex.split(detect_command(one, "results/a study/m"))
+    words = shlex.split(command_to_detect(one, "results/a study/m"))
     assert words[:4] == ["hneurons", "detect", "--model", "results/a study/m/checkpoint"]
     assert words[4:] == [
         "--neurons",

@@ -1,4 +1,4 @@
-"""Linear layers by oneDNN: the same numbers, weights that can be scaled, gradients; layers of other kinds are left alone."""
+"""Linear layers by oneDNN: the same numbers, weights that can be scaled, gradients; other kinds are left alone."""
 
 from __future__ import annotations
 

@@ -54,7 +54,9 @@ def test_samples_do_not_depend_on_the_batch(any_model):
 
 def one_by_one(model, prompt, decoding, samples, stops):
     """The samples of a prompt, each token by a pass over all before it."""
-    uniforms = torch.rand(samples, decoding.max_new_tokens, generator=torch.Generator().manual_seed(seed_of(0, str(prompt))))
+    uniforms = torch.rand(
+        samples, decoding.max_new_tokens, generator=torch.Generator().manual_seed(seed_of(0, str(prompt)))
+    )
     found = []
     for of_sample in uniforms:
         new = []
@@ -77,7 +79,8 @@ def test_samples_that_begin_alike_share_rows_and_draw_what_each_draws_alone(any_
         return real(model, ids, *inputs)
 
     monkeypatch.setattr(decode, "_next_logits", counting)
-    together = [[r.token_ids for r in responses] for responses in run(any_model, PROMPTS, decoding, samples=6, stops=stops)]
+    answered = run(any_model, PROMPTS, decoding, samples=6, stops=stops)
+    together = [[r.token_ids for r in responses] for responses in answered]
     assert together == [one_by_one(any_model, prompt, decoding, 6, stops) for prompt in PROMPTS]
     # Each different beginning is read once; a row that ended may stay while they are few.
     begun = sum(len({tuple(r[: i + 1]) for r in found for i in range(len(r) - 1)}) for found in together)
