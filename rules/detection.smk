@@ -81,6 +81,7 @@ rule folds:
         "<logs>/{model}/folds.log",
     benchmark:
         "<timings>/{model}/folds.tsv"
+    priority: AFTER_PROBE
     threads: STUDY.runtime.threads
     resources:
         **probing(240),

@@ -172,6 +172,7 @@ rule perplexity:
         "<logs>/{model}/perplexity.log",
     benchmark:
         "<timings>/{model}/perplexity.tsv"
+    priority: AFTER_PROBE
     threads: STUDY.runtime.threads
     resources:
         **needs(estimates.perplexity_work),
