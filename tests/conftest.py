@@ -3,8 +3,21 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.paths import ROOT
 from tests.small_demo import make_small_demo
 from tests.tiny import ARCHITECTURES, byte_level_tokenizer, tiny_model
+
+
+# What takes long comes first, so that two processes end together; the reduced demo is made while the other one tests.
+_ORDER = ("docs/test_commands.py", "workflow", "real", "slurm", "docs", "browser", "unit", "fuzz")
+
+
+def pytest_collection_modifyitems(items):
+    def place(item):
+        path = item.path.relative_to(ROOT / "tests").as_posix()
+        return next((i for i, name in enumerate(_ORDER) if path.startswith(name)), len(_ORDER))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -26,7 +26,7 @@ _SPEEDS = {
     "h100": Speed(new_tokens_per_s=20_000, read_tokens_per_s=200_000),
     "a100": Speed(new_tokens_per_s=12_000, read_tokens_per_s=70_000),
     "l40s": Speed(new_tokens_per_s=6_000, read_tokens_per_s=60_000),
-    "cpu": Speed(new_tokens_per_s=36, read_tokens_per_s=100),
+    "cpu": Speed(new_tokens_per_s=60, read_tokens_per_s=170),
 }
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hneurons.planning.jobs import SHARED, Job
 
 # Expected seconds of a job that loads no model: mostly the start of Python and its packages.
-_LIGHT_SECONDS = 10.0
+_LIGHT_SECONDS = 5.0
 # Lines to keep of what jobs print, in case one of them fails: a traceback.
 _KEPT_LINES = 40
 # What snakemake prints about jobs that run as they should, besides the lines that its dry run prints too.

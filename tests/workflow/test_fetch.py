@@ -8,22 +8,17 @@ import pytest
 
 from hneurons import store
 from tests.hub_server import REVISION, TOKEN, HubServer, Repository
-from tests.workflow.study import CONFIG, MODEL, tiny_study
+from tests.workflow.study import CONFIG, MODEL
 from tests.workspace import Workspace
 
 HUB = {"hub": {"id": "lab/tiny", "revision": REVISION}, "folder": None}
 SHAPE = {"layers": 2, "d_ff": 160, "d_model": 96, "parameters": 300_000}
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return tiny_study(tmp_path_factory.mktemp("trained")).folder / MODEL
-
-
 @pytest.fixture
-def workspace(trained, tmp_path, monkeypatch):
+def workspace(finished, tmp_path, monkeypatch):
     workspace = Workspace(tmp_path, CONFIG)
-    shutil.copytree(trained, tmp_path / MODEL)
+    shutil.copytree(finished.folder / MODEL, tmp_path / MODEL)
     workspace.set_models({MODEL: {**HUB, "dtype": "float32", "shape": {**SHAPE, "vocabulary": vocabulary(tmp_path)}}})
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
