@@ -43,19 +43,19 @@ def finish(progress, jobid, now):
 
 def test_time_left_is_weighted_by_what_jobs_are_expected_to_take():
     progress = began()
-    assert progress.seconds_left(0) == 4 * 100 + 2 * 10
+    assert progress.seconds_left(0) == 4 * 100 + 2 * 5
     start(progress, SAMPLING[0], 7, 0)
-    assert progress.seconds_left(30) == pytest.approx(390)
+    assert progress.seconds_left(30) == pytest.approx(380)
     assert progress.line(30) == "0 of 6 jobs done in 30 s, about 6 min left: responses a"
     finish(progress, 7, 100)
-    assert (progress.done, progress.seconds_left(100)) == (1, pytest.approx(320))
+    assert (progress.done, progress.seconds_left(100)) == (1, pytest.approx(310))
 
 
 def test_time_left_is_corrected_by_the_measured_speed():
     progress = began()
     start(progress, SAMPLING[0], 7, 0)
     finish(progress, 7, 200)
-    assert progress.seconds_left(200) == pytest.approx(3 * 200 + 2 * 10), "light jobs are not measured yet"
+    assert progress.seconds_left(200) == pytest.approx(3 * 200 + 2 * 5), "light jobs are not measured yet"
     start(progress, JUDGING[0], 8, 200)
     finish(progress, 8, 204)
     assert progress.seconds_left(204) == pytest.approx(3 * 200 + 4)
@@ -67,7 +67,7 @@ def test_time_left_is_corrected_by_the_jobs_that_run_at_a_time():
         start(progress, SAMPLING[jobid], jobid, 5)
     for jobid in (0, 1):
         finish(progress, jobid, 105)
-    assert progress.seconds_left(105) == pytest.approx((2 * 100 + 2 * 10) / 2)
+    assert progress.seconds_left(105) == pytest.approx((2 * 100 + 2 * 5) / 2)
 
 
 def test_a_job_that_takes_longer_than_expected_leaves_no_negative_time():
