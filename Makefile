@@ -34,6 +34,7 @@ endif
 
 report: $(INSTALLED)
 	$(SNAKEMAKE) --report "results/$(STUDY)/report.html"
+	echo "open: results/$(STUDY)/report.html"
 
 plan: $(INSTALLED)
 	$(BIN)/hneurons plan --configfile "$(CONFIG)" $(ARGS)

@@ -31,14 +31,15 @@ def earlier_jobs(folder: Path) -> list[str] | None:
         folder: working directory of the workflow.
 
     Returns:
-        SLURM ids, empty without SLURM; None if the controller does not answer.
+        SLURM ids, empty without a cluster; None if the controller does not answer.
     """
     if shutil.which("squeue") is None:
         return []
     squeue = ["squeue", "--me", "--noheader", "--format", "%i|%Z|%k"]
     queue = subprocess.run(squeue, capture_output=True, text=True)
     if queue.returncode:
-        return None
+        # Programs of SLURM without a cluster, whose configuration would be a file or, for want of one, be in the DNS.
+        return [] if "failed to fetch config" in queue.stderr else None
     rows = [line.strip().split("|", 2) for line in queue.stdout.splitlines()]
     # Snakemake sets this comment on the jobs it submits; a job that runs snakemake itself lacks it.
     submitted = [row for row in rows if len(row) == 3 and row[2].startswith(("rule_", "group_"))]

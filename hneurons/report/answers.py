@@ -179,7 +179,7 @@ def command_to_detect(answer: ScoredAnswer, model: str | Path) -> str:
         "--response": answer.response,
         "--answer": answer.answer,
     }
-    return " ".join(["hneurons detect", *(f"{name} {shlex.quote(value)}" for name, value in options.items())])
+    return " ".join([".venv/bin/hneurons detect", *(f"{name} {shlex.quote(value)}" for name, value in options.items())])
 
 
 def _hits(answers: Sequence[ScoredAnswer]) -> Cell:
@@ -264,6 +264,13 @@ def write_answers_page(
         seed=seed,
         n=len(answers),
         summary=summary_grid(answers, counts),
+        undecided=[
+            name
+            for name in counts
+            if (of_set := [a for a in answers if a.dataset == name])
+            and {a.wrong for a in of_set} == {True, False}
+            and len({a.wrong == a.hit for a in of_set}) == 1
+        ],
         one_sided=[name for name in counts if {a.wrong for a in answers if a.dataset == name} == {True}],
         drawn=drawn,
         judges={name: count["judge"] for name, count in counts.items()},

@@ -57,7 +57,7 @@ _COLUMNS: dict[str, dict[str, Make]] = {
         "AUROC [95 %]": _interval("auroc", "auroc_low", "auroc_high"),
         "probe": _number("probe_auroc"),
         "probe minus random": _interval("probe_minus_random", "difference_low", "difference_high"),
-        "lead no longer shown": lambda row: "from here on" if row["smallest_matching"] else "",
+        "lead": lambda row: "shown" if row["lead_shown"] else "not shown",
     },
     "choice": {
         "model": _text("model"),

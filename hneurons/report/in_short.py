@@ -9,6 +9,7 @@ from hneurons.config.impact import H_NEURONS
 from hneurons.config.paper import Paper
 from hneurons.config.study import Study
 from hneurons.detection.results import COMBINED, METHODS
+from hneurons.impact.rates import MIN_SETS
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.probe.classifiers import PROBE
 from hneurons.report.html import frame_rows
@@ -104,23 +105,29 @@ def _sweep(table: pd.DataFrame) -> list[str]:
     sentences = []
     for model, rows in table.groupby("model", sort=False):
         matching = rows[rows["smallest_matching"]]
-        number = f"{matching.iloc[0]['neurons']:,} random neurons" if len(matching) else "no number of random neurons tried"
+        number = f"{matching.iloc[0]['neurons']:,}" if len(matching) else "none of those tried"
+        last = rows.iloc[-1]
         sentences.append(
-            f"{model}, consistent questions in folds: the probe's lead over random neurons (L2) is no longer shown from "
-            f"{number} on; all {rows['neurons'].max():,} neurons have an AUROC of {rows.iloc[-1]['auroc']:.2f}, the probe "
-            f"{rows.iloc[-1]['probe_auroc']:.2f}."
+            f"{model}, consistent questions in folds: the smallest number of random neurons (L2) over which the probe's "
+            f"lead is not shown: {number}; all {rows['neurons'].max():,} neurons have an AUROC of {last['auroc']:.2f}, the "
+            f"probe {last['probe_auroc']:.2f}."
         )
     return sentences
 
 
 def _scaling(frames: Mapping[str, pd.DataFrame]) -> list[str]:
     sentences = []
-    averages = frames["average_slopes"]
+    averages, sets = frames["average_slopes"], frames["slopes"]["random_sets"].min()
     for row in frame_rows(averages[averages["neurons"] == MINUS_RANDOM]):
-        slope = format_interval(row["mean_slope"], row["low"], row["high"], digits=1, sign="+")
+        if sets < MIN_SETS:
+            difference = f"{row['mean_slope']:+.1f}"
+            conclusion = f"{sets} random sets are too few for an interval, so no difference is shown"
+        else:
+            difference = format_interval(row["mean_slope"], row["low"], row["high"], digits=1, sign="+")
+            conclusion = _conclusion(row["low"], row["high"])
         sentences.append(
             f"Slope of the compliance rate minus that of random neurons, averaged over {row['n_curves']} curves of models "
-            f"{_SIZES[row['models']]}: {slope} points per unit α; {_conclusion(row['low'], row['high'])}."
+            f"{_SIZES[row['models']]}: {difference} points per unit α; {conclusion}."
         )
     slopes = frames["slopes"]
     parts = slopes[(slopes["neurons"] == MINUS_RANDOM) & (slopes["part"] == "all")]

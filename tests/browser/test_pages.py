@@ -139,7 +139,7 @@ def test_answers_are_counted_drawn_and_sorted(small_demo, opened):
     counts = page.locator("#summary tbody td:nth-child(2)").all_inner_texts()
     assert sum(int(n) for text in counts for n in text.split(" + ")) == everything
     assert page.locator(".answer").count() == 10 and page.locator(".answer .response mark").count() == 10
-    assert page.locator(".answer").first.locator("pre").inner_text().startswith("hneurons detect ")
+    assert page.locator(".answer").first.locator("pre").inner_text().startswith(".venv/bin/hneurons detect ")
     assert page.locator(".command").count() == 1, "the command of the first answer drawn"
     head = page.locator("#answers th", has_text="p, probe")
     column = page.locator("#answers th").all_inner_texts().index(head.inner_text())

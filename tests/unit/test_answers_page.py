@@ -206,7 +206,7 @@ def test_texts_are_quoted_for_the_page_and_for_the_shell(text, tmp_path):
     page = written(tmp_path, [one])
     assert "<script>alert" not in page and "<b></b>" not in page and "<b>" + text not in page
     words = shlex.split(command_to_detect(one, "results/a study/m"))
-    assert words[:4] == ["hneurons", "detect", "--model", "results/a study/m/checkpoint"]
+    assert words[:4] == [".venv/bin/hneurons", "detect", "--model", "results/a study/m/checkpoint"]
     assert words[4:] == [
         "--neurons",
         "results/a study/m/published",

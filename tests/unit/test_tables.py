@@ -108,7 +108,7 @@ def test_a_line_names_every_baseline_that_the_probe_is_not_shown_to_beat():
 def curve(model, benchmark, value):
     slope = Slope(value, (value - 1, value + 1), error=0.4)
     slopes = {"hneurons": slope, "random": dataclasses.replace(slope, value=0.0), "difference": slope}
-    return Curve(model, benchmark, "rules", alphas=[], missing={}, points={}, slopes={"all": slopes}, random_sets=1)
+    return Curve(model, benchmark, "rules", alphas=[], missing={}, points={}, slopes={"all": slopes}, random_sets=5)
 
 
 def test_average_slopes_of_smaller_and_larger_models():
