@@ -21,7 +21,7 @@ MODEL = "smollm2-135m-instruct"
 RESULTS = f"results/demo/{MODEL}"
 
 
-def ending(configfile="config/demo.yaml"):
+def ending(configfile="config/demo.yaml", random_sets=5):
     study = parse_study(read_yaml(ROOT / "config/demo.yaml"), "demo.yaml").study
     weights = np.array([0.5, 0.2, -1.0])
     facts = {"model": MODEL, "layers": 30, "d_ff": 1536, "C": 3.0}
@@ -30,7 +30,7 @@ def ending(configfile="config/demo.yaml"):
     scores = dataclasses.replace(
         scores, methods=[*scores.methods, method("combined", 0.8), method("answer-logprob", 0.8, **LEAD)]
     )
-    curves = [curve(MODEL, "false-premise", 2.0)]
+    curves = [dataclasses.replace(curve(MODEL, "false-premise", 2.0), random_sets=random_sets)]
     frames = {
         "table1": table1({MODEL: {"neurons": 46_080, "h_neurons": 2, "C": 3.0}}, [scores], PAPER),
         "slopes": slopes_table(curves),
@@ -51,6 +51,11 @@ def test_findings_have_their_interval_and_their_control(text):
     assert "difference +0.10 [+0.00, +0.20]: the interval contains 0, so no difference is shown. n = 50 + 50." in findings
     assert "the log-probability of the answer alone 0.80 [0.70, 0.90]" in findings
     assert "minus that of random neurons" in findings and "+2.0 [+1.2, +2.8] points per unit α" in findings
+
+
+def test_no_effect_is_claimed_from_three_random_sets():
+    (line,) = [line for line in ending(random_sets=3).splitlines() if "Slope" in line]
+    assert line.endswith("+2.0 points per unit α; 3 random sets are too few for an interval, so no difference is shown.")
 
 
 def after(word, text):
