@@ -27,7 +27,8 @@ endif
 demo: $(INSTALLED)
 ifeq ($(strip $(ARGS)),)
 	$(WATCH) $(SNAKEMAKE)
-	ending="results/$(STUDY)/ending.txt"; test ! -f "$$ending" || cat "$$ending"
+	ending="results/$(STUDY)/ending.txt"; test ! -f "$$ending" || { cat "$$ending"; \
+		echo "next: make report CONFIG=\"$(CONFIG)\"  # builds results/$(STUDY)/report.html"; }
 else
 	$(SNAKEMAKE) $(ARGS)
 endif

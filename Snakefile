@@ -56,11 +56,6 @@ if not workflow.overwrite_configfiles:
         configfile: "config/config.yaml"
 
 
-# For commands that the results name, which are run in this folder.
-CONFIGFILE = os.path.relpath(
-    (workflow.overwrite_configfiles or workflow.configfiles)[-1]
-)
-
 try:
     for file in dict.fromkeys([*workflow.configfiles, *workflow.overwrite_configfiles]):
         # Snakemake takes the last of two equal keys.

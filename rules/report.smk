@@ -112,7 +112,6 @@ rule front:
             mode="json", exclude={"runtime", "estimates", "cluster_file", "mirror"}
         ),
         timings=f"results/{STUDY.study}/timings",
-        configfile=CONFIGFILE,
         stage=VERSIONS["figures"],
     script:
         "../workflow_scripts/front.py"

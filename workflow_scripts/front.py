@@ -25,4 +25,4 @@ with job(snakemake.log[0]):
         paper,
     )
     store.write_text(snakemake.output.frame, iframe(snakemake.output.page))
-    write_ending(snakemake.output.ending, params.study, tables, inputs.published, paper, params.configfile)
+    write_ending(snakemake.output.ending, params.study, tables, inputs.published, paper)

@@ -1,6 +1,5 @@
 """What a finished study prints: its first findings, the pages to open, and the next commands."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ def write_ending(
     tables: Mapping[str, str | Path],
     published: Sequence[str | Path],
     paper: Paper,
-    configfile: str,
 ) -> None:
     """Write the text from a study's results.
 
@@ -34,17 +32,14 @@ def write_ending(
         tables: CSV files by name.
         published: each model's published set of neurons.
         paper: the paper's numbers, for comparison.
-        configfile: the study's configuration file, relative to the checkout.
     """
     study = Study.model_validate(settings)
     frames = {name: pd.read_csv(path) for name, path in tables.items()}
-    text = ending_text(study, frames, [NeuronSet.load(path) for path in published], paper, configfile)
+    text = ending_text(study, frames, [NeuronSet.load(path) for path in published], paper)
     store.write_text(out, text)
 
 
-def ending_text(
-    study: Study, frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet], paper: Paper, configfile: str
-) -> str:
+def ending_text(study: Study, frames: Mapping[str, pd.DataFrame], sets: Sequence[NeuronSet], paper: Paper) -> str:
     """Return about ten lines on a finished study: findings with control and interval, files, commands.
 
     Args:
@@ -52,7 +47,6 @@ def ending_text(
         frames: the study's tables by name, as CSV files hold them.
         sets: each model's neurons.
         paper: the paper's numbers, for comparison.
-        configfile: the study's configuration file, relative to the checkout.
     """
     findings = [
         sentence
@@ -67,7 +61,6 @@ def ending_text(
         *(f"- {finding}" for finding in findings),
         f"open: {results}/front.html (all findings)",
         f"open: {folder}/answers.html (answers to the test questions, right and wrong, and what the probe says)",
-        f"next: make report CONFIG={shlex.quote(configfile)}  # builds {results}/report.html",
         f'next: .venv/bin/hneurons detect {options} --question "{_EXAMPLE}"',
         f'next: .venv/bin/hneurons generate {options} --alpha 0 1 3 "{_EXAMPLE}"',
     ]

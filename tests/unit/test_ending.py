@@ -21,7 +21,7 @@ MODEL = "smollm2-135m-instruct"
 RESULTS = f"results/demo/{MODEL}"
 
 
-def ending(configfile="config/demo.yaml", random_sets=5):
+def ending(random_sets=5):
     study = parse_study(read_yaml(ROOT / "config/demo.yaml"), "demo.yaml").study
     weights = np.array([0.5, 0.2, -1.0])
     facts = {"model": MODEL, "layers": 30, "d_ff": 1536, "C": 3.0}
@@ -36,7 +36,7 @@ def ending(configfile="config/demo.yaml", random_sets=5):
         "slopes": slopes_table(curves),
         "average_slopes": average_slopes_table(curves, {MODEL: 10**8}),
     }
-    return ending_text(study, frames, [neurons], PAPER, configfile)
+    return ending_text(study, frames, [neurons], PAPER)
 
 
 @pytest.fixture(scope="module")
@@ -62,18 +62,12 @@ def after(word, text):
     return [line.removeprefix(f"{word}: ") for line in text.splitlines() if line.startswith(f"{word}: ")]
 
 
-def test_it_has_ten_lines_of_which_two_name_pages_and_three_the_next_commands(text):
-    assert len(text.splitlines()) == 10
+def test_it_has_nine_lines_of_which_two_name_pages_and_two_the_next_commands(text):
+    """The Makefile adds the tenth, which names the study's configuration."""
+    assert len(text.splitlines()) == 9
     assert [line.split()[0] for line in after("open", text)] == ["results/demo/front.html", f"{RESULTS}/answers.html"]
-    commands = after("next", text)
-    report, detect, generate = (shlex.split(line, comments=True) for line in commands)
-    assert report == ["make", "report", "CONFIG=config/demo.yaml"]
+    detect, generate = map(shlex.split, after("next", text))
     options = ["--model", f"{RESULTS}/checkpoint", "--neurons", f"{RESULTS}/published"]
     question = "In which country is the city of Lyon?"
     assert detect == [".venv/bin/hneurons", "detect", *options, "--question", question]
     assert generate == [".venv/bin/hneurons", "generate", *options, "--alpha", "0", "1", "3", question]
-
-
-def test_a_configuration_in_a_folder_with_spaces_is_one_argument():
-    line = next(line for line in ending("my studies/a.yaml").splitlines() if "make report" in line)
-    assert shlex.split(line.removeprefix("next: "), comments=True) == ["make", "report", "CONFIG=my studies/a.yaml"]

@@ -43,7 +43,7 @@ def test_a_run_is_its_progress_and_nothing_else(workspace):
     assert re.fullmatch(rf"{total} of {total} jobs done in .*", lines[-1])
     assert workspace.planned() == []
     ending = (workspace.results / "ending.txt").read_text()
-    assert f"{MODEL}: " in ending and "make report CONFIG=config.yaml" in ending
+    assert f"{MODEL}: " in ending
 
 
 def test_a_terminal_has_one_line_that_is_rewritten(workspace):
