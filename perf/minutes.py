@@ -1,6 +1,6 @@
 """Where the time of a finished study went: seconds of its jobs by stage, and how busy the cores were.
 
-    python perf/minutes.py results/demo
+    python perf/minutes.py results/demo/
 
 Snakemake writes a file of timings when a job ends; the job began that many seconds before.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="folder of the study's results")
-    found = timings(parser.parse_args().study)
+    study = parser.parse_args().study
+    if not (found := timings(study)):
+        sys.exit(f"error: {study / 'timings'}: no job has finished")
     by_stage = defaultdict(list)
     for timing in found:
         by_stage[timing.stage].append(timing)
