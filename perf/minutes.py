@@ -28,7 +28,7 @@ class Timing:
 def timings(study: Path) -> list[Timing]:
     """Read the timings of a study's jobs."""
     folder = study / "timings"
-    found = []
+    finished = []
     for path in folder.rglob("*.tsv"):
         # {model}/{stage}/… or {model}/{stage}.tsv, and {stage}… for what all models share.
         parts = path.relative_to(folder).with_suffix("").parts
@@ -37,8 +37,8 @@ def timings(study: Path) -> list[Timing]:
             row = list(csv.DictReader(file, delimiter="\t"))[-1]
         # Of a job that ends within a second no CPU time is measured.
         cpu = float(row["cpu_time"]) if row["cpu_time"] not in ("NA", "-") else float(row["s"])
-        found.append(Timing(parts[0] if shared else parts[1], float(row["s"]), cpu, path.stat().st_mtime))
-    return found
+        finished.append(Timing(parts[0] if shared else parts[1], float(row["s"]), cpu, path.stat().st_mtime))
+    return finished
 
 
 def main() -> None:
@@ -46,18 +46,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="folder of the study's results")
     study = parser.parse_args().study
-    if not (found := timings(study)):
+    if not (finished := timings(study)):
         sys.exit(f"error: {study / 'timings'}: no job has finished")
     by_stage = defaultdict(list)
-    for timing in found:
+    for timing in finished:
         by_stage[timing.stage].append(timing)
-    total = sum(timing.seconds for timing in found)
+    total = sum(timing.seconds for timing in finished)
     print(f"{'stage':20} {'jobs':>5} {'minutes':>8} {'CPU':>8} {'share':>6}")
     for stage, jobs in sorted(by_stage.items(), key=lambda item: -sum(job.seconds for job in item[1])):
         seconds, cpu = sum(job.seconds for job in jobs), sum(job.cpu_seconds for job in jobs)
         print(f"{stage:20} {len(jobs):5} {seconds / 60:8.1f} {cpu / 60:8.1f} {seconds / total:6.0%}")
-    wall = max(job.end for job in found) - min(job.end - job.seconds for job in found)
-    print(f"{'all':20} {len(found):5} {total / 60:8.1f} {sum(job.cpu_seconds for job in found) / 60:8.1f}")
+    wall = max(job.end for job in finished) - min(job.end - job.seconds for job in finished)
+    print(f"{'all':20} {len(finished):5} {total / 60:8.1f} {sum(job.cpu_seconds for job in finished) / 60:8.1f}")
     print(f"{wall / 60:.1f} minutes on the clock, {total / wall:.2f} jobs at a time")
 
 
