@@ -8,11 +8,12 @@ Snakemake writes a file of timings when a job ends; the job began that many seco
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+
+from hneurons.planning.jobs import timing_rows
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,7 @@ def timings(study: Path) -> list[Timing]:
         # {model}/{stage}/… or {model}/{stage}.tsv, and {stage}… for what all models share.
         parts = path.relative_to(folder).with_suffix("").parts
         shared = len(parts) == 1 or parts[0] in ("questions", "items")
-        with path.open(encoding="utf-8") as file:
-            row = list(csv.DictReader(file, delimiter="\t"))[-1]
+        row = timing_rows(path)[-1]
         # Of a job that ends within a second no CPU time is measured.
         cpu = float(row["cpu_time"]) if row["cpu_time"] not in ("NA", "-") else float(row["s"])
         finished.append(Timing(parts[0] if shared else parts[1], float(row["s"]), cpu, path.stat().st_mtime))

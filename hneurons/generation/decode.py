@@ -20,7 +20,6 @@ from hneurons.generation.kv_cache import (
     batch_cache,
     cached_row,
     new_cache,
-    rearrange,
     shared_prefix_length,
 )
 from hneurons.generation.next_token import choose
@@ -91,7 +90,8 @@ def _prefill(
         prefix = torch.tensor([list(prompts[0][:shared])], device=model.device)
         with nullcontext(1) if scaling is None else scaling.one_of_each_kind() as kinds:
             model(input_ids=prefix.expand(kinds, -1), past_key_values=cache, use_cache=True, logits_to_keep=1)
-        rearrange(cache, torch.zeros(len(prompts), dtype=torch.long) if scaling is None else scaling.kind_of)
+        rows = torch.zeros(len(prompts), dtype=torch.long) if scaling is None else scaling.kind_of
+        cache.batch_select_indices(rows)
         cached_mask = cached_mask.new_ones(len(prompts), shared)
     new_ids = [prompt[length:] for prompt, length in zip(prompts, cached_mask.sum(-1).tolist(), strict=True)]
     ids, mask = (t.to(model.device) for t in left_pad(new_ids, pad_id))
@@ -180,7 +180,8 @@ def generate_batch(
         # 6. A row for each different beginning, in the place of the row that it continues where there is one
         parents, next_tokens, row_of = _continued(row_of, drawn, len(mask))
         if not torch.equal(parents, torch.arange(len(mask))):
-            rearrange(cache, parents)
+            # On the CPU: the layers of a model spread over several GPUs are on different devices.
+            cache.batch_select_indices(parents)
             on_device = parents.to(device)
             mask, next_position = mask[on_device], next_position[on_device]
             if scaling is not None:

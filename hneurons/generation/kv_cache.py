@@ -34,15 +34,14 @@ class _RoomyLayer(DynamicLayer):
         self._show(rows, end)
         return self.keys, self.values
 
-    def rearrange(self, parents: torch.Tensor) -> None:
-        """Make row i what row parents[i] is now, copying only the rows that move."""
-        assert self.keys is not None, "the cache is empty"
-        rows, end = len(parents), self.get_seq_length()
-        if self._rooms is None or rows > len(self._rooms[0]):
-            width = end + _SPARE_TOKENS if self._rooms is None else self._rooms[0].shape[-2]
-            self._rooms = self._grown(max(rows + rows // 8, len(self.keys)), width, self.keys, self.values)
-        moved = (parents != torch.arange(rows)).nonzero()[:, 0]
-        sources, targets = (rows_.to(self.keys.device) for rows_ in (parents[moved], moved))
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Make row i what row indices[i] is now ([new rows], on the CPU), copying only the rows that move."""
+        assert self._rooms is not None, "the cache is empty"
+        rows, end = len(indices), self.get_seq_length()
+        if rows > len(self._rooms[0]):
+            self._rooms = self._grown(rows + rows // 8, self._rooms[0].shape[-2], self.keys, self.values)
+        moved = (indices != torch.arange(rows)).nonzero()[:, 0]
+        sources, targets = (rows_.to(self._rooms[0].device) for rows_ in (indices[moved], moved))
         for room in self._rooms:
             room[targets, :, :end] = room[sources, :, :end]
         self._show(rows, end)
@@ -59,36 +58,12 @@ class _RoomyLayer(DynamicLayer):
         assert self._rooms is not None, "there is no room"
         self.keys, self.values = (room[:rows, :, :end] for room in self._rooms)
 
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Repeat every row `repeats` times."""
-        super().batch_repeat_interleave(repeats)
-        self._rooms = None
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep only the rows with these indices."""
-        super().batch_select_indices(indices)
-        self._rooms = None
-
 
 def new_cache(model: PreTrainedModel) -> DynamicCache:
     """Create an empty cache for a model, whose full-attention layers append in place."""
     cache = DynamicCache(config=model.config)
     cache.layers = [_RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
-
-
-def rearrange(cache: DynamicCache, parents: torch.Tensor) -> None:
-    """Change the rows of a batch: row i becomes what row parents[i] is now.
-
-    Args:
-        cache: the cache of the batch.
-        parents: [new rows], on the CPU: the layers of a model spread over several GPUs are on different devices.
-    """
-    for layer in cache.layers:
-        if isinstance(layer, _RoomyLayer):
-            layer.rearrange(parents)
-        else:
-            layer.batch_select_indices(parents)
 
 
 def attends_to_all(cache: DynamicCache) -> bool:

@@ -1,6 +1,7 @@
 """Generate the replies to a benchmark in several runs, each of a set of neurons at one α. Judging is a separate stage."""
 
 import datetime
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,16 +57,17 @@ def run_sweep(
     made_by = {**engine.identity, **made_by, "chat_template": template_hash(engine.tokenizer)}
     identity_of_items = [(item.item_id, item.turns, item.decoding.model_dump()) for item in items]
     tables: list[ResumableTable] = []
-    left: list[tuple[ResumableTable, Item, Scaling]] = []
-    for (set_name, alpha), path in outputs.items():
+    # The place of its table, for each item without replies.
+    left: list[tuple[int, Item, Scaling]] = []
+    for place, ((set_name, alpha), path) in enumerate(outputs.items()):
         facts = {**made_by, "neurons": set_name, "benchmark": name, "alpha": alpha}
         facts["mark"] = store.fingerprint([facts, sets[set_name], identity_of_items])
         table = ResumableTable(path, REPLIES, ["item_id"], [(item.item_id,) for item in items], facts)
         tables.append(table)
         missing = {item_id for (item_id,) in table.left}
         scaling = (sets[set_name], alpha) if sets[set_name] else None
-        left += [(table, item, scaling) for item in items if item.item_id in missing]
-    _generate(engine, left, name, len(tables) * len(items), made_by)
+        left += [(place, item, scaling) for item in items if item.item_id in missing]
+    _generate(engine, tables, left, name, len(tables) * len(items), made_by)
     for table in tables:
         table.write()
     # Journals are kept until here: if a run fails, the workflow removes the files of the others, but not their rows.
@@ -76,7 +78,8 @@ def run_sweep(
 
 def _generate(
     engine: Engine,
-    left: Sequence[tuple[ResumableTable, Item, Scaling]],
+    tables: Sequence[ResumableTable],
+    left: Sequence[tuple[int, Item, Scaling]],
     name: str,
     total: int,
     made_by: Mapping[str, Any],
@@ -94,9 +97,13 @@ def _generate(
     date = datetime.date.fromisoformat(made_by["prompt_date"])
     with tqdm(total=total, initial=total - len(left), desc=name, unit="item", disable=not left) as progress:
         for batch, replies in engine.converse(conversations, date):
+            # A table's rows are added together: adding waits for the disk.
+            rows_of: dict[int, list[list[dict[str, Any]]]] = defaultdict(list)
             for i, item_replies in zip(batch, replies, strict=True):
-                table, item, _ = left[i]
-                table.add([_row(item, item_replies, engine)])
+                place, item, _ = left[i]
+                rows_of[place].append([_row(item, item_replies, engine)])
+            for place, rows in rows_of.items():
+                tables[place].add(*rows)
             progress.update(len(batch))
 
 

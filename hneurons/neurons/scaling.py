@@ -87,26 +87,32 @@ class RowScaling:
     Rows that are scaled alike are of one kind.
 
     Args:
-        factors: by layer, the factor of each kind and neuron, [kinds, 1, d_ff].
+        kinds: by layer, the factor of each kind and neuron, [kinds, 1, d_ff].
         kind_of: the kind of each row, [rows].
     """
 
-    def __init__(self, factors: dict[int, torch.Tensor], kind_of: torch.Tensor) -> None:
-        self._factors, self.kind_of = factors, kind_of
+    def __init__(self, kinds: dict[int, torch.Tensor], kind_of: torch.Tensor) -> None:
+        self._kinds = kinds
+        self._set_rows(kind_of)
+
+    def _set_rows(self, kind_of: torch.Tensor) -> None:
+        # Gathered here and not at every pass through a layer, where the index would be copied to the GPU each time.
+        self.kind_of = kind_of
+        self._factors = {layer: factors[kind_of.to(factors.device)] for layer, factors in self._kinds.items()}
 
     def keep(self, rows: torch.Tensor) -> None:
         """Replace the rows of the batch by those with these indices, [rows]."""
-        self.kind_of = self.kind_of[rows]
+        self._set_rows(self.kind_of[rows])
 
     @contextmanager
     def one_of_each_kind(self) -> Iterator[int]:
         """Within the block, a batch has one row of each kind, in order; yields how many that are."""
         kind_of, kinds = self.kind_of, int(self.kind_of.max()) + 1
-        self.kind_of = torch.arange(kinds)
+        self._set_rows(torch.arange(kinds))
         try:
             yield kinds
         finally:
-            self.kind_of = kind_of
+            self._set_rows(kind_of)
 
     def scale(self, layer: int, z: torch.Tensor) -> torch.Tensor:
         """Compute z_j ← α z_j (eq. 5).
@@ -118,10 +124,10 @@ class RowScaling:
         Raises:
             HNeuronsError: `z` has another number of rows.
         """
-        if len(self.kind_of) != len(z):
-            raise HNeuronsError(f"alpha has {len(self.kind_of)} numbers, one per row, but the batch has {len(z)} rows")
-        factors = self._factors[layer]
-        return z * factors[self.kind_of.to(factors.device)]
+        factor = self._factors[layer]
+        if len(factor) != len(z):
+            raise HNeuronsError(f"alpha has {len(factor)} numbers, one per row, but the batch has {len(z)} rows")
+        return z * factor
 
 
 @contextmanager
