@@ -22,7 +22,7 @@ ifndef VERBOSE
 WATCH := $(BIN)/python -m hneurons.planning.watch
 endif
 
-.PHONY: demo report plan test docs rulegraph lint fuzz perf coverage clean
+.PHONY: demo report plan test test-fast docs rulegraph lint fuzz perf coverage clean
 
 demo: $(INSTALLED)
 ifeq ($(strip $(ARGS)),)
@@ -47,8 +47,13 @@ docs: $(INSTALLED)
 rulegraph: $(INSTALLED)
 	$(BIN)/snakemake front --rulegraph --configfile config/config.yaml | tred | dot -Tsvg > docs/pictures/rulegraph.svg
 
+# For two cores: one of three processes waits for SLURM most of the time.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Units on tiny models, for the inner loop.
+test-fast: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -m "not slow" --numprocesses 2 --quiet $(ARGS)
 
 # Random inputs, new ones in every round, until MINUTES have passed or a test fails.
 fuzz: $(INSTALLED)

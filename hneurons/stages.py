@@ -39,7 +39,7 @@ STAGES = {
     "cett": Stage(1, "cett", {"cett": EVERY}),
     "suppressed": Stage(1, "suppressed", {"suppressed": PROBED}),
     "probe": Stage(3, "probe", {"probe_path": PROBED, "probe": PROBED}),
-    "detection": Stage(5, "detection", {"detection": PROBED, "folds": PROBED, "transfer": COMPARED}),
+    "detection": Stage(6, "detection", {"detection": PROBED, "folds": PROBED, "transfer": COMPARED}),
     # One rule per bundle of runs: replies_0, replies_1, …
     "replies": Stage(3, "replies", {"untouched": STUDY, "replies": PROBED}),
     "utility": Stage(2, "utility", {"perplexity": PROBED, "scaled_cett": PROBED}),

@@ -7,8 +7,9 @@ from tests.paths import ROOT
 from tests.small_demo import make_small_demo
 from tests.tiny import ARCHITECTURES, byte_level_tokenizer, tiny_model
 
-# What takes long comes first, so that two processes end together; the reduced demo is made while the other one tests.
-_ORDER = ("docs/test_commands.py", "workflow", "real", "slurm", "docs", "browser", "unit", "fuzz")
+# What takes long comes first, so that all processes end together. The tests of SLURM mostly wait for its controller, and
+# the reduced demo is made while the others test.
+_ORDER = ("slurm", "docs/test_commands.py", "workflow", "real", "docs", "browser", "unit", "fuzz")
 
 
 def pytest_collection_modifyitems(items):

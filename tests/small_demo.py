@@ -1,4 +1,4 @@
-"""The reduced demo in this checkout, run to its end: made by CI beforehand, else here, in ten minutes."""
+"""The reduced demo in this checkout, run to its end: made by CI beforehand, else here, in a few minutes."""
 
 from __future__ import annotations
 

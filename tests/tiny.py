@@ -149,7 +149,7 @@ def learn_by_heart(
     folder: Path,
     tokenizer: PreTrainedTokenizerFast,
     pairs: Sequence[tuple[list[int], str]],
-    most_steps: int = 400,
+    most_epochs: int = 400,
     seed: int = 0,
 ) -> None:
     """Train a tiny Llama until it answers each prompt (token ids) as told; save it and its tokenizer as a checkpoint."""
@@ -173,16 +173,20 @@ def learn_by_heart(
     ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
     labels = torch.tensor([t + [-100] * (width - len(t)) for t in targets])
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    learnt = labels[:, 1:] != -100
-    for _ in range(most_steps):
-        # The library's loss, without logits of what is not learnt: half of the time.
-        hidden = model.model(input_ids=ids, attention_mask=(ids != 0).long()).last_hidden_state[:, :-1]
-        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[learnt]), labels[:, 1:][learnt])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if loss.item() < 0.02:
+    for _ in range(most_epochs):
+        total, tokens = 0.0, 0
+        # Small batches need a third of the arithmetic of whole epochs.
+        for batch in torch.randperm(len(ids)).split(42):
+            learnt = labels[batch, 1:] != -100
+            # The library's loss, without logits of what is not learnt: half of the time.
+            hidden = model.model(input_ids=ids[batch], attention_mask=(ids[batch] != 0).long()).last_hidden_state[:, :-1]
+            loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[learnt]), labels[batch, 1:][learnt])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total, tokens = total + loss.item() * int(learnt.sum()), tokens + int(learnt.sum())
+        if total / tokens < 0.02:
             break
-    assert loss.item() < 0.1, f"the tiny model did not learn its answers: loss {loss.item():.3f}"
+    assert total / tokens < 0.1, f"the tiny model did not learn its answers: loss {total / tokens:.3f}"
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -111,7 +111,9 @@ class ProbeSettings(Settings):
         description="number of selection questions answered with each C's H-Neurons at α = 0; 0 ignores this criterion",
     )
     resamples: int = Field(20, ge=0, description="bootstraps, and draws of halves, for the stability of neurons")
-    random_seeds: int = Field(20, ge=10, description="sets of random neurons that the probe is compared with")
+    random_seeds: int = Field(
+        20, ge=10, description="sets of random neurons of each kind and number that the probe is compared with"
+    )
 
 
 class OriginSettings(Settings):

@@ -33,8 +33,8 @@ from hneurons.probe.estimator import fit_paths
 from hneurons.probe.l1_path import Problem
 
 FOLDS = 5
-# Numbers of random neurons that are compared with the probe, besides all neurons, and how many sets of each number: small
-# sets differ more from each other, and are fitted faster.
+# Numbers of random neurons that are compared with the probe, besides all neurons, and at most how many sets of each number:
+# small sets differ more from each other, and are fitted faster.
 SWEEP = {10: 20, 30: 20, 100: 20, 300: 20, 1000: 5, 3000: 5}
 
 
@@ -119,7 +119,7 @@ def score_in_folds(
     methods = score_methods(labels, in_order, gold, mean_shares, strata)
     # 4. Random neurons in growing numbers
     drawn_outside = classifiers[PROBE].layers * columns.d_ff + classifiers[PROBE].neurons
-    sweep = _sweep(columns, design, parts, drawn_outside, seed, threads)
+    sweep = _sweep(columns, design, parts, drawn_outside, settings.random_seeds, seed, threads)
     row_of = {columns.rows[i]["question_id"]: i for part in parts for i in part[design.scored[part]]}
     rows = [row_of[question] for question in questions]
     of_sets = {k: [values[rows] for values in sets] for k, sets in sweep.items()}
@@ -156,15 +156,24 @@ def _combined(probe: Tuned, columns: ShardColumns, train: pd.DataFrame) -> Combi
 
 
 def _sweep(
-    columns: ShardColumns, design: Design, parts: Sequence[np.ndarray], outside: np.ndarray, seed: int, threads: int
+    columns: ShardColumns,
+    design: Design,
+    parts: Sequence[np.ndarray],
+    outside: np.ndarray,
+    repeats: int,
+    seed: int,
+    threads: int,
 ) -> dict[int, list[np.ndarray]]:
-    """Log-odds [rows] in folds of every random set, by the number of its neurons; the last number is all neurons."""
+    """Log-odds [rows] in folds of every random set, by the number of its neurons; the last number is all neurons.
+
+    repeats: at most this many sets of a number.
+    """
     trained = design.problem.weight > 0
-    sizes = [k for k in SWEEP if k < columns.p - len(outside)]
+    sizes = {k: min(n, repeats) for k, n in SWEEP.items() if k < columns.p - len(outside)}
     sets = {
         (k, i): random_columns(np.random.default_rng([seed, 3, k, i]), columns.p, outside, k)
-        for k in sizes
-        for i in range(SWEEP[k])
+        for k, n in sizes.items()
+        for i in range(n)
     }
     features = dict(zip(sets, columns.take_each(list(sets.values())), strict=True))
     K = np.zeros((int(trained.sum()),) * 2)
@@ -191,5 +200,5 @@ def _sweep(
         return in_folds(rows_of_products(X @ X.T) if X.shape[1] > len(X) else X)
 
     values = dict(zip(sets, in_threads(of_set, list(sets), threads, "random neurons in growing numbers"), strict=True))
-    logits = {k: [values[k, i] for i in range(SWEEP[k])] for k in sizes}
+    logits = {k: [values[k, i] for i in range(n)] for k, n in sizes.items()}
     return {**logits, columns.p: [in_folds(rows_of_products(K))]}

@@ -24,7 +24,7 @@ from hneurons.judges.states import ERROR, Answer
 from tests.paths import FIXTURES, json_lines
 from tests.tiny import byte_level_tokenizer, learn_by_heart
 
-ANSWERS = [Answer(r["question"], r["response"], r["aliases"]) for r in json_lines(FIXTURES / "sentences.jsonl")[:10]]
+ANSWERS = [Answer(r["question"], r["response"], r["aliases"]) for r in json_lines(FIXTURES / "sentences.jsonl")[:4]]
 
 
 @pytest.fixture(scope="module")

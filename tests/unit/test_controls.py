@@ -12,6 +12,7 @@ from sklearn.model_selection import GroupKFold
 
 from hneurons.cett.columns import ShardColumns
 from hneurons.config.study import ProbeSettings
+from hneurons.detection import folds
 from hneurons.detection.folds import score_in_folds
 from hneurons.detection.results import DatasetScores
 from hneurons.detection.scores import score_dataset
@@ -23,6 +24,8 @@ from hneurons.probe.path import fit_probe_path
 from hneurons.probe.stage import finish_probe
 from tests.planted import D_FF, planted
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ProbeSettings(C=[0.3, 1, 3, 10], resamples=0, random_seeds=10)
 
 
@@ -31,9 +34,12 @@ def study(data, settings=SETTINGS):
     gold_of = dict(zip(data.frame["question_id"], data.frame["gold"], strict=True))
     path = fit_probe_path(data.shards, settings, seed=0, memory_gb=1.0, gold_of=gold_of)
     probe = finish_probe(data.shards, path, compare_C(path, None), settings, 0, {}, data.frame)
-    methods, sweep = score_in_folds(data.frame, probe.classifiers, data.shards, settings, 0, 1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        # Fewer sets of fewer numbers than a study has: most of the time.
+        patch.setattr(folds, "SWEEP", {10: 3, 100: 3})
+        methods, sweep = score_in_folds(data.frame, probe.classifiers, data.shards, settings, 0, 1.0)
     about = {"judge": "rules", "verdicts": {"correct": 1}}
-    folds = DatasetScores("m", "folds", faithful_are="", methods=methods, sweep=sweep, **about)
+    in_folds = DatasetScores("m", "folds", faithful_are="", methods=methods, sweep=sweep, **about)
     combined = Combined.from_dict(probe.neurons.made_by["combined"])
     test = score_dataset(
         data.frame,
@@ -49,7 +55,7 @@ def study(data, settings=SETTINGS):
         dataset="d",
         **about,
     )
-    return probe, folds, test
+    return probe, in_folds, test
 
 
 @pytest.fixture(scope="module")
@@ -63,27 +69,27 @@ def results(data):
 
 
 def test_where_only_planted_neurons_carry_the_signal_the_lead_is_shown(results):
-    _, folds, test = results
-    for scores in (folds, test):
+    _, in_folds, test = results
+    for scores in (in_folds, test):
         assert scores.of_method("hneurons").auroc > 0.9
         for control in ("random-l1", "random-l2"):
             assert scores.of_method(control).auroc < 0.65 and scores.of_method(control).beaten
         assert {"answer-logprob", "length"} & set(scores.not_beaten) == set()
     # All neurons contain the planted ones; no smaller number does.
-    assert folds.matching_number in (None, folds.sweep[-1].neurons)
+    assert in_folds.matching_number in (None, in_folds.sweep[-1].neurons)
 
 
 def test_where_all_neurons_carry_the_signal_no_lead_is_shown(tmp_path):
-    _, folds, _ = study(planted(tmp_path, neurons=0.2, everywhere=0.2))
-    assert folds.control.method == "random-l2" and folds.control.auroc > 0.6
-    assert abs(folds.control.lead) < 0.1 and not folds.control.beaten
-    assert folds.control.method in folds.not_beaten
-    assert folds.sweep[-1].lead < 0 and folds.matching_number is not None, "all neurons together detect better"
+    _, in_folds, _ = study(planted(tmp_path, neurons=0.2, everywhere=0.2))
+    assert in_folds.control.method == "random-l2" and in_folds.control.auroc > 0.6
+    assert abs(in_folds.control.lead) < 0.1 and not in_folds.control.beaten
+    assert in_folds.control.method in in_folds.not_beaten
+    assert in_folds.sweep[-1].lead < 0 and in_folds.matching_number is not None, "all neurons together detect better"
 
 
 def test_where_confidence_alone_carries_the_signal_it_wins_and_the_combination_follows(tmp_path):
-    _, folds, test = study(planted(tmp_path, neurons=0.3, confidence=1.0))
-    for scores in (folds, test):
+    _, in_folds, test = study(planted(tmp_path, neurons=0.3, confidence=1.0))
+    for scores in (in_folds, test):
         confidence, combined = scores.of_method("answer-logprob"), scores.of_method("combined")
         assert confidence.auroc > 0.85 and confidence.difference == "probe worse"
         assert "answer-logprob" in scores.not_beaten and "combined" not in scores.not_beaten
@@ -91,17 +97,17 @@ def test_where_confidence_alone_carries_the_signal_it_wins_and_the_combination_f
 
 
 def test_a_random_set_that_drops_most_neurons_is_marked(results):
-    _, folds, _ = results
-    l1, l2 = folds.of_method("random-l1"), folds.of_method("random-l2")
-    assert l1.neurons_used == l2.neurons_used == folds.of_method("hneurons").neurons_used
+    _, in_folds, _ = results
+    l1, l2 = in_folds.of_method("random-l1"), in_folds.of_method("random-l2")
+    assert l1.neurons_used == l2.neurons_used == in_folds.of_method("hneurons").neurons_used
     assert l2.share_used == 1 and not l2.marked
     assert l1.share_used < 1 and l1.marked == (l1.share_used < 0.9)
     assert l1.seeds == l2.seeds == 10 and l1.rank is None, "ten sets are too few for a rank"
 
 
 def test_the_rank_of_the_probe_among_nineteen_sets_or_more(data):
-    _, folds, _ = study(data, SETTINGS.model_copy(update={"random_seeds": 19}))
-    assert folds.of_method("random-l2").rank == 1 and folds.of_method("answer-logprob").rank is None
+    _, in_folds, _ = study(data, SETTINGS.model_copy(update={"random_seeds": 19}))
+    assert in_folds.of_method("random-l2").rank == 1 and in_folds.of_method("answer-logprob").rank is None
 
 
 def test_an_l2_fit_of_standardised_columns_is_scikit_learns(data):

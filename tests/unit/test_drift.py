@@ -146,6 +146,7 @@ def test_planted_neurons_that_did_not_change_are_found():
         assert found.interval[0] < found.mean_rank < found.interval[1]
 
 
+@pytest.mark.slow
 def test_p_values_of_random_neurons_are_uniform():
     """200 draws: neither test finds what is not there, nor misses what chance gives."""
     rng = np.random.default_rng(2)
@@ -212,6 +213,7 @@ print(peak - base, float(found.up.max()))
 """
 
 
+@pytest.mark.slow
 def test_memory_stays_under_two_tensors_of_an_8b_model(tmp_path):
     """Two layers in Llama-3.1-8B's shapes and bfloat16; its largest MLP tensor is 117 MB, its embedding nine times that."""
     rng = torch.Generator().manual_seed(0)

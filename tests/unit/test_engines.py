@@ -22,6 +22,8 @@ from hneurons.neurons.export import write_scaled
 from tests.completions_server import COMMAND
 from tests.tiny import tiny_model
 
+pytestmark = pytest.mark.slow
+
 TODAY = datetime.date(2024, 7, 26)
 WARM = Decoding(max_new_tokens=8, temperature=1.0, top_k=20, top_p=0.9)
 GREEDY = Decoding(max_new_tokens=8, temperature=0)

@@ -20,17 +20,24 @@ def test_questions_that_share_an_answer_in_any_spelling_are_one_set():
     assert list(answer_groups(rows).values())[:5] == names[:5]
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_no_accepted_answer_is_on_two_sides_of_a_split(seed):
-    """On 3,500 questions of TriviaQA with all their accepted answers."""
+@pytest.fixture(scope="module")
+def triviaqa():
+    """Accepted answers of 3,500 questions, all their forms, and the connected set of each question."""
     rows = json_lines(shared("reference/gemma3_4b_triviaqa_10samples.jsonl"))
     aliases = [question["ground_truth"] for row in rows for question in row.values()]
-    names = connected_answers(aliases, [str(i) for i in range(len(aliases))])
+    forms = [[word_forms(alias) or (alias,) for alias in spellings] for spellings in aliases]
+    return forms, connected_answers(aliases, [str(i) for i in range(len(aliases))])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_no_accepted_answer_is_on_two_sides_of_a_split(triviaqa, seed):
+    forms, names = triviaqa
     splits = [split_of(name, seed, SplitSettings()) for name in names]
     sides: dict[tuple[str, ...], set[str]] = {}
-    for spellings, split in zip(aliases, splits, strict=True):
-        for alias in spellings:
-            sides.setdefault(word_forms(alias) or (alias,), set()).add(split)
+    for spellings, split in zip(forms, splits, strict=True):
+        for form in spellings:
+            sides.setdefault(form, set()).add(split)
     assert max(map(len, sides.values())) == 1
     assert {split: splits.count(split) / len(splits) for split in ("train", "selection", "test")} == pytest.approx(
         {"train": 0.5, "selection": 0.2, "test": 0.3}, abs=0.03

@@ -182,6 +182,7 @@ def test_much_more_truncation_at_one_alpha_is_a_warning():
     assert make_curve(plain, {"hneurons": {2.0: plain}}).warnings == []
 
 
+@pytest.mark.slow
 def test_tables_and_front_page_have_warnings_corrected_p_and_the_detectable_slope():
     rng = np.random.default_rng(0)
     plain = run(rng.random(200) < 0.4)

@@ -59,6 +59,7 @@ def grid(X, y, n=5):
     return list(first * np.geomspace(1.01, 300, n))
 
 
+@pytest.mark.slow
 def test_free_intercept_is_the_optimum_of_saga(problem):
     X, y = problem
     fits = fit_l1_path(ArrayColumns(X), [Problem(y, np.ones(len(y)))], Cs := grid(X, y), **QUIET).fits[0]

@@ -78,6 +78,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_has_its_state_takes_bounded_time_and_costs_no_other_reply(fault, tmp_path):
     """One of eight calls meets the fault; the other seven are judged, kept, and not asked again."""
@@ -195,6 +196,7 @@ def _ask(url, folder):
     LLMJudge(LLMClient(settings(url), f"{folder}/cache.sqlite", "study")).correctness(answers(12))
 
 
+@pytest.mark.slow
 def test_two_jobs_at_once_buy_nothing_twice(tmp_path):
     with JudgeServer(lambda text, n, system: time.sleep(0.05) or says("correct")) as server:
         jobs = [
@@ -208,6 +210,7 @@ def test_two_jobs_at_once_buy_nothing_twice(tmp_path):
         assert sum(server.asked.values()) == 12
 
 
+@pytest.mark.slow
 def test_a_job_killed_in_the_middle_pays_for_nothing_twice(tmp_path):
     code = f"from tests.unit.test_llm_judge import _ask; import sys; _ask(sys.argv[1], {str(tmp_path)!r})"
     with JudgeServer(lambda text, n, system: time.sleep(0.3) or says("correct")) as server:

@@ -25,6 +25,8 @@ from tests.paths import ROOT
 from tests.tiny import byte_level_tokenizer, tiny_model
 from tests.unit.test_export import neuron_set
 
+pytestmark = pytest.mark.slow
+
 SIZE_KB = 400
 
 

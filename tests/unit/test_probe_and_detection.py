@@ -243,6 +243,7 @@ def test_baselines_learn_what_is_there_and_are_left_out_where_they_cannot_be():
     assert "bag-of-words" not in baseline_logits(examples, unknown, [1])
 
 
+@pytest.mark.slow
 def test_folds_score_every_training_example_by_fits_that_never_saw_its_answer(shards):
     probe = probed(shards)
     examples = examples_of(shards).assign(gold=[f"answer {i % 7}" for i in range(len(examples_of(shards)))])
@@ -251,7 +252,7 @@ def test_folds_score_every_training_example_by_fits_that_never_saw_its_answer(sh
     n = int((examples["split"] == "train").sum())
     assert found["hneurons"].n_hallucinated + found["hneurons"].n_faithful == n
     assert found["hneurons"].auroc > 0.95 > 0.7 > found["random-l2"].auroc
-    assert [point.neurons for point in sweep] == [10, 30, 100, LAYERS * D_FF] and sweep[0].sets == 20
+    assert [point.neurons for point in sweep] == [10, 30, 100, LAYERS * D_FF] and sweep[0].sets == 10
     assert found["length"].auroc == pytest.approx(0.5, abs=0.1)
     with pytest.raises(HNeuronsError, match="1 gold answers in the training split, 5 needed"):
         score_in_folds(examples.assign(gold="Peru"), probe.classifiers, shards, SETTINGS, 0, 1.0)

@@ -144,6 +144,7 @@ def fetched(home, **environment):
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variable", "value"), [("ALL_PROXY", "socks://10.0.0.1:1080"), ("https_proxy", "http://host:port")]
 )

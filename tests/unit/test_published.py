@@ -449,6 +449,7 @@ def test_faitheval_counts_the_counterfactual_option(reply, outcome):
     assert (found.compliant, found.state) == outcome
 
 
+@pytest.mark.slow
 def test_nonexist_names_are_unknown_and_real_ones_are_not():
     rows = questions_table("nonexist", slice(100), 1, None).to_pylist()
     assert Counter(r["kind"] for r in rows) == dict.fromkeys(("medicine", "species", "company", "event", "product"), 20)
@@ -479,7 +480,7 @@ def web(tmp_path):
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "web"))
     (tmp_path / "web").mkdir()
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

@@ -24,6 +24,8 @@ from hneurons.records import RUNS
 from hneurons.stats.estimates import wilson
 from tests.paths import json_lines, shared
 
+pytestmark = pytest.mark.slow
+
 ALPHAS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
 
 

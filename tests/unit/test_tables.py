@@ -128,6 +128,7 @@ def test_average_slopes_of_smaller_and_larger_models():
     assert one_behaviour["paper"].isna().all(), "the paper's average is over four behaviours"
 
 
+@pytest.mark.slow
 def test_the_papers_transfer_and_drift_are_backward():
     for direction, value, rank in (("backward", 0.73, 0.707), ("forward", None, None)):
         pair = {"partner": "gemma-3-4b-pt", "direction": direction}

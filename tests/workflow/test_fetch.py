@@ -12,12 +12,18 @@ from tests.workflow.study import CONFIG, MODEL
 from tests.workspace import Workspace
 
 HUB = {"hub": {"id": "lab/tiny", "revision": REVISION}, "folder": None}
+# The tiny study with less to write before a model is fetched.
+FEW = {
+    **CONFIG,
+    "datasets": {"cities": {"role": "in_domain", "questions": 60}, "elements": CONFIG["datasets"]["elements"]},
+    "impact": {**CONFIG["impact"], "benchmarks": {"false-premise": {"items": 12}}},
+}
 SHAPE = {"layers": 2, "d_ff": 160, "d_model": 96, "parameters": 300_000}
 
 
 @pytest.fixture
 def workspace(finished, tmp_path, monkeypatch):
-    workspace = Workspace(tmp_path, CONFIG)
+    workspace = Workspace(tmp_path, FEW)
     shutil.copytree(finished.folder / MODEL, tmp_path / MODEL)
     workspace.set_models({MODEL: {**HUB, "dtype": "float32", "shape": {**SHAPE, "vocabulary": vocabulary(tmp_path)}}})
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):

@@ -18,6 +18,11 @@ from tests.paths import FIXTURES, shared
 from tests.workflow.study import MODEL, tiny_study
 
 NAME = "trivia.jsonl"
+# All that an LLM judges.
+WANTED = [
+    *(f"results/paper/tables/{name}.csv" for name in ("table1", "figure3", "agreement")),
+    f"results/paper/{MODEL}/impact/test-questions/curve.json",
+]
 
 
 def judge(text, count, system):
@@ -62,9 +67,9 @@ def study(tmp_path_factory):
                 "triviaqa": {"role": "in_domain", "questions": 120, "file": NAME},
                 "nonexist": {"role": "nonexist", "questions": 30},
             },
-            "sampling": {"samples": 3, "decoding": {"max_new_tokens": 12, "temperature": 0.7}, "questions_per_shard": 60},
+            "sampling": {"samples": 3, "decoding": {"max_new_tokens": 12, "temperature": 0.7}, "questions_per_shard": 120},
             "examples": {"min_per_class": 4},
-            "probe": {"C": [10, 100, 1000]},
+            "probe": {"C": [10, 100, 1000], "random_seeds": 10},
             "impact": {
                 "benchmarks": {
                     "falseqa": {"items": 8, "max_new_tokens": 8},
@@ -72,13 +77,14 @@ def study(tmp_path_factory):
                 },
                 "alphas": [0, 1, 3],
                 "random_seeds": 1,
+                "sets_per_job": 2,
                 # The LLM judges the answers to test questions as well.
                 "utility": {"questions": 4, "text": None, "responses": 0},
             },
             "judges": {"correctness": "llm", "spans": "llm", "falseqa": "llm", "agreement": {"sample": 20}, "llm": llm},
         }
         workspace = tiny_study(folder, config)
-        workspace.run()
+        workspace.run(*WANTED)
         workspace.server = server
         yield workspace
 
@@ -107,7 +113,7 @@ def test_every_call_is_counted_once_and_a_second_run_has_nothing_to_do(study):
     answered = Counter(json.dumps(r["messages"]) for r in study.server.requests)
     assert len(calls) == len(answered)
     assert all(n == 1 or overloaded(json.loads(m)[-1]["content"]) for m, n in answered.items())
-    assert study.planned() == []
+    assert study.planned(*WANTED) == []
 
 
 def test_agreement_of_both_judges_stands_in_a_table(study):

@@ -13,7 +13,7 @@ import time
 from tests.workflow.study import MODEL
 
 QUESTIONS = "questions/elements.parquet"
-DETECTION = f"{MODEL}/detection/us-cities.json"
+DETECTION = f"{MODEL}/detection/elements.json"
 
 
 def command(workspace, *arguments):
@@ -64,7 +64,7 @@ def test_a_terminal_has_one_line_that_is_rewritten(workspace):
     assert process.wait() == 0
     states = [state for state in printed.decode().split("\r\x1b[K") if not state.startswith("squeue does not answer")]
     assert states[0] == "" and states[-1].startswith("1 of 1 jobs done in ")
-    assert [state for state in states[1:-1] if state.endswith(": detection us-cities")]
+    assert [state for state in states[1:-1] if state.endswith(": detection elements")]
     assert all("\n" not in state and len(state) < 80 for state in states[:-1])
 
 
@@ -99,7 +99,7 @@ def test_a_study_that_cannot_start_says_why_once(workspace):
 def test_an_interrupt_ends_the_run_and_its_jobs(workspace):
     target = workspace.results / DETECTION
     target.unlink()
-    log = workspace.folder / f"logs/tiny/{MODEL}/detection/us-cities.log"
+    log = workspace.folder / f"logs/tiny/{MODEL}/detection/elements.log"
     log.unlink()
     name = str(target.relative_to(workspace.folder))
     # As a terminal does it: to the whole group.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 
 import pandas as pd
@@ -129,7 +130,7 @@ STAGES = {
     "suppressed": "probe/suppressed",
     "replies": "replies/are-you-sure/random-1/alpha=3",
 }
-LOGS = {"probe": "probe", "suppressed": "suppressed", "replies": "replies/are-you-sure/random-1-1"}
+LOGS = {"probe": "probe", "suppressed": "suppressed", "replies": "replies/are-you-sure/sets-1"}
 
 
 def same(table, other):
@@ -159,7 +160,8 @@ def test_a_killed_stage_leaves_nothing_that_a_rerun_would_read(workspace, stage)
 
     workspace.kill_during(target, begun)
     assert not path.exists() or same(store.read_table(path), before)
-    workspace.run("--unlock")
+    # As `snakemake --unlock` does.
+    shutil.rmtree(workspace.folder / ".snakemake/locks")
     workspace.run("--rerun-incomplete", target)
     assert same(store.read_table(path), before)
     assert not list(workspace.results.rglob("*.journal"))
@@ -200,14 +202,13 @@ def test_no_path_comes_in_through_a_wildcard(workspace, target):
     assert "MissingRuleException" in done.stdout + done.stderr
 
 
-def test_too_few_consistent_questions_stop_the_run_with_counts(workspace):
-    command = workspace.command(f"results/few/{MODEL}/examples/cities.parquet", "--config", "study=few")
-    command += ["examples={min_per_class: 100}"]
-    done = subprocess.run(command, cwd=workspace.folder, capture_output=True, text=True)
-    assert done.returncode != 0
-    line = next(line for line in done.stderr.splitlines() if "error: cities: too few" in line)
+def test_too_few_consistent_questions_stop_the_run_with_counts(finished, tmp_path):
+    workspace = finished.copied_to(tmp_path)
+    target = f"results/tiny/{MODEL}/examples/cities.parquet"
+    said = workspace.refused(target, "--config", "examples={min_per_class: 100}")
+    line = next(line for line in said.splitlines() if "error: cities: too few" in line)
     assert "100 needed; raise datasets.cities.questions" in line
-    assert not (workspace.folder / f"results/few/{MODEL}/examples/cities.parquet").exists()
+    assert not (workspace.folder / target).exists()
 
 
 def test_the_report_is_written(workspace):
@@ -268,7 +269,7 @@ def test_another_judge_reruns_no_generation_and_pays_for_nothing_twice(workspace
 def test_a_job_without_a_key_says_so_and_names_the_offline_judge(workspace, monkeypatch):
     monkeypatch.delenv("WORKFLOW_KEY", raising=False)
     with JudgeServer(verdict) as server:
-        said = workspace.refused(f"results/tiny/{MODEL}/verdicts/us-cities/0000.parquet", *with_llm(server))
+        said = workspace.refused(f"results/tiny/{MODEL}/verdicts/invented-cities/0000.parquet", *with_llm(server))
         assert not server.asked
     assert (
         "error: judges.llm: the environment variable WORKFLOW_KEY holds no key: set it, or judge offline with `rules`"
@@ -286,7 +287,7 @@ def test_a_budget_that_is_too_small_is_refused_before_any_job_runs(workspace):
 def test_a_server_may_generate_in_place_of_the_job(workspace):
     models, left = yaml.safe_load((workspace.folder / "models.yaml").read_text()), workspace.planned()
     workspace.set_models({MODEL: {**models[MODEL], "engine": {"command": COMMAND, "speaks": "vllm"}}})
-    asked, replied = "responses/us-cities/0000.parquet", "replies/false-premise/untouched/alpha=1.parquet"
+    asked, replied = "responses/elements/0000.parquet", "replies/false-premise/untouched/alpha=1.parquet"
     try:
         assert {"responses", "suppressed", "untouched", "replies_0", "cett"} <= set(workspace.planned()), "drawn anew"
         workspace.run(*(f"results/served/{MODEL}/{path}" for path in (asked, replied)), "--config", "study=served")
