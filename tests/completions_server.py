@@ -1,6 +1,6 @@
-"""A server that speaks as vLLM does where the `vllm` engine asks: completions of token ids, several at once.
+"""A server that speaks as vLLM does where the `vllm` engine asks: completions of token ids, several at once, and adapters.
 
-vLLM itself needs a GPU. This one generates with the package, so that what comes over the wire can be compared bit by bit.
+This one generates with the package, so that what comes over the wire can be compared bit by bit.
 
     python -m tests.completions_server FOLDER PORT
 """
@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Lock
 
 import torch
+from safetensors.torch import load_file
 
 from hneurons.config.study import Decoding
 from hneurons.generation.decode import generate_batch
@@ -29,8 +32,29 @@ KNOWN = {
 }
 
 
+@contextmanager
+def adapted(model, folder):
+    """Within the block, the model's weights have the adapter added: W + B A · lora_alpha / r."""
+    if folder is None:
+        yield
+        return
+    config = json.loads((Path(folder) / "adapter_config.json").read_text())
+    tensors = load_file(Path(folder) / "adapter_model.safetensors")
+    kept = {}
+    with torch.no_grad():
+        for name in config["target_modules"]:
+            a, b = (tensors[f"base_model.model.{name}.lora_{part}.weight"] for part in "AB")
+            weight = model.get_submodule(name).weight
+            kept[name] = weight.clone()
+            weight += b @ a * config["lora_alpha"] / config["r"]
+        yield
+        for name, weight in kept.items():
+            model.get_submodule(name).weight.copy_(weight)
+
+
 class Handler(BaseHTTPRequestHandler):
     folder: str
+    adapters: dict[str, str]
     lock = Lock()
 
     def answer(self, status, body):
@@ -49,9 +73,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/v1/load_lora_adapter":
+            self.adapters[asked["lora_name"]] = asked["lora_path"]
+            return self.answer(200, "Success: LoRA adapter added successfully.")
         if self.path != "/v1/completions" or set(asked) - KNOWN:
             return self.answer(400, {"error": {"message": f"not known: {self.path}, {sorted(set(asked) - KNOWN)}"}})
-        if asked["model"] != self.folder:
+        if asked["model"] not in (self.folder, *self.adapters):
             return self.answer(404, {"error": {"message": f"this server has {self.folder}, not {asked['model']}"}})
         decoding = Decoding(
             max_new_tokens=asked["max_tokens"],
@@ -60,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
             top_p=asked["top_p"],
         )
         stops = [2, *(newline_ids(self.tokenizer) if asked.get("stop") else [])]
-        with self.lock:
+        with self.lock, adapted(self.model, self.adapters.get(asked["model"])):
             (found,) = generate_batch(
                 self.model, [asked["prompt"]], decoding, seeds=[asked["seed"]], stop_ids=stops, samples=asked["n"]
             )
@@ -79,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     torch.set_num_threads(1)
-    Handler.folder, port = sys.argv[1], int(sys.argv[2])
+    Handler.folder, Handler.adapters, port = sys.argv[1], {}, int(sys.argv[2])
     Handler.model, Handler.tokenizer = load_model(Handler.folder, dtype="float32"), load_tokenizer(Handler.folder)
     ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 

@@ -1,6 +1,7 @@
 """`hneurons export` and `hneurons drift`: both read weights from disk, without building a model."""
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,16 +10,26 @@ import typer
 from hneurons.cli import common
 
 
+class Form(StrEnum):
+    """What `export` writes."""
+
+    checkpoint = "checkpoint"
+    lora = "lora"
+
+
 def export_command(
     out: Annotated[Path, typer.Argument(help="folder to write; it must not exist")],
     model: common.ModelOption,
     neurons: common.NeuronsOption,
     alpha: Annotated[float, typer.Option(help="factor of the neurons; 1 changes nothing")],
     set_name: common.WhichOption = "hneurons",
+    form: Annotated[
+        Form, typer.Option("--as", help="a whole checkpoint, or a LoRA adapter for PEFT or a server")
+    ] = Form.checkpoint,
     force: common.ForceOption = False,
     as_json: common.JsonOption = False,
 ) -> None:
-    """Write a checkpoint with the neurons' columns of W_down scaled by alpha. Any engine can load it.
+    """Write a checkpoint with the neurons' columns of W_down scaled by alpha, or a LoRA adapter that scales them.
 
     Example: `hneurons export steered --model results/demo/smollm2-135m-instruct/checkpoint --neurons
     results/demo/smollm2-135m-instruct/published --alpha 0`
@@ -28,9 +39,11 @@ def export_command(
         from hneurons.neurons.neuron_set import NeuronSet
 
         scaled = NeuronSet.load(neurons).variant(set_name)
-        export(model, scaled, alpha, out, revision=common.pinned_revision(model, scaled), strict=not force)
+        revision = common.pinned_revision(model, scaled)
+        export(model, scaled, alpha, out, form=form.value, revision=revision, strict=not force)
     if as_json:
-        common.echo_json({"folder": str(out), "alpha": alpha, "which": set_name, "neurons_by_layer": scaled.by_layer()})
+        written = {"folder": str(out), "as": form.value, "alpha": alpha, "which": set_name}
+        common.echo_json({**written, "neurons_by_layer": scaled.by_layer()})
     else:
         typer.echo(str(out))
 

@@ -66,13 +66,25 @@ class EngineSettings(Settings):
     command: str = Field(
         min_length=1,
         description="command that starts it; {folder}, {port}, {gpus} and {dtype} become the checkpoint's folder, the "
-        "port, the number of GPUs and the model's dtype",
+        "port, the number of GPUs and the model's dtype; with {lora_rank}, the highest rank of an adapter, neurons are "
+        "scaled by LoRA adapters on one server",
     )
     speaks: Literal["vllm", "transformers"] = Field(
         description="API: vllm for completions of token ids (vLLM, SGLang), transformers for that of `transformers serve`"
     )
     concurrency: int = Field(64, ge=1, description="concurrent requests")
     start_timeout_s: float = Field(1800, gt=0, description="time limit until /health answers")
+
+    @property
+    def takes_adapters(self) -> bool:
+        """Whether the server takes an adapter with each request: those of vLLM that are started for it."""
+        return "{lora_rank}" in self.command
+
+    @model_validator(mode="after")
+    def _adapters_by_ids(self) -> Self:
+        if self.takes_adapters and self.speaks != "vllm":
+            raise ValueError("{lora_rank} in engine.command needs speaks: vllm: another server takes no adapters")
+        return self
 
 
 class ModelSettings(Settings):

@@ -1,44 +1,49 @@
 """The engine that is an OpenAI-compatible server started by the job."""
 
 import datetime
-import json
+import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from functools import cached_property
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from openai import APIConnectionError, APIStatusError, DefaultHttpxClient, InternalServerError, OpenAI
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from hneurons import store
+from hneurons.config.impact import UNTOUCHED_ALPHA
 from hneurons.config.models import EngineSettings
 from hneurons.config.proxies import client_options
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
-from hneurons.generation.control_tokens import text_ids
+from hneurons.generation.completions import Completions
 from hneurons.generation.decode import Response
 from hneurons.generation.engine import Answered, Conversation, Prompt, with_control_tokens
-from hneurons.generation.prompts import chat_ids, continued_ids, end_of_turn, messages_of, prints_todays_date
+from hneurons.generation.prompts import chat_ids, continued_ids, prints_todays_date
 from hneurons.generation.server import ModelServer
 from hneurons.models.checkpoint import Checkpoint
 from hneurons.models.prepared import PreparedModel
-from hneurons.models.tokenizer import stop_token_ids
+from hneurons.neurons.adapters import adapter_rank, write_adapter
 from hneurons.neurons.export import write_scaled
-from hneurons.neurons.scaling import Scaling
+from hneurons.neurons.scaling import NeuronsByLayer, Scaling
 
 _REQUEST_TIMEOUT_S = 1800.0
 _RETRIES = 2
+# Ranks that vLLM accepts as --max-lora-rank.
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+# As an adapter.
+_UNTOUCHED: tuple[NeuronsByLayer, float] = ({0: [0]}, UNTOUCHED_ALPHA)
+logger = logging.getLogger(__name__)
 
 
 class ServerEngine:
-    """An `Engine` that is a server started by this job: of the model or, to scale neurons, of an exported checkpoint.
+    """An `Engine` that is a server started by this job.
 
-    Requests that are scaled alike go to one server. The export and the server start with the first request, so a job with
-    no work left does neither. A server returns text: if it omits token ids, the text is tokenised again; if it omits
-    log-probabilities, `Response.logprobs` is empty.
+    Neurons are scaled by adapters, which one server applies request by request, if its command has {lora_rank}; else, and
+    where an adapter would need a higher rank than servers accept, by a server of an exported checkpoint. Files are
+    written and servers started with the first request that needs them, so a job with no work left does neither.
 
     Args:
         settings: the engine's settings in the models file.
@@ -52,9 +57,13 @@ class ServerEngine:
     ) -> None:
         self._settings, self._prepared, self._gpus = settings, prepared, gpus
         self.parse_control_tokens = parse_control_tokens
-        self._scaling: Scaling = None
-        self._scaled_folder: Path | None = None
+        self._completions = Completions(settings.speaks, prepared)
         self._server: ModelServer | None = None
+        # Of the running server: how its checkpoint is scaled, the highest rank that it takes, and its adapters.
+        self._checkpoint: Scaling = None
+        self._rank = 0
+        self._adapters: list[tuple[Scaling, str]] = []
+        self._written: Path | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -77,28 +86,28 @@ class ServerEngine:
         """See `Engine.sample`."""
 
         def request(i: int) -> list[Response]:
-            turns = None if prompts[i].base else [prompts[i].text]
-            return self._request(prompts[i].ids, prompts[i].text, turns, decoding, prompts[i].seed, samples)
+            prompt = prompts[i]
+            turns = None if prompt.base else [prompt.text]
+            return self._request(prompt.scaling, prompt.ids, prompt.text, turns, decoding, prompt.seed, samples)
 
         yield from self._concurrently(request, [prompt.scaling for prompt in prompts])
 
     def converse(self, conversations: Sequence[Conversation], date: datetime.date) -> Answered:
         """See `Engine.converse`."""
 
-        parse = self.parse_control_tokens
+        parse, by_ids = self.parse_control_tokens, self._completions.by_ids
 
         def hold_conversation(i: int) -> list[Response]:
+            conversation = conversations[i]
             turns: list[str] = []
             replies: list[Response] = []
             earlier_ids: list[int] = []
-            for text, seed in zip(conversations[i].turns, conversations[i].seeds, strict=True):
+            for text, seed in zip(conversation.turns, conversation.seeds, strict=True):
                 turns.append(text)
                 # With token ids, earlier turns are sent exactly as generated; a server of text tokenises them again.
-                continued = (
-                    continued_ids(self.tokenizer, turns, date, earlier_ids, parse) if replies and self._by_ids else None
-                )
+                continued = continued_ids(self.tokenizer, turns, date, earlier_ids, parse) if replies and by_ids else None
                 ids = continued or chat_ids(self.tokenizer, turns, date, parse)
-                (response,) = self._request(ids, text, turns, conversations[i].decoding, seed, 1)
+                (response,) = self._request(conversation.scaling, ids, text, turns, conversation.decoding, seed, 1)
                 replies.append(response)
                 earlier_ids = [*ids, *response.unended_ids]
                 turns.append(self.tokenizer.decode(response.token_ids, skip_special_tokens=True))
@@ -108,17 +117,17 @@ class ServerEngine:
 
     def _concurrently(self, call: Callable[[int], list[Response]], scalings: Sequence[Scaling]) -> Answered:
         """Yield the result of each call as it finishes, `concurrency` at a time; the first error cancels the rest."""
+        checkpoints = [None if self._is_adapter(scaling) else scaling for scaling in scalings]
         left = list(range(len(scalings)))
         while left:
             # First what the running server can answer.
-            scaling = self._scaling if self._scaling in (scalings[i] for i in left) else scalings[left[0]]
-            alike = [i for i in left if scalings[i] == scaling]
-            left = [i for i in left if scalings[i] != scaling]
-            if self._server is None or scaling != self._scaling:
-                self._stop()
-                self._start(scaling)
+            checkpoint = self._checkpoint if self._checkpoint in (checkpoints[i] for i in left) else checkpoints[left[0]]
+            alike = [i for i in left if checkpoints[i] == checkpoint]
+            left = [i for i in left if checkpoints[i] != checkpoint]
+            adapted = [scalings[i] for i in alike if scalings[i] is not None and checkpoint is None]
+            self._serve(checkpoint, adapted)
             # `transformers serve` has one random state for all of its requests.
-            with ThreadPoolExecutor(self._settings.concurrency if self._by_ids else 1) as pool:
+            with ThreadPoolExecutor(self._settings.concurrency if self._completions.by_ids else 1) as pool:
                 index_of = {pool.submit(call, i): i for i in alike}
                 try:
                     for future in as_completed(index_of):
@@ -129,23 +138,40 @@ class ServerEngine:
                     self._stop()
                     raise
 
-    def _start(self, scaling: Scaling) -> None:
-        """Start a server of the model, scaled so."""
-        if not self._by_ids and prints_todays_date(self.tokenizer):
+    def _is_adapter(self, scaling: Scaling) -> bool:
+        """Whether these neurons are scaled by an adapter."""
+        return scaling is not None and self._settings.takes_adapters and adapter_rank(scaling[0]) <= _RANKS[-1]
+
+    def _serve(self, checkpoint: Scaling, adapted: Sequence[Scaling]) -> None:
+        """Have a server of the model, scaled as its checkpoint, that knows the adapters of further scalings."""
+        needed = max((adapter_rank(scaling[0]) for scaling in adapted if scaling is not None), default=1)
+        if self._server is None or checkpoint != self._checkpoint or needed > self._rank:
+            self._stop()
+            self._start(checkpoint, next(rank for rank in _RANKS if rank >= needed))
+        # vLLM 0.32 on a CPU answers a request without an adapter by one of its batch: beside others the untouched model is
+        # an adapter too, which adds zero.
+        for scaling in [None, *adapted] if adapted else []:
+            if scaling not in (registered for registered, _ in self._adapters):
+                self._register(scaling)
+
+    def _start(self, checkpoint: Scaling, rank: int) -> None:
+        if not self._completions.by_ids and prints_todays_date(self.tokenizer):
             raise HNeuronsError(
                 "engine: the chat template prints today's date, which this server would read from its clock; use a server "
                 "that takes token ids (speaks: vllm)"
             )
-        folder, self._scaling = self._prepared.folder, scaling
-        if scaling is not None:
-            # On the disk of the weights, so that unscaled files can be hard links.
-            self._scaled_folder = Path(tempfile.mkdtemp(prefix=".scaled-", dir=self._prepared.study_folder))
-            folder = write_scaled(Checkpoint(folder), *scaling, self._scaled_folder / "checkpoint", borrow=True)
+        folder, self._checkpoint, self._rank = self._prepared.folder, checkpoint, rank
+        if checkpoint is not None:
+            if self._settings.takes_adapters:
+                logger.warning(
+                    "engine: %d neurons of one layer are more than an adapter can scale (%d): a checkpoint is exported",
+                    adapter_rank(checkpoint[0]),
+                    _RANKS[-1],
+                )
+            folder = write_scaled(Checkpoint(folder), *checkpoint, self._room() / "checkpoint", borrow=True)
         self._model = str(folder.resolve())
-        settings, dtype = self._settings, self._prepared.identity["dtype"]
-        self._server = ModelServer(
-            settings.command, settings.start_timeout_s, folder=self._model, gpus=self._gpus, dtype=dtype
-        )
+        values = {"folder": self._model, "gpus": self._gpus, "dtype": self._prepared.identity["dtype"], "lora_rank": rank}
+        self._server = ModelServer(self._settings.command, self._settings.start_timeout_s, **values)
         self._client = OpenAI(
             base_url=f"{self._server.url}/v1",
             api_key="none",
@@ -154,110 +180,47 @@ class ServerEngine:
             http_client=DefaultHttpxClient(**client_options(self._server.url, "engine")),
         )
 
+    def _register(self, scaling: Scaling) -> None:
+        """Write the adapter of a scaling and make it known to the server."""
+        name = f"scaled-{len(self._adapters)}"
+        folder = self._room() / name
+        folder.mkdir()
+        write_adapter(Checkpoint(self._prepared.folder), *(scaling or _UNTOUCHED), folder)
+        with self._one_line_errors():
+            self._client.post(
+                "/load_lora_adapter", cast_to=str, body={"lora_name": name, "lora_path": str(folder.resolve())}
+            )
+        self._adapters.append((scaling, name))
+
+    def _room(self) -> Path:
+        """The folder for checkpoints and adapters of the running server, deleted with it."""
+        if self._written is None:
+            # On the disk of the weights, so that unscaled files can be hard links.
+            self._written = Path(tempfile.mkdtemp(prefix=".scaled-", dir=self._prepared.study_folder))
+        return self._written
+
     def _stop(self) -> None:
         if self._server is not None:
             self._server.stop()
             self._server = None
-        if self._scaled_folder is not None:
-            shutil.rmtree(self._scaled_folder, ignore_errors=True)
-            self._scaled_folder = None
+        if self._written is not None:
+            shutil.rmtree(self._written, ignore_errors=True)
+            self._written = None
+        self._adapters = []
 
-    def _request(
-        self, ids: list[int], text: str, turns: Sequence[str] | None, decoding: Decoding, seed: int, samples: int
-    ) -> list[Response]:
-        """Responses to one prompt. turns: of a chat; None if a base model completes `text`."""
+    def _request(self, scaling: Scaling, *arguments: Any) -> list[Response]:
+        """Responses to one prompt, from the model or the adapter that is scaled so; arguments: as in `Completions.ask`."""
+        model = next((name for registered, name in self._adapters if registered == scaling), self._model)
+        with self._one_line_errors():
+            return self._completions.ask(self._client, model, *arguments)
+
+    @contextmanager
+    def _one_line_errors(self) -> Iterator[None]:
         server = self._server
         assert server is not None
         try:
-            if self._by_ids:
-                return self._from_ids(ids, turns is None, decoding, seed, samples)
-            return [self._from_text(ids, text, turns, decoding, seed + i) for i in range(samples)]
+            yield
         except (APIConnectionError, InternalServerError) as error:
             raise server.failed(f"the server does not answer: {error.__cause__ or error}") from None
         except APIStatusError as error:
             raise HNeuronsError(f"engine: the server refuses a request with {error.status_code}: {error.message}") from None
-
-    def _from_ids(self, ids: list[int], base: bool, decoding: Decoding, seed: int, samples: int) -> list[Response]:
-        """vLLM and SGLang accept token ids, draw all samples of a prompt together, and return log-probabilities."""
-        completion = self._client.completions.create(
-            model=self._model,
-            prompt=ids,
-            n=samples,
-            logprobs=0,
-            seed=_seed(seed),
-            temperature=decoding.temperature,
-            top_p=decoding.top_p,
-            max_tokens=decoding.max_new_tokens,
-            stop=["\n"] if base else None,
-            presence_penalty=0,
-            frequency_penalty=0,
-            # As in LocalEngine, the sampling settings of a checkpoint's generation_config.json are not used.
-            extra_body={"top_k": decoding.top_k or -1, "min_p": 0, "repetition_penalty": 1, "return_token_ids": True},
-        )
-        responses = []
-        for choice in sorted(completion.choices, key=lambda c: c.index):
-            returned = (choice.model_extra or {}).get("token_ids")
-            token_ids = list(returned) if returned else self._tokenised(choice.text, choice.finish_reason == "stop", base)
-            logprobs = list((choice.logprobs and choice.logprobs.token_logprobs) or [])
-            aligned = [float(p) for p in logprobs] if len(logprobs) == len(token_ids) else []
-            responses.append(Response(token_ids, aligned, choice.finish_reason == "length"))
-        return responses
-
-    def _from_text(self, ids: list[int], text: str, turns: Sequence[str] | None, decoding: Decoding, seed: int) -> Response:
-        """`transformers serve` accepts messages or a text, and returns one response per request."""
-        greedy = decoding.temperature == 0
-        sampling = {"temperature": decoding.temperature, "top_k": decoding.top_k, "top_p": decoding.top_p}
-        config = {
-            "max_new_tokens": decoding.max_new_tokens,
-            "do_sample": not greedy,
-            "eos_token_id": self._stops,
-            "pad_token_id": self._stops[0],
-            # As in LocalEngine, the sampling settings of a checkpoint's generation_config.json are not used.
-            **{"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_p": 0.0, "typical_p": 1.0},
-            **({} if greedy else sampling),
-        }
-        options: Any = {"generation_config": json.dumps(config), "seed": _seed(seed)}
-        model = self._model
-        completion: Any
-        if turns is None:
-            completion = self._client.completions.create(model=model, prompt=text, stop=["\n"], extra_body=options)
-        else:
-            messages: Any = messages_of(turns)
-            completion = self._client.chat.completions.create(model=model, messages=messages, extra_body=options)
-        if completion.usage and completion.usage.prompt_tokens != len(ids):
-            raise HNeuronsError(
-                f"engine: the server read a prompt of {completion.usage.prompt_tokens} tokens instead of {len(ids)}: its "
-                "chat template differs or prints another date; use a server that takes token ids (speaks: vllm)"
-            )
-        choice = completion.choices[0]
-        response, reason = choice.text if turns is None else choice.message.content or "", choice.finish_reason
-        return Response(self._tokenised(response, reason == "stop", turns is None), [], reason == "length")
-
-    @property
-    def _by_ids(self) -> bool:
-        return self._settings.speaks == "vllm"
-
-    @cached_property
-    def _stops(self) -> list[int]:
-        folder = self._prepared.folder
-        try:
-            config = GenerationConfig.from_pretrained(folder)
-        except OSError:
-            config = GenerationConfig(eos_token_id=store.read_json(folder / "config.json").get("eos_token_id"))
-        return stop_token_ids(config, self.tokenizer)
-
-    def _tokenised(self, text: str, ended: bool, base: bool) -> list[int]:
-        """Token ids of a text and of its omitted end: a base model's line break or the chat template's end token."""
-        if base and ended:
-            return text_ids(self.tokenizer, f"{text}\n")
-        ids = text_ids(self.tokenizer, text)
-        return [*ids, self._end_of_turn] if ended or not ids else ids
-
-    @cached_property
-    def _end_of_turn(self) -> int:
-        return end_of_turn(self.tokenizer, self._stops)
-
-
-def _seed(seed: int) -> int:
-    # Servers accept seeds of 32 or of 63 bits.
-    return seed % 2**31

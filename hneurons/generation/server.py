@@ -55,12 +55,15 @@ class ModelServer:
             raise HNeuronsError(f"engine.command: {error!r}: placeholders are {names}; double other braces") from None
         program = Path(sys.executable).parent / words[0]
         self._output_lock, self._output_logged = Lock(), False
+        self._folder = tempfile.TemporaryDirectory(prefix="hneurons-")  # deleted when the server has stopped
         self._output = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - open as long as the server runs
         try:
             self._process = subprocess.Popen(
                 [str(program) if program.is_file() else words[0], *words[1:]],
                 stdout=self._output,
                 stderr=subprocess.STDOUT,
+                # vLLM accepts adapters while it runs, and leaves sockets behind when it is killed.
+                env={**os.environ, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "TMPDIR": self._folder.name},
                 start_new_session=True,
                 preexec_fn=_terminate_with_parent,
             )
@@ -103,6 +106,7 @@ class ModelServer:
             except subprocess.TimeoutExpired:
                 continue
         self._process.wait()
+        self._folder.cleanup()
 
     def _wait(self, timeout_s: float) -> None:
         # The server is on this machine: ignore configured proxies.

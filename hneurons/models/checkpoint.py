@@ -22,6 +22,8 @@ PLAIN = ("F64", "F32", "F16", "BF16")
 _DOWN = re.compile(r"^(?P<decoder>.*?)layers\.(?P<layer>\d+)\.mlp\.down_proj\.weight$")
 # Towers of multimodal checkpoints; their MLPs do not belong to the decoder.
 _TOWER = re.compile(r"vision|visual|audio|image")
+# Prefixes on disk that a loaded causal model has not: of a decoder that was saved alone, and of multimodal checkpoints.
+_LOADED_AS = {"": "model.", "language_model.model.": "model.language_model."}
 _BLOCK_BYTES = 4_000_000
 
 
@@ -106,6 +108,11 @@ class Checkpoint:
             fused = self._matrix(f"{prefix}gate_up_proj.weight")
             return Matrix(fused.path, fused.name, fused.rows // 2, fused.rows, fused.columns)
         return self._matrix(f"{prefix}up_proj.weight")
+
+    def module_name(self, tensor: str) -> str:
+        """Return the name, in a model that transformers loaded, of the layer whose weight is a tensor of this decoder."""
+        name = tensor.removeprefix(self._decoder).removesuffix(".weight")
+        return f"{_LOADED_AS.get(self._decoder, self._decoder)}{name}"
 
     def _matrix(self, name: str) -> Matrix:
         if name not in self._file_of:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -15,6 +16,7 @@ from hneurons import store
 from hneurons.config.weights import weights_index
 from hneurons.errors import HNeuronsError
 from hneurons.models.checkpoint import Checkpoint, checkpoint_folder, folder_identity
+from hneurons.neurons.adapters import adapter_rank, write_adapter
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.neurons.scaling import NeuronsByLayer, check_alpha
 
@@ -37,12 +39,14 @@ def export(
     alpha: float,
     out: str | Path,
     *,
+    form: Literal["checkpoint", "lora"] = "checkpoint",
     revision: str | None = None,
     strict: bool = True,
 ) -> Path:
-    """Write a checkpoint whose selected neurons are scaled by alpha (eq. 5), with a model card and the set of neurons.
+    """Write a model whose selected neurons are scaled by alpha (eq. 5), with a model card and the set of neurons.
 
-    The weights that transformers loads, the tokenizer, the configuration and the licence are written; weights in other
+    A LoRA adapter has a few megabytes, and a server can apply many to one model, request by request. Of a checkpoint, the
+    weights that transformers loads, the tokenizer, the configuration and the licence are written; weights in other
     formats, which would not be scaled, are left out and named in the log. Files without a scaled column become hard links
     where the file system allows it, else copies. A file with one is loaded into memory (checkpoints are split into files of
     a few GB). The folder appears only once it is complete.
@@ -52,6 +56,7 @@ def export(
         neurons: the set whose selected neurons are scaled.
         alpha: the factor α ≥ 0.
         out: the folder to create.
+        form: a whole checkpoint, or a LoRA adapter in PEFT's format whose rank is the largest number of neurons in a layer.
         revision: of the hub's repository; None is the newest.
         strict: False checks only that the shapes match (`NeuronSet.scale`).
 
@@ -70,10 +75,14 @@ def export(
     neurons.check_for({"layers": checkpoint.layers, "d_ff": checkpoint.d_ff, **folder_identity(folder, model)}, strict)
     others = [path for path in _files(folder) if path.suffix in _WEIGHTS and path not in checkpoint.files]
     with store.atomic_folder(out, replace=False) as part:
-        write_scaled(checkpoint, neurons.by_layer(), alpha, part)
+        if form == "lora":
+            write_adapter(checkpoint, neurons.by_layer(), alpha, part, "" if Path(model).exists() else str(model))
+            others = []
+        else:
+            write_scaled(checkpoint, neurons.by_layer(), alpha, part)
         if (part / "README.md").exists():
             (part / "README.md").rename(part / "README.original.md")
-        (part / "README.md").write_text(_card(neurons, alpha, checkpoint), encoding="utf-8")
+        (part / "README.md").write_text(_card(neurons, alpha, checkpoint, form), encoding="utf-8")
         neurons.save(part / "neurons.parquet")
     if others:
         names = ", ".join(str(path.relative_to(folder)) for path in others)
@@ -158,14 +167,18 @@ def _link_or_copy(source: Path, target: Path, borrow: bool) -> None:
             shutil.copyfile(source, target)
 
 
-def _card(neurons: NeuronSet, alpha: float, checkpoint: Checkpoint) -> str:
+def _card(neurons: NeuronSet, alpha: float, checkpoint: Checkpoint, form: str) -> str:
     made_by, selected = neurons.made_by, neurons.by_layer()
     name = made_by.get("named", "hneurons")
     description = {
         "hneurons": "They are H-Neurons: those with a positive weight in a sparse probe that detects hallucinated answers.",
         "negative": "They are the neurons with a negative weight in a sparse probe that detects hallucinated answers.",
     }.get(name, f"They are random neurons ({name}), the control of a set of H-Neurons.")
+    rank = adapter_rank(selected)
+    kind = f"A LoRA adapter of rank {rank}: loaded with the model," if form == "lora" else "An ordinary checkpoint:"
     return _CARD.format(
+        library="peft" if form == "lora" else "transformers",
+        kind=kind,
         name=made_by.get("model", "unknown model"),
         revision=made_by.get("revision") or "unknown",
         n=sum(map(len, selected.values())),

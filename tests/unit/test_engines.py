@@ -8,10 +8,13 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import ValidationError
 
 from hneurons.config.models import EngineSettings, ModelSettings
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
+from hneurons.generation import served as served_module
+from hneurons.generation.completions import spread_seed
 from hneurons.generation.engine import Conversation, LocalEngine, Prompt
 from hneurons.generation.prompts import base_ids, base_text, chat_ids
 from hneurons.generation.served import ServerEngine
@@ -53,10 +56,10 @@ def here(prepared):
     return LocalEngine(prepared, 1)
 
 
-def sampled(engine, decoding=WARM, samples=3, scalings=(None,)):
+def sampled(engine, decoding=WARM, samples=3, scalings=(None,), seed=lambda i: i):
     texts = [f"Where is Lyon, {i}?" for i in range(4)]
     prompts = [
-        Prompt(chat_ids(engine.tokenizer, [t], TODAY), t, seed=i, scaling=scaling)
+        Prompt(chat_ids(engine.tokenizer, [t], TODAY), t, seed=seed(i), scaling=scaling)
         for scaling in scalings
         for i, t in enumerate(texts)
     ]
@@ -73,21 +76,24 @@ def held(engine):
 
 
 def test_a_server_draws_what_this_process_draws(here, served):
-    assert sampled(served) == sampled(here)
+    # The server is sent other seeds, and draws as this process does.
+    assert sampled(served) == sampled(here, seed=spread_seed)
     assert held(served) == held(here)
     assert served.identity == {**here.identity, "engine": "vllm"}
 
 
 def test_log_probabilities_come_with_the_token_ids(here, served):
     text = "Where is Lyon?"
-    prompt = Prompt(chat_ids(here.tokenizer, [text], TODAY), text, seed=5)
-    (ours,), (theirs,) = (list(e.sample([prompt], WARM, 1)) for e in (here, served))
+    prompt = Prompt(chat_ids(here.tokenizer, [text], TODAY), text)
+    (ours,), (theirs,) = (list(e.sample([prompt], GREEDY, 1)) for e in (here, served))
     assert theirs[1][0][0].logprobs == pytest.approx(ours[1][0][0].logprobs, abs=1e-5)
 
 
 def test_a_base_model_stops_at_the_newline(here, served):
-    prompt = Prompt(base_ids(here.tokenizer, "Lyon?"), base_text("Lyon?"), base=True, seed=3)
-    found = [next(iter(e.sample([prompt], WARM, 6)))[1][0] for e in (here, served)]
+    prompts = [
+        Prompt(base_ids(here.tokenizer, "Lyon?"), base_text("Lyon?"), base=True, seed=seed) for seed in (spread_seed(3), 3)
+    ]
+    found = [next(iter(e.sample([prompt], WARM, 6)))[1][0] for e, prompt in zip((here, served), prompts, strict=True)]
     assert [r.token_ids for r in found[0]] == [r.token_ids for r in found[1]]
 
 
@@ -99,6 +105,51 @@ def test_scaled_is_a_server_of_an_exported_checkpoint(here, served, prepared):
     assert sampled(here, GREEDY, 1, scalings) == together == sampled(served, GREEDY, 1, scalings)
     assert sampled(served, GREEDY, 1) == alone[1]
     assert not list(prepared.study_folder.glob(".scaled-*"))
+
+
+@pytest.fixture
+def servers(monkeypatch):
+    """The commands of all servers that are started."""
+    started = []
+    real = served_module.ModelServer
+
+    def counting(*arguments, **values):
+        started.append(values)
+        return real(*arguments, **values)
+
+    monkeypatch.setattr(served_module, "ModelServer", counting)
+    return started
+
+
+def test_one_server_answers_at_every_alpha_by_adapters(here, prepared, servers):
+    scalings = [(NEURONS, 0.0), None, (NEURONS, 3.0), ({1: [3]}, 0.0)]
+    settings = EngineSettings(command=f"{COMMAND} {{lora_rank}}", speaks="vllm", concurrency=3, start_timeout_s=60)
+    with ServerEngine(settings, prepared, gpus=0) as engine:
+        assert sampled(engine, GREEDY, 2, scalings) == sampled(here, GREEDY, 2, scalings)
+        assert sampled(engine, GREEDY, 1, [({2: [5]}, 2.0)]) == sampled(here, GREEDY, 1, [({2: [5]}, 2.0)])
+        assert [values["lora_rank"] for values in servers] == [8] and len(engine._adapters) == 5
+        (folder,) = prepared.study_folder.glob(".scaled-*")
+        assert sum(path.stat().st_size for path in folder.rglob("*")) < 200_000
+        assert not list(folder.rglob("config.json")), "no checkpoint is exported"
+        # A higher rank than the running server takes.
+        many = [({0: list(range(10))}, 0.0)]
+        assert sampled(engine, GREEDY, 1, many) == sampled(here, GREEDY, 1, many)
+        assert [values["lora_rank"] for values in servers] == [8, 16]
+    assert not list(prepared.study_folder.glob(".scaled-*"))
+
+
+def test_more_neurons_than_an_adapter_scales_are_an_exported_checkpoint(here, prepared, servers, monkeypatch, caplog):
+    monkeypatch.setattr(served_module, "_RANKS", (1, 2))
+    scalings = [(NEURONS, 0.0), None, ({1: [3]}, 0.0)]
+    settings = EngineSettings(command=f"{COMMAND} {{lora_rank}}", speaks="vllm", start_timeout_s=60)
+    with ServerEngine(settings, prepared, gpus=0) as engine:
+        assert sampled(engine, GREEDY, 1, scalings) == sampled(here, GREEDY, 1, scalings)
+    assert len(servers) == 2 and "3 neurons of one layer are more than an adapter can scale (2)" in caplog.text
+
+
+def test_adapters_need_a_server_that_takes_them():
+    with pytest.raises(ValidationError, match="needs speaks: vllm"):
+        EngineSettings(command="transformers serve --port {port} {lora_rank}", speaks="transformers")
 
 
 def test_untouched_files_are_linked(prepared, tmp_path):
@@ -129,7 +180,7 @@ def test_a_refused_request_is_told(prepared):
     [
         (f"{sys.executable} -c \"exit('no GPU')\"", "the server ended with status 1: no GPU"),
         ("no-such-server {port}", "no-such-server cannot be started: No such file"),
-        ("serve {model}", "placeholders are {port}, {folder}, {gpus}, {dtype}"),
+        ("serve {model}", "placeholders are {port}, {folder}, {gpus}, {dtype}, {lora_rank}"),
         (f"{sys.executable} -c 'import time; print(\"busy\", flush=True); time.sleep(99)'", "within 1 s: busy"),
     ],
 )
@@ -149,7 +200,7 @@ from hneurons.models.prepared import PreparedModel
 prepared = PreparedModel({str(prepared.study_folder / "manifest.json")!r})
 with job({str(tmp_path / "job.log")!r}):
     with ServerEngine(EngineSettings(command={COMMAND!r}, speaks="vllm"), prepared, 0) as engine:
-        engine._start(({NEURONS!r}, 0.0))
+        engine._start(({NEURONS!r}, 0.0), 8)
         print(engine._server._process.pid, flush=True)
         time.sleep(600)
 """
