@@ -60,6 +60,10 @@ _LARGEST_VOCABULARY = 262_208
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
+# Ranks of adapters that vLLM can be started for (--max-lora-rank).
+ADAPTER_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+
+
 class EngineSettings(Settings):
     """A server that a job starts for generation, instead of running transformers itself."""
 

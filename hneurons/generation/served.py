@@ -14,7 +14,7 @@ from openai import APIConnectionError, APIStatusError, DefaultHttpxClient, Inter
 from transformers import PreTrainedTokenizerBase
 
 from hneurons.config.impact import UNTOUCHED_ALPHA
-from hneurons.config.models import EngineSettings
+from hneurons.config.models import ADAPTER_RANKS, EngineSettings
 from hneurons.config.proxies import client_options
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
@@ -31,8 +31,6 @@ from hneurons.neurons.scaling import NeuronsByLayer, Scaling
 
 _REQUEST_TIMEOUT_S = 1800.0
 _RETRIES = 2
-# Ranks that vLLM accepts as --max-lora-rank.
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 # As an adapter.
 _UNTOUCHED: tuple[NeuronsByLayer, float] = ({0: [0]}, UNTOUCHED_ALPHA)
 logger = logging.getLogger(__name__)
@@ -140,14 +138,14 @@ class ServerEngine:
 
     def _is_adapter(self, scaling: Scaling) -> bool:
         """Whether these neurons are scaled by an adapter."""
-        return scaling is not None and self._settings.takes_adapters and adapter_rank(scaling[0]) <= _RANKS[-1]
+        return scaling is not None and self._settings.takes_adapters and adapter_rank(scaling[0]) <= ADAPTER_RANKS[-1]
 
     def _serve(self, checkpoint: Scaling, adapted: Sequence[Scaling]) -> None:
         """Have a server of the model, scaled as its checkpoint, that knows the adapters of further scalings."""
         needed = max((adapter_rank(scaling[0]) for scaling in adapted if scaling is not None), default=1)
         if self._server is None or checkpoint != self._checkpoint or needed > self._rank:
             self._stop()
-            self._start(checkpoint, next(rank for rank in _RANKS if rank >= needed))
+            self._start(checkpoint, next(rank for rank in ADAPTER_RANKS if rank >= needed))
         # vLLM 0.32 on a CPU answers a request without an adapter by one of its batch: beside others the untouched model is
         # an adapter too, which adds zero.
         for scaling in [None, *adapted] if adapted else []:
@@ -166,7 +164,7 @@ class ServerEngine:
                 logger.warning(
                     "engine: %d neurons of one layer are more than an adapter can scale (%d): a checkpoint is exported",
                     adapter_rank(checkpoint[0]),
-                    _RANKS[-1],
+                    ADAPTER_RANKS[-1],
                 )
             folder = write_scaled(Checkpoint(folder), *checkpoint, self._room() / "checkpoint", borrow=True)
         self._model = str(folder.resolve())

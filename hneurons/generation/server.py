@@ -19,6 +19,8 @@ from hneurons.errors import HNeuronsError
 
 _PR_SET_PDEATHSIG = 1
 _STOP_TIMEOUT_S = 30.0
+# Ports that are tried, as another program may take one before the server does.
+_PORTS, _TAKEN = 3, "address already in use"
 logger = logging.getLogger(__name__)
 
 
@@ -45,6 +47,18 @@ class ModelServer:
     """
 
     def __init__(self, command: str, timeout_s: float, **values: Any) -> None:
+        for others in reversed(range(_PORTS)):
+            self._launch(command, values)
+            try:
+                self._wait(timeout_s)
+                return
+            except BaseException:
+                self.stop()
+                if not (others and _TAKEN in " ".join(self._lines()).lower()):
+                    raise
+                logger.warning("engine: port %d was taken before the server had it: another one is tried", self.port)
+
+    def _launch(self, command: str, values: dict[str, Any]) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -69,11 +83,6 @@ class ModelServer:
             )
         except OSError as error:
             raise HNeuronsError(f"engine.command: {words[0]} cannot be started: {error.strerror}") from None
-        try:
-            self._wait(timeout_s)
-        except BaseException:
-            self.stop()
-            raise
 
     @property
     def url(self) -> str:
@@ -87,8 +96,7 @@ class ModelServer:
         """
         status = self._process.poll()
         with self._output_lock:
-            self._output.seek(0)
-            lines = [line.rstrip() for line in self._output if line.strip()]
+            lines = self._lines()
             if lines and not self._output_logged:
                 logger.warning("%s", "\n".join(f"server: {line}" for line in lines))
             self._output_logged = True
@@ -107,6 +115,11 @@ class ModelServer:
                 continue
         self._process.wait()
         self._folder.cleanup()
+
+    def _lines(self) -> list[str]:
+        """What the server has printed."""
+        self._output.seek(0)
+        return [line.rstrip() for line in self._output if line.strip()]
 
     def _wait(self, timeout_s: float) -> None:
         # The server is on this machine: ignore configured proxies.

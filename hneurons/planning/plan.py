@@ -14,6 +14,7 @@ from typing import Any
 from hneurons import store
 from hneurons.config.impact import TEST_QUESTIONS
 from hneurons.config.judges import LLM_KINDS, TASKS
+from hneurons.config.models import ADAPTER_RANKS
 from hneurons.config.setup import Setup
 from hneurons.planning import estimates
 from hneurons.planning.budget import expected_calls
@@ -123,7 +124,26 @@ def make_plan(
         totals[name] = max((getattr(line, name) for line in ordered), default=0)
     weights = sum(estimates.weights_bytes(setup, model) for model in setup.models) / 1e9
     slopes = detectable_slopes(setup.study)
-    return Plan(setup.study.study, ordered, totals, _assumptions(setup), weights, list(notes), slopes)
+    notes = [*notes, *_engine_notes(setup)]
+    return Plan(setup.study.study, ordered, totals, _assumptions(setup), weights, notes, slopes)
+
+
+def _engine_notes(setup: Setup) -> list[str]:
+    """How neurons are scaled where a server generates."""
+    lines = []
+    for model in setup.study.models:
+        engine = setup.models[model].engine
+        if engine is None:
+            continue
+        how = (
+            "LoRA adapters scale neurons, on one server per job; a set with more than "
+            f"{ADAPTER_RANKS[-1]} neurons in a layer needs an exported checkpoint and a server start for every alpha"
+            if engine.takes_adapters
+            else "every set of neurons at every alpha needs an exported checkpoint and a server start, which are not "
+            "counted; vLLM with --max-lora-rank {lora_rank} needs neither"
+        )
+        lines.append(f"{model}: {how}.")
+    return lines
 
 
 def _assumptions(setup: Setup) -> dict[str, Any]:

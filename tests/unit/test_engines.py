@@ -6,6 +6,7 @@ import datetime
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from hneurons.generation.completions import spread_seed
 from hneurons.generation.engine import Conversation, LocalEngine, Prompt
 from hneurons.generation.prompts import base_ids, base_text, chat_ids
 from hneurons.generation.served import ServerEngine
+from hneurons.generation.server import ModelServer
 from hneurons.models.checkpoint import Checkpoint
 from hneurons.models.prepare import prepare
 from hneurons.models.prepared import PreparedModel
@@ -139,7 +141,7 @@ def test_one_server_answers_at_every_alpha_by_adapters(here, prepared, servers):
 
 
 def test_more_neurons_than_an_adapter_scales_are_an_exported_checkpoint(here, prepared, servers, monkeypatch, caplog):
-    monkeypatch.setattr(served_module, "_RANKS", (1, 2))
+    monkeypatch.setattr(served_module, "ADAPTER_RANKS", (1, 2))
     scalings = [(NEURONS, 0.0), None, ({1: [3]}, 0.0)]
     settings = EngineSettings(command=f"{COMMAND} {{lora_rank}}", speaks="vllm", start_timeout_s=60)
     with ServerEngine(settings, prepared, gpus=0) as engine:
@@ -190,10 +192,35 @@ def test_a_server_that_does_not_start_is_told(prepared, command, message):
         sampled(engine)
 
 
+TAKEN_ONCE = """
+import errno, http.server, os, sys
+marker, port = sys.argv[1], int(sys.argv[2])
+if not os.path.exists(marker):
+    open(marker, "w").close()
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+class Healthy(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", port), Healthy).serve_forever()
+"""
+
+
+def test_a_port_that_another_program_took_is_exchanged(tmp_path, caplog):
+    (tmp_path / "server.py").write_text(TAKEN_ONCE)
+    server = ModelServer(f"{sys.executable} {tmp_path}/server.py {tmp_path}/marker {{port}}", 30)
+    folder = Path(server._folder.name)
+    assert folder.is_dir()
+    server.stop()
+    assert not folder.exists()
+    assert caplog.text.count("was taken before the server had it") == 1
+
+
 def test_a_cancelled_job_stops_its_server_and_leaves_no_checkpoint(prepared, tmp_path):
     code = f"""
 import time
 from hneurons.generation.served import ServerEngine
+from hneurons.generation.server import ModelServer
 from hneurons.joblog import job
 from hneurons.config.models import EngineSettings
 from hneurons.models.prepared import PreparedModel

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from hneurons import store
@@ -16,6 +17,7 @@ from hneurons.planning import estimates
 from hneurons.planning.budget import budget_line, expected_calls
 from hneurons.planning.jobs import Job, dry_run, read_jobs
 from hneurons.planning.plan import make_plan
+from tests.paths import ROOT
 from tests.unit.test_estimates import setup_of
 
 SAID = """
@@ -200,10 +202,6 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, text, says):
 
 
 def test_without_a_workflow_there_is_nothing_to_plan(tmp_path, monkeypatch):
-    import yaml
-
-    from tests.paths import ROOT
-
     config = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
     config |= {"models_file": str(ROOT / "config/models.yaml"), "cluster_file": str(ROOT / "config/cluster.yaml")}
     (tmp_path / "c.yaml").write_text(json.dumps(config))
@@ -237,3 +235,22 @@ def test_a_checkout_of_others_cannot_be_planned_in(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(HNeuronsError, match="cannot be written, but the workflow keeps its state there; clone the project"):
         dry_run("c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("vllm serve {folder} --port {port}", "every alpha needs an exported checkpoint and a server start"),
+        (
+            "vllm serve {folder} --port {port} --max-lora-rank {lora_rank}",
+            "LoRA adapters scale neurons, on one server per job",
+        ),
+    ],
+)
+def test_the_plan_says_how_a_server_scales(tmp_path, command, says):
+    models = yaml.safe_load((ROOT / "config/models.yaml").read_text())
+    models[GEMMA]["engine"] = {"command": command, "speaks": "vllm"}
+    (tmp_path / "models.yaml").write_text(yaml.safe_dump(models))
+    served = setup_of("config", models_file=str(tmp_path / "models.yaml"))
+    plan = make_plan(served, [], [], tmp_path, ["a line of the dry run"])
+    assert len(plan.notes) == 2 and plan.notes[1].startswith(f"{GEMMA}: ") and says in plan.notes[1]
