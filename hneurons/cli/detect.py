@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _BATCH_SIZE = 32
 # Okabe and Ito's vermilion for hallucinated, blue for faithful.
 _COLOURS = ((213, 94, 0), (0, 114, 178))
+# Log-probability of a token below which a response that was supplied is not taken for the model's own: 1 in 100.
+_HARDLY_SAID = -4.6
 _FILE_HELP = 'lines to judge, "-" is stdin: {"question": …, "response": …, "answer": …} or a plain question'
 
 
@@ -54,6 +57,8 @@ def detect_command(
         raise typer.BadParameter("give either --question or a file of questions (- is stdin)")
     if question is None and (response is not None or answer is not None):
         raise typer.BadParameter("--response and --answer belong to --question; in a file they are keys of a line")
+    if file is not None and " " in str(file) and not file.exists():
+        raise typer.BadParameter(f"{str(file)!r} is no file; give a question with --question")
     with one_line_errors():
         from hneurons.detection.detector import NoDetection, detect_many
         from hneurons.detection.requests import make_request, parse_requests
@@ -86,7 +91,7 @@ def detect_command(
                 if as_json:
                     typer.echo(json_text({**request.other_keys, **row}))
                 else:
-                    _print(console, result, neuron_set.calibration, max_neurons)
+                    _print(console, result, neuron_set.calibration, max_neurons, request.response is not None)
             batch = list(islice(requests, _BATCH_SIZE))
         if without_score:
             typer.echo(f"without a probability: {without_score} of the questions; their lines say why", err=True)
@@ -113,7 +118,11 @@ def _shade(probability: float) -> str:
 
 
 def _print(
-    console: Console, detection: Detection | NoDetection, calibration: Mapping[str, Reliability], max_neurons: int
+    console: Console,
+    detection: Detection | NoDetection,
+    calibration: Mapping[str, Reliability],
+    max_neurons: int,
+    supplied: bool,
 ) -> None:
     from hneurons.detection.detector import NoDetection
     from hneurons.stats.estimates import format_interval
@@ -135,12 +144,17 @@ def _print(
             f"with the model's confidence: {detection.combined_probability:.2f} (log-probability of these tokens: mean "
             f"{mean:.2f}, minimum {minimum:.2f})"
         )
+        if supplied and minimum < _HARDLY_SAID:
+            lines.append(
+                f"the model itself would hardly say this (its least likely token: {math.exp(minimum):.1g}), and the probe "
+                "was trained on what models say: go by the probability with the confidence"
+            )
     for name, curve in islice(calibration.items(), 1):
         nearest = min(curve.bins, key=lambda row: abs(row.predicted - detection.probability))
         observed = format_interval(nearest.observed, *(nearest.interval or (None, None)))
         lines.append(
-            f"calibration on {name}: of {nearest.n} answers with named claims and about this probability "
-            f"({nearest.predicted:.2f}), a share of {observed} was hallucinated"
+            f"calibration: of the {nearest.n} test answers in {name} to which the probe gave about "
+            f"{nearest.predicted:.2f}, a share of {observed} was hallucinated"
         )
     neurons = [f"{n['layer']}:{n['neuron']} {n['contribution']:+.2f}" for n in detection.strongest(count=max_neurons)]
     lines.append(f"strongest neurons (layer:neuron, log-odds): {', '.join(neurons)}\n")

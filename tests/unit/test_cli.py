@@ -136,6 +136,21 @@ def test_wrong_usage_is_exit_code_2(both, arguments):
     assert run(*arguments, *both).exit_code == 2
 
 
+def test_a_question_in_place_of_a_file_is_told_with_its_option(both):
+    said = run("detect", "Where is Lyon?", *both)
+    assert said.exit_code == 2 and "no file; give a question with --question" in " ".join(said.stderr.split())
+
+
+def test_a_text_that_the_model_would_hardly_say_is_told(both, llama, tmp_path):
+    combined = {"probe": 0.5, "mean": -1.0, "minimum": -0.25, "intercept": 0.1}
+    neurons_of(llama, combined=combined).save(tmp_path / "neurons.parquet")
+    arguments = ["detect", *both[:2], "--neurons", str(tmp_path / "neurons.parquet"), "--question", "Where is Lyon?"]
+    hint = "the model itself would hardly say this (its least likely token: "
+    assert hint in run(*arguments, "--response", "It is located in France.").stdout
+    own = run(*arguments)
+    assert "with the model's confidence" in own.stdout and hint not in own.stdout
+
+
 def test_an_empty_file_and_a_wrong_line_are_named(both):
     assert "contains no questions" in run("detect", *both, "-", given="\n").stderr
     assert "stdin, line 1: question: Field required" in run("detect", *both, "-", given='{"answer": "x"}\n').stderr
