@@ -6,7 +6,7 @@ from filelock import FileLock
 from tests.slurm.cluster import Cluster, missing
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster():
     if reason := missing():
         pytest.skip(reason)
