@@ -68,7 +68,8 @@ def run(command, folder, limit=120):
         "NO_MKDOCS_2_WARNING": "1",
     }
     # A `make` that started these tests hands its arguments down.
-    where.pop("MAKEFLAGS", None)
+    for name in ("MAKEFLAGS", "ARGS", "CONFIG", "MINUTES"):
+        where.pop(name, None)
     done = subprocess.run(["bash", "-c", command], cwd=folder, env=where, capture_output=True, text=True, timeout=limit)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
@@ -91,6 +92,7 @@ def as_run_here(command):
     stands_for = {
         "mkdocs build --strict": "mkdocs build --strict --site-dir site-of-test",
         "hneurons detect --html": "hneurons detect --help",
+        "hneurons export --as lora": "hneurons export --help",
         # To a repository of the reader's own: that the program takes these arguments is all that can be tried.
         "hf upload": "hf upload --help",
         # The reader's shell is asked for; here there may be none.
