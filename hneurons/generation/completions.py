@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
 from typing import Any, Literal
 
 from openai import OpenAI
@@ -17,6 +17,28 @@ from hneurons.generation.decode import Response
 from hneurons.generation.prompts import end_of_turn, messages_of
 from hneurons.models.prepared import PreparedModel
 from hneurons.models.tokenizer import stop_token_ids
+from hneurons.seeds import seed_of
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prompt that a server is to answer.
+
+    Attributes:
+        ids: its token ids.
+        text: the question or, for a base model, the text to complete.
+        turns: of a chat; None if a base model completes `text`.
+        decoding: how tokens are drawn, and how many at most.
+        seed: of the samples.
+        samples: number of responses.
+    """
+
+    ids: list[int]
+    text: str
+    turns: Sequence[str] | None
+    decoding: Decoding
+    seed: int
+    samples: int
 
 
 class Completions:
@@ -34,50 +56,34 @@ class Completions:
         self._prepared = prepared
         self.by_ids = speaks == "vllm"
 
-    def ask(
-        self,
-        client: OpenAI,
-        model: str,
-        ids: list[int],
-        text: str,
-        turns: Sequence[str] | None,
-        decoding: Decoding,
-        seed: int,
-        samples: int,
-    ) -> list[Response]:
+    def ask(self, client: OpenAI, model: str, request: Request) -> list[Response]:
         """Ask for responses to one prompt.
 
         Args:
             client: of the server.
             model: the name by which the server knows the model, or an adapter of it.
-            ids: the prompt's token ids.
-            text: the question or, for a base model, the text to complete.
-            turns: of a chat; None if a base model completes `text`.
-            decoding: how tokens are drawn, and how many at most.
-            seed: of the samples.
-            samples: number of responses. Greedy ones are equal, so that one is asked for.
+            request: the prompt. Greedy responses to it are equal, so that one is asked for.
 
         Raises:
             HNeuronsError: the server read another prompt.
             APIError: of the client.
         """
-        drawn = 1 if decoding.temperature == 0 else samples
+        drawn = 1 if request.decoding.temperature == 0 else request.samples
         if self.by_ids:
-            responses = self._from_ids(client, model, ids, turns is None, decoding, seed, drawn)
+            responses = self._from_ids(client, model, request, drawn)
         else:
-            responses = [self._from_text(client, model, ids, text, turns, decoding, seed + i) for i in range(drawn)]
-        return responses * (samples // drawn)
+            responses = [self._from_text(client, model, request, request.seed + i) for i in range(drawn)]
+        return responses * (request.samples // drawn)
 
-    def _from_ids(
-        self, client: OpenAI, model: str, ids: list[int], base: bool, decoding: Decoding, seed: int, samples: int
-    ) -> list[Response]:
+    def _from_ids(self, client: OpenAI, model: str, request: Request, samples: int) -> list[Response]:
         """vLLM and SGLang accept token ids, draw all samples of a prompt together, and return log-probabilities."""
+        decoding, base = request.decoding, request.turns is None
         completion = client.completions.create(
             model=model,
-            prompt=ids,
+            prompt=request.ids,
             n=samples,
             logprobs=0,
-            seed=spread_seed(seed),
+            seed=spread_seed(request.seed),
             temperature=decoding.temperature,
             top_p=decoding.top_p,
             max_tokens=decoding.max_new_tokens,
@@ -96,17 +102,9 @@ class Completions:
             responses.append(Response(token_ids, aligned, choice.finish_reason == "length"))
         return responses
 
-    def _from_text(
-        self,
-        client: OpenAI,
-        model: str,
-        ids: list[int],
-        text: str,
-        turns: Sequence[str] | None,
-        decoding: Decoding,
-        seed: int,
-    ) -> Response:
+    def _from_text(self, client: OpenAI, model: str, request: Request, seed: int) -> Response:
         """`transformers serve` accepts messages or a text, and returns one response per request."""
+        decoding, turns = request.decoding, request.turns
         greedy = decoding.temperature == 0
         sampling = {"temperature": decoding.temperature, "top_k": decoding.top_k, "top_p": decoding.top_p}
         config = {
@@ -122,13 +120,14 @@ class Completions:
         options: Any = {"generation_config": json.dumps(config), "seed": seed % 2**31}
         completion: Any
         if turns is None:
-            completion = client.completions.create(model=model, prompt=text, stop=["\n"], extra_body=options)
+            completion = client.completions.create(model=model, prompt=request.text, stop=["\n"], extra_body=options)
         else:
             messages: Any = messages_of(turns)
             completion = client.chat.completions.create(model=model, messages=messages, extra_body=options)
-        if completion.usage and completion.usage.prompt_tokens != len(ids):
+        tokens = len(request.ids)
+        if completion.usage and completion.usage.prompt_tokens != tokens:
             raise HNeuronsError(
-                f"engine: the server read a prompt of {completion.usage.prompt_tokens} tokens instead of {len(ids)}: its "
+                f"engine: the server read a prompt of {completion.usage.prompt_tokens} tokens instead of {tokens}: its "
                 "chat template differs or prints another date; use a server that takes token ids (speaks: vllm)"
             )
         choice = completion.choices[0]
@@ -162,4 +161,4 @@ class Completions:
 
 def spread_seed(seed: int) -> int:
     """Spread seeds over 62 bits: vLLM draws sample i with seed + i, so that neighbouring seeds would share samples."""
-    return int.from_bytes(blake2b(str(seed).encode(), digest_size=8).digest(), "big") >> 2
+    return seed_of(seed) >> 1

@@ -18,7 +18,7 @@ from hneurons.config.models import ADAPTER_RANKS, EngineSettings
 from hneurons.config.proxies import client_options
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
-from hneurons.generation.completions import Completions
+from hneurons.generation.completions import Completions, Request
 from hneurons.generation.decode import Response
 from hneurons.generation.engine import Answered, Conversation, Prompt, with_control_tokens
 from hneurons.generation.prompts import chat_ids, continued_ids, prints_todays_date
@@ -86,7 +86,7 @@ class ServerEngine:
         def request(i: int) -> list[Response]:
             prompt = prompts[i]
             turns = None if prompt.base else [prompt.text]
-            return self._request(prompt.scaling, prompt.ids, prompt.text, turns, decoding, prompt.seed, samples)
+            return self._ask(prompt.scaling, Request(prompt.ids, prompt.text, turns, decoding, prompt.seed, samples))
 
         yield from self._concurrently(request, [prompt.scaling for prompt in prompts])
 
@@ -105,7 +105,8 @@ class ServerEngine:
                 # With token ids, earlier turns are sent exactly as generated; a server of text tokenises them again.
                 continued = continued_ids(self.tokenizer, turns, date, earlier_ids, parse) if replies and by_ids else None
                 ids = continued or chat_ids(self.tokenizer, turns, date, parse)
-                (response,) = self._request(conversation.scaling, ids, text, turns, conversation.decoding, seed, 1)
+                request = Request(ids, text, list(turns), conversation.decoding, seed, 1)
+                (response,) = self._ask(conversation.scaling, request)
                 replies.append(response)
                 earlier_ids = [*ids, *response.unended_ids]
                 turns.append(self.tokenizer.decode(response.token_ids, skip_special_tokens=True))
@@ -122,7 +123,7 @@ class ServerEngine:
             checkpoint = self._checkpoint if self._checkpoint in (checkpoints[i] for i in left) else checkpoints[left[0]]
             alike = [i for i in left if checkpoints[i] == checkpoint]
             left = [i for i in left if checkpoints[i] != checkpoint]
-            adapted = [scalings[i] for i in alike if scalings[i] is not None and checkpoint is None]
+            adapted = [s for i in alike if (s := scalings[i]) is not None] if checkpoint is None else []
             self._serve(checkpoint, adapted)
             # `transformers serve` has one random state for all of its requests.
             with ThreadPoolExecutor(self._settings.concurrency if self._completions.by_ids else 1) as pool:
@@ -140,9 +141,9 @@ class ServerEngine:
         """Whether these neurons are scaled by an adapter."""
         return scaling is not None and self._settings.takes_adapters and adapter_rank(scaling[0]) <= ADAPTER_RANKS[-1]
 
-    def _serve(self, checkpoint: Scaling, adapted: Sequence[Scaling]) -> None:
+    def _serve(self, checkpoint: Scaling, adapted: Sequence[tuple[NeuronsByLayer, float]]) -> None:
         """Have a server of the model, scaled as its checkpoint, that knows the adapters of further scalings."""
-        needed = max((adapter_rank(scaling[0]) for scaling in adapted if scaling is not None), default=1)
+        needed = max((adapter_rank(neurons) for neurons, _ in adapted), default=1)
         if self._server is None or checkpoint != self._checkpoint or needed > self._rank:
             self._stop()
             self._start(checkpoint, next(rank for rank in ADAPTER_RANKS if rank >= needed))
@@ -206,11 +207,11 @@ class ServerEngine:
             self._written = None
         self._adapters = []
 
-    def _request(self, scaling: Scaling, *arguments: Any) -> list[Response]:
-        """Responses to one prompt, from the model or the adapter that is scaled so; arguments: as in `Completions.ask`."""
+    def _ask(self, scaling: Scaling, request: Request) -> list[Response]:
+        """Responses of the model or the adapter that is scaled so."""
         model = next((name for registered, name in self._adapters if registered == scaling), self._model)
         with self._one_line_errors():
-            return self._completions.ask(self._client, model, *arguments)
+            return self._completions.ask(self._client, model, request)
 
     @contextmanager
     def _one_line_errors(self) -> Iterator[None]:

@@ -47,14 +47,15 @@ class ModelServer:
     """
 
     def __init__(self, command: str, timeout_s: float, **values: Any) -> None:
-        for others in reversed(range(_PORTS)):
+        for ports_left in reversed(range(_PORTS)):
             self._launch(command, values)
             try:
                 self._wait(timeout_s)
                 return
-            except BaseException:
+            except BaseException as error:
                 self.stop()
-                if not (others and _TAKEN in " ".join(self._lines()).lower()):
+                port_in_use = isinstance(error, HNeuronsError) and _TAKEN in " ".join(self._lines()).lower()
+                if not (port_in_use and ports_left):
                     raise
                 logger.warning("engine: port %d was taken before the server had it: another one is tried", self.port)
 

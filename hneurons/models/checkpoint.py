@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +49,14 @@ class Matrix:
     def rows(self) -> int:
         """Number of rows."""
         return self.stop - self.start
+
+    def take(self, columns: Sequence[int]) -> torch.Tensor:
+        """Read single columns [rows, len(columns)], in the stored dtype."""
+        import torch
+
+        with safe_open(self.path, "pt") as file:
+            part = file.get_slice(self.name)
+            return torch.cat([part[self.start : self.stop, j : j + 1] for j in columns], dim=1)
 
     def blocks(self) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yield (rows relative to `start`, values [rows, columns] as float64) in blocks of about 4 MB.

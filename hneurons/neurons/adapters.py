@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 
 from hneurons import store
@@ -38,11 +37,9 @@ def write_adapter(checkpoint: Checkpoint, neurons: NeuronsByLayer, alpha: float,
         if not indices:
             continue
         matrix = checkpoint.down_proj(layer)
-        with safe_open(matrix.path, "pt") as file:
-            columns = file.get_tensor(matrix.name)[:, list(indices)].float()
         a, b = torch.zeros(rank, matrix.columns), torch.zeros(matrix.rows, rank)
         a[torch.arange(len(indices)), torch.tensor(list(indices))] = 1
-        b[:, : len(indices)] = (alpha - 1) * columns
+        b[:, : len(indices)] = (alpha - 1) * matrix.take(indices).float()
         modules.append(checkpoint.module_name(matrix.name))
         prefix = f"base_model.model.{modules[-1]}"
         tensors |= {f"{prefix}.lora_A.weight": a, f"{prefix}.lora_B.weight": b}

@@ -73,12 +73,12 @@ def export(
         raise HNeuronsError(f"{out} already exists; choose another folder")
     checkpoint = Checkpoint(folder)
     neurons.check_for({"layers": checkpoint.layers, "d_ff": checkpoint.d_ff, **folder_identity(folder, model)}, strict)
-    others = [path for path in _files(folder) if path.suffix in _WEIGHTS and path not in checkpoint.files]
+    others: list[Path] = []
     with store.atomic_folder(out, replace=False) as part:
         if form == "lora":
             write_adapter(checkpoint, neurons.by_layer(), alpha, part, "" if Path(model).exists() else str(model))
-            others = []
         else:
+            others = [path for path in _files(folder) if path.suffix in _WEIGHTS and path not in checkpoint.files]
             write_scaled(checkpoint, neurons.by_layer(), alpha, part)
         if (part / "README.md").exists():
             (part / "README.md").rename(part / "README.original.md")

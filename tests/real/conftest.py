@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hneurons.config.models import load_models
+from hneurons.generation.engine import LocalEngine
 from hneurons.models.prepare import prepare
 from hneurons.models.prepared import PreparedModel
 from tests.paths import ROOT
@@ -22,6 +23,16 @@ def manifest(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def real(manifest):
-    prepared = PreparedModel(manifest)
+def prepared(manifest):
+    return PreparedModel(manifest)
+
+
+@pytest.fixture(scope="session")
+def real(prepared):
     return prepared.model, prepared.tokenizer
+
+
+@pytest.fixture(scope="session")
+def here(prepared):
+    """The engine in this process."""
+    return LocalEngine(prepared, 2048)

@@ -12,23 +12,11 @@ from dataclasses import replace
 import pytest
 
 from hneurons.config.models import EngineSettings
-from hneurons.generation.engine import LocalEngine
 from hneurons.generation.served import ServerEngine
-from hneurons.models.prepared import PreparedModel
 from tests.engines import NEURONS, WARM, held, prompts, sampled, texts
 
 COMMAND = "transformers serve --host 127.0.0.1 --port {port} --device cpu --dtype float32"
 SERVE = EngineSettings(command=COMMAND, speaks="transformers", concurrency=2, start_timeout_s=180)
-
-
-@pytest.fixture(scope="module")
-def prepared(manifest):
-    return PreparedModel(manifest)
-
-
-@pytest.fixture(scope="module")
-def here(prepared):
-    return LocalEngine(prepared, 2048)
 
 
 @pytest.fixture(scope="module")

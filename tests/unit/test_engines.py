@@ -25,6 +25,7 @@ from hneurons.models.prepare import prepare
 from hneurons.models.prepared import PreparedModel
 from hneurons.neurons.export import write_scaled
 from tests.completions_server import COMMAND
+from tests.engines import in_order
 from tests.tiny import tiny_model
 
 pytestmark = pytest.mark.slow
@@ -65,16 +66,13 @@ def sampled(engine, decoding=WARM, samples=3, scalings=(None,), seed=lambda i: i
         for scaling in scalings
         for i, t in enumerate(texts)
     ]
-    answered = engine.sample(prompts, decoding, samples)
-    found = {i: responses for batch, answers in answered for i, responses in zip(batch, answers, strict=True)}
-    return [(r.token_ids, r.truncated) for i in sorted(found) for r in found[i]]
+    return [(r.token_ids, r.truncated) for rs in in_order(engine.sample(prompts, decoding, samples)) for r in rs]
 
 
 def held(engine):
     turns = [["Where is Lyon?", "Are you sure?"], ["Hm?", "What?"], ["Brasília?", "No."]]
     answered = engine.converse([Conversation(of_user, [0, 0], GREEDY) for of_user in turns], TODAY)
-    found = {i: replies for batch, answers in answered for i, replies in zip(batch, answers, strict=True)}
-    return [[r.token_ids for r in found[i]] for i in range(3)]
+    return [[r.token_ids for r in replies] for replies in in_order(answered)]
 
 
 def test_a_server_draws_what_this_process_draws(here, served):

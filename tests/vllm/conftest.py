@@ -1,3 +1,3 @@
 from __future__ import annotations
 
-from tests.real.conftest import manifest  # noqa: F401 - a fixture
+from tests.real.conftest import here, manifest, prepared  # noqa: F401 - fixtures

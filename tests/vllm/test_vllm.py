@@ -18,9 +18,7 @@ import torch
 from hneurons.config.models import EngineSettings
 from hneurons.errors import HNeuronsError
 from hneurons.generation import served as served_module
-from hneurons.generation.engine import LocalEngine
 from hneurons.generation.served import ServerEngine
-from hneurons.models.prepared import PreparedModel
 from tests.engines import GREEDY, NEURONS, WARM, held, in_order, prompts, sampled
 from tests.paths import ROOT
 
@@ -32,21 +30,12 @@ COMMAND = (
     " --enable-lora --max-lora-rank {lora_rank} --max-loras 4"
 )
 SETTINGS = EngineSettings(command=COMMAND, speaks="vllm", concurrency=16, start_timeout_s=600)
+WITHOUT_ADAPTERS = SETTINGS.model_copy(update={"command": COMMAND.split(" --enable-lora")[0]})
 # Five neurons of every layer, as many as a probe finds in a small model, twice.
 SETS = [{layer: sorted((step * layer + 300 * i) % 1536 for i in range(5)) for layer in range(30)} for step in (7, 11)]
 SCALINGS = [None, *((neurons, alpha) for neurons in SETS for alpha in (0.0, 3.0))]
 
 pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="vLLM is not installed: make test-vllm")
-
-
-@pytest.fixture(scope="module")
-def prepared(manifest):
-    return PreparedModel(manifest)
-
-
-@pytest.fixture(scope="module")
-def here(prepared):
-    return LocalEngine(prepared, 2048)
 
 
 @pytest.fixture(scope="module")
@@ -117,15 +106,13 @@ def test_every_alpha_is_answered_by_one_server_in_the_same_batches(here, served,
 
 
 def test_an_exported_checkpoint_is_served_as_scaled_columns_answer(here, prepared):
-    command = COMMAND.split(" --enable-lora")[0]
     scaling = (NEURONS, 3.0)
-    with ServerEngine(SETTINGS.model_copy(update={"command": command}), prepared, gpus=0) as engine:
+    with ServerEngine(WITHOUT_ADAPTERS, prepared, gpus=0) as engine:
         assert sampled(engine, scaling) == sampled(here, scaling)
 
 
 def test_an_engine_that_dies_ends_the_job_and_leaves_no_socket(prepared):
-    command = COMMAND.split(" --enable-lora")[0]
-    with ServerEngine(SETTINGS.model_copy(update={"command": command}), prepared, gpus=0) as engine:
+    with ServerEngine(WITHOUT_ADAPTERS, prepared, gpus=0) as engine:
         sampled(engine)
         folder, leader = Path(engine._server._folder.name), engine._server._process.pid
         children = [
