@@ -77,14 +77,28 @@ def _norm(h: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def _hooked(model: PreTrainedModel, layers: Iterable[int], measure: Callable[..., None]) -> Iterator[None]:
-    """Call measure(layer, module, inputs, output) after down_proj of each of these layers, within the block."""
+    """Call measure(layer, module, inputs, output) after down_proj of each of these layers, for one pass within the block.
+
+    Raises:
+        HNeuronsError: a layer did not run, as those of cross-attention do without an image, or ran twice.
+    """
     mlps: list[Any] = decoder_mlps(model)
-    handles = [mlps[layer].down_proj.register_forward_hook(partial(measure, layer)) for layer in layers]
+    due = set(layers)
+
+    def measure_once(layer: int, *call: Any) -> None:
+        if layer not in due:
+            raise HNeuronsError(f"layer {layer}: its MLP ran twice in one forward pass, for which CETT is not defined")
+        due.remove(layer)
+        measure(layer, *call)
+
+    handles = [mlps[layer].down_proj.register_forward_hook(partial(measure_once, layer)) for layer in sorted(due)]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+    if due:
+        raise HNeuronsError(f"layer {min(due)}: its MLP did not run in a forward pass over text, so it has no CETT")
 
 
 @contextmanager

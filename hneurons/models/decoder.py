@@ -40,8 +40,8 @@ def decoder_mlps(model: PreTrainedModel) -> list[nn.Module]:
         The MLPs, each with a linear layer `down_proj` from d_ff to d_model.
 
     Raises:
-        HNeuronsError: If the MLP of a layer has no `down_proj` (mixtures of experts, ungated MLPs), or if the weights are
-            packed (quantised).
+        HNeuronsError: If the MLP of a layer has no `down_proj` (mixtures of experts, ungated MLPs), if a layer has routed
+            experts next to it, or if the weights are packed (quantised).
     """
     decoder: Any = text_decoder(model)
     mlps = []
@@ -50,10 +50,21 @@ def decoder_mlps(model: PreTrainedModel) -> list[nn.Module]:
         down_proj: Any = getattr(mlp, "down_proj", None)
         if not isinstance(down_proj, nn.Linear):
             raise HNeuronsError(f"{type(model).__name__}: layer {index} has no mlp.down_proj linear layer to measure")
-        if down_proj.weight.dtype not in _PLAIN:
+        if experts := next((path for path, module in layer.named_modules() if _is_expert(path, module)), None):
             raise HNeuronsError(
-                f"layer {index}: the weights of down_proj are packed or quantised ({down_proj.weight.dtype}): neither CETT "
-                "nor scaling is defined on them; load the model in bfloat16, float16 or float32"
+                f"{type(model).__name__}: layer {index} has routed experts ({experts}) next to mlp.down_proj, which "
+                "would be neither measured nor scaled; only layers whose one MLP is dense are supported"
+            )
+        if type(down_proj.weight) is not nn.Parameter or down_proj.weight.dtype not in _PLAIN:
+            kind = type(down_proj.weight).__name__
+            raise HNeuronsError(
+                f"layer {index}: the weights of down_proj are packed or quantised ({kind}, {down_proj.weight.dtype}): "
+                "neither CETT nor scaling is defined on them; load the model in bfloat16, float16 or float32"
             )
         mlps.append(mlp)
     return mlps
+
+
+def _is_expert(path: str, module: nn.Module) -> bool:
+    """Whether a part of a layer holds routed experts: transformers names either the attribute or the class after them."""
+    return "expert" in path.rpartition(".")[2].lower() or "expert" in type(module).__name__.lower()

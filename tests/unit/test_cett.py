@@ -121,6 +121,19 @@ def test_no_hook_stays_after_a_failing_forward(llama):
     assert not any(m.down_proj._forward_hooks for m in decoder_mlps(llama))
 
 
+def test_a_layer_that_did_not_run_or_ran_twice_is_an_error():
+    from tests.tiny import tiny_model
+
+    model = tiny_model("llama")
+    layers = model.model.layers
+    layers[1].mlp.forward = lambda x: x
+    with pytest.raises(HNeuronsError, match=r"layer 1: its MLP did not run"):
+        cett_batch(model, sequences())
+    layers[1].mlp = layers[0].mlp
+    with pytest.raises(HNeuronsError, match=r"layer \d: its MLP ran twice"):
+        cett_batch(model, sequences())
+
+
 def test_regions_follow_the_setting():
     expected = {"all": [1, 1, 1, 0, 0, 1], "no_bos": [0, 1, 1, 0, 0, 1], "response": [0, 0, 0, 0, 0, 1]}
     for other_tokens, other in expected.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from hneurons import store
 from hneurons.config.models import ModelSettings, shape_of_model
@@ -16,7 +17,7 @@ from hneurons.models.load import load_model
 from hneurons.models.prepare import prepare
 from hneurons.models.prepared import PreparedModel
 from hneurons.models.tokenizer import stop_token_ids
-from tests.tiny import tiny_model
+from tests.tiny import SIZES, tiny_model
 
 
 def test_a_folder_is_pinned_and_loaded(tmp_path, llama, tokenizer):
@@ -211,4 +212,23 @@ def test_a_layer_without_down_proj_is_named(llama):
     model = tiny_model("llama")
     model.model.layers[1].mlp = torch.nn.Identity()
     with pytest.raises(HNeuronsError, match=r"layer 1 has no mlp.down_proj"):
+        decoder_mlps(model)
+
+
+def test_routed_experts_next_to_a_dense_mlp_are_refused():
+    experts = {"enable_moe_block": True, "num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 24}
+    per_layer = {"vocab_size_per_layer_input": 400, "hidden_size_per_layer_input": 8, "num_kv_shared_layers": 0}
+    config = AutoConfig.for_model("gemma4_text", **SIZES, **experts, **per_layer, global_head_dim=8)
+    with pytest.raises(HNeuronsError, match=r"layer 0 has routed experts \(experts\) next to mlp.down_proj"):
+        decoder_mlps(AutoModelForCausalLM.from_config(config))
+
+
+def test_a_weight_that_is_no_plain_parameter_is_refused():
+    class Packed(torch.nn.Parameter):
+        pass
+
+    model = tiny_model("llama")
+    down_proj = model.model.layers[2].mlp.down_proj
+    down_proj.weight = Packed(down_proj.weight.data)
+    with pytest.raises(HNeuronsError, match=r"layer 2: .* packed or quantised \(Packed, torch.float32\)"):
         decoder_mlps(model)
