@@ -70,7 +70,16 @@ def workspace(cluster, tmp_path_factory):
 @pytest.fixture(scope="module")
 def swept(cluster, workspace):
     """What snakemake said, and every job as SLURM knows it."""
-    said = Run(workspace.folder, CONFIGFILE, *WANTED).finish(1200)
+    # Both models' first jobs wait in the queue, so that they start together, however short they are.
+    run("scontrol", "update", "PartitionName=gpu", "State=DOWN")
+    sweep = Run(workspace.folder, CONFIGFILE, *WANTED)
+    try:
+        wait_until(
+            lambda: all(cluster.job(f"responses_wildcards_{m}", "PENDING") for m in (SMALL, LARGE)), 180, "both wait"
+        )
+    finally:
+        run("scontrol", "update", "PartitionName=gpu", "State=UP")
+    said = sweep.finish(1200)
     return said, [cluster.show(j["id"]) for j in cluster.jobs()]
 
 
