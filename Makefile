@@ -24,7 +24,7 @@ ifndef VERBOSE
 WATCH := $(BIN)/python -m hneurons.planning.watch
 endif
 
-.PHONY: demo report plan test test-fast test-vllm docs rulegraph lint fuzz perf coverage clean
+.PHONY: demo report plan test test-fast test-families test-vllm docs rulegraph lint fuzz perf coverage clean
 
 demo: $(INSTALLED)
 ifeq ($(strip $(ARGS)),)
@@ -56,6 +56,11 @@ test: $(INSTALLED)
 # Units on tiny models, for the inner loop.
 test-fast: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -m "not slow" --numprocesses 2 --quiet $(ARGS)
+
+# A tiny model of every decoder type that transformers knows; writes docs/models.md.
+test-families: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.families.coverage --page docs/models.md > /dev/null
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/families --numprocesses 2 --quiet $(ARGS)
 
 # vLLM on a CPU, installed in an environment of its own (2.5 GB).
 test-vllm: $(INSTALLED) $(VLLM)/installed

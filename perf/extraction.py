@@ -25,8 +25,9 @@ from transformers import PreTrainedModel
 
 from hneurons.cett.measure import TokenRegions, cett, column_norms
 from hneurons.generation.batching import in_batches
-from hneurons.generation.decode import left_pad, position_ids
-from hneurons.models.decoder import decoder_mlps, text_decoder
+from hneurons.generation.decode import left_pad
+from hneurons.models.decoder import down_projections, text_decoder
+from hneurons.models.inputs import position_ids
 
 REPEATS = 3
 BUDGET = 8192
@@ -46,16 +47,22 @@ def examples(prompts: list[list[int]], shortest: int, longest: int) -> list[Toke
 @torch.no_grad()
 def reference(model: PreTrainedModel, sequences: list[TokenRegions], norms: list[torch.Tensor], folder: Path) -> None:
     """Run the published implementation."""
-    down_projs: list[Any] = [mlp.down_proj for mlp in decoder_mlps(model)]
+    down_projs = [down.module for down in down_projections(model)]
     for number, example in enumerate(sequences):
         inputs: list[torch.Tensor] = []
         outputs: list[torch.Tensor] = []
 
-        def keep(_m: Any, args: Any, out: torch.Tensor, inputs: list = inputs, outputs: list = outputs) -> None:
+        def keep(
+            _m: Any,
+            args: Any,
+            out: torch.Tensor,
+            inputs: list[torch.Tensor] = inputs,
+            outputs: list[torch.Tensor] = outputs,
+        ) -> None:
             inputs.append(args[0][0])
             outputs.append(out[0])
 
-        handles = [down.register_forward_hook(keep) for down in down_projs]
+        handles = [down.register_forward_hook(partial(keep, inputs, outputs)) for down in down_projs]
         model(input_ids=torch.tensor([example.ids], device=model.device))
         for handle in handles:
             handle.remove()

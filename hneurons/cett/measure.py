@@ -16,9 +16,10 @@ from transformers import DynamicCache, PreTrainedModel
 from hneurons.config.study import CettSettings
 from hneurons.errors import HNeuronsError
 from hneurons.generation.batching import TokenBudget, in_batches
-from hneurons.generation.decode import left_pad, position_ids
+from hneurons.generation.decode import left_pad
 from hneurons.generation.kv_cache import as_prefix, attends_to_all, new_cache, shared_prefix_length
-from hneurons.models.decoder import decoder_mlps, text_decoder
+from hneurons.models.decoder import down_projections, text_decoder
+from hneurons.models.inputs import check_length, last_logits_only, position_ids, text_inputs
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,11 @@ _CHUNK = 1024
 @torch.inference_mode()
 def column_norms(model: PreTrainedModel) -> list[torch.Tensor]:
     """‖W_down[:, j]‖₂ of every layer (eq. 2), each [d_ff] float32 on the layer's device."""
-    mlps: list[Any] = decoder_mlps(model)
-    return [sum(rows.float().square().sum(0) for rows in mlp.down_proj.weight.split(_CHUNK // 4)).sqrt() for mlp in mlps]
+    norms = []
+    for down in down_projections(model):
+        squares = sum(rows.float().square().sum(0) for rows in torch.split(down.weight, _CHUNK // 4))
+        norms.append(torch.as_tensor(squares).sqrt())
+    return norms
 
 
 def _norm(h: torch.Tensor) -> torch.Tensor:
@@ -77,21 +81,21 @@ def _norm(h: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def _hooked(model: PreTrainedModel, layers: Iterable[int], measure: Callable[..., None]) -> Iterator[None]:
-    """Call measure(layer, module, inputs, output) after down_proj of each of these layers, for one pass within the block.
+    """Call measure(layer, inputs, output) after the down-projection of these layers, for one pass within the block.
 
     Raises:
         HNeuronsError: a layer did not run, as those of cross-attention do without an image, or ran twice.
     """
-    mlps: list[Any] = decoder_mlps(model)
+    downs = down_projections(model)
     due = set(layers)
 
-    def measure_once(layer: int, *call: Any) -> None:
+    def measure_once(layer: int, _module: Any, *call: Any) -> None:
         if layer not in due:
             raise HNeuronsError(f"layer {layer}: its MLP ran twice in one forward pass, for which CETT is not defined")
         due.remove(layer)
         measure(layer, *call)
 
-    handles = [mlps[layer].down_proj.register_forward_hook(partial(measure_once, layer)) for layer in sorted(due)]
+    handles = [downs[layer].module.register_forward_hook(partial(measure_once, layer)) for layer in sorted(due)]
     try:
         yield
     finally:
@@ -109,9 +113,11 @@ def _measuring(
     sums: dict[int, torch.Tensor] = {}
     rows_at_once = max(1, _CHUNK // weights.shape[-1])
 
-    def measure(layer: int, _module: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
+    def measure(layer: int, args: tuple[Any, ...], output: torch.Tensor) -> None:
         parts = []
-        chunks = (t.split(rows_at_once) for t in (args[0], output, weights.to(output.device)))
+        # Some models pass all tokens of a batch as one row.
+        z, h = (t.reshape(len(weights), weights.shape[-1], -1) for t in (args[0], output))
+        chunks = (t.split(rows_at_once) for t in (z, h, weights.to(output.device)))
         for z, h, weight in zip(*chunks, strict=True):
             # z [rows, width, d_ff], h [rows, width, d_model], weight [rows, regions, width]
             scaled = zip((weight / _norm(h)[:, None, :]).split(_CHUNK, -1), z.split(_CHUNK, 1), strict=True)
@@ -183,7 +189,11 @@ def cett_batch(
 
     Returns:
         [rows, regions, layers, d_ff] float32.
+
+    Raises:
+        HNeuronsError: the longest sequence would change the positions of all (`check_length`).
     """
+    check_length(model, max(len(s.ids) for s in sequences))
     # 1. Pad what follows the prefix
     norms = column_norms(model) if norms is None else norms
     skip = prefix.length if prefix else 0
@@ -204,13 +214,9 @@ def cett_batch(
     mask = torch.cat([mask.new_ones(len(mask), skip), mask], dim=-1)
     ids, mask, weights = (t.to(model.device) for t in (ids, mask, weights))
     with _measuring(model, norms, weights) as sums:
-        text_decoder(model)(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=position_ids(mask)[:, skip:],
-            past_key_values=prefix.cache if prefix else None,
-            use_cache=prefix is not None,
-        )
+        decoder = text_decoder(model)
+        inputs = text_inputs(decoder, ids, mask, position_ids(mask)[:, skip:])
+        decoder(**inputs, past_key_values=prefix.cache if prefix else None, use_cache=prefix is not None)
     # 4. The prefix's share of the averages
     values = torch.stack([sums[i] for i in range(len(norms))], dim=2)
     return (values + prefix.sums / counts[:, :, None, None] if prefix else values).numpy()
@@ -261,25 +267,23 @@ def token_cett(
         Per sequence CETT [tokens, neurons] float32, which averaged over a region's tokens equals what `cett` yields; and
         natural log-probabilities [response tokens] float32 at temperature 1.
     """
+    check_length(model, max(map(len, sequences)))
     ids, mask = left_pad(sequences, pad_id=0)
+    downs = down_projections(model)
     by_layer: dict[int, torch.Tensor] = {}
 
-    def measure(layer: int, module: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
-        columns = torch.as_tensor(list(neurons[layer]), device=args[0].device)
-        norms = module.weight[:, columns].float().norm(dim=0)
-        by_layer[layer] = (args[0][..., columns].float().abs() * norms / _norm(output)[..., None]).cpu()
+    def measure(layer: int, args: tuple[Any, ...], output: torch.Tensor) -> None:
+        z, h = (t.reshape(*ids.shape, -1) for t in (args[0], output))
+        columns = torch.as_tensor(list(neurons[layer]), device=z.device)
+        norms = downs[layer].weight[:, columns].float().norm(dim=0)
+        by_layer[layer] = (z[..., columns].float().abs() * norms / _norm(h)[..., None]).cpu()
 
     ids, mask = ids.to(model.device), mask.to(model.device)
     # Rows are padded on the left, so all responses end at the last token.
     longest = max(responses)
     with _hooked(model, neurons, measure):
-        logits = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=position_ids(mask),
-            use_cache=False,
-            logits_to_keep=longest + 1,
-        ).logits
+        inputs = {**text_inputs(model, ids, mask, position_ids(mask)), **last_logits_only(model, longest + 1)}
+        logits = model(**inputs, use_cache=False).logits[:, -longest - 1 :]
     values = torch.cat([by_layer[layer] for layer in neurons], dim=-1).numpy()
     # Row by row: float32 copies of all logits may not fit.
     of_tokens = []

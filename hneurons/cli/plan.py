@@ -14,7 +14,9 @@ from rich.table import Table
 
 from hneurons.cli.common import JsonOption, echo_json, one_line_errors
 from hneurons.config.base import read_yaml
+from hneurons.config.models import ModelSettings
 from hneurons.config.setup import parse_study
+from hneurons.errors import HNeuronsError
 from hneurons.planning.jobs import dry_run
 from hneurons.planning.plan import Plan, make_plan
 
@@ -29,6 +31,7 @@ def plan_command(
     """
     with one_line_errors():
         setup = parse_study(read_yaml(configfile), configfile)
+        _check_models(setup.models)
         results = Path("results") / setup.study.study
         with ThreadPoolExecutor() as pool:
             complete = pool.submit(dry_run, configfile, "--forceall")
@@ -40,6 +43,32 @@ def plan_command(
         echo_json(plan.as_dict())
     else:
         _print(plan)
+
+
+def _check_models(models: Mapping[str, ModelSettings]) -> None:
+    """Raise HNeuronsError if a model whose config.json is on this machine is one that the study could not measure."""
+    for name, model in models.items():
+        folder = _folder_of(model)
+        if folder is None or not (folder / "config.json").is_file():
+            continue
+        from hneurons.models.skeleton import shape_on_disk
+
+        try:
+            shape_on_disk(folder, model.trust_remote_code)
+        except HNeuronsError as error:
+            raise HNeuronsError(f"models: {name}: {error}") from None
+
+
+def _folder_of(model: ModelSettings) -> Path | None:
+    """The folder of a model's files: its own, or that in the hub's cache."""
+    if model.folder is not None:
+        return Path(model.folder).expanduser()
+    if model.hub is None:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(model.hub.id, "config.json", revision=model.hub.revision)
+    return Path(cached).parent if isinstance(cached, str) else None
 
 
 _COLUMNS = ("left", "of", "GPUs", "hours", "GPU h", "GPU GB", "host GB", "disk GB", "calls", "$", "")

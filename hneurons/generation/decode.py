@@ -20,9 +20,11 @@ from hneurons.generation.kv_cache import (
     batch_cache,
     cached_row,
     new_cache,
+    select_rows,
     shared_prefix_length,
 )
 from hneurons.generation.next_token import choose
+from hneurons.models.inputs import check_length, last_logits_only, position_ids, text_inputs
 from hneurons.neurons.scaling import RowScaling, Scaling, scaled_batch
 
 # Ended rows are dropped once they are this share of the batch: dropping copies a part of the cache.
@@ -62,11 +64,6 @@ def left_pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, 
     return ids, mask
 
 
-def position_ids(mask: torch.Tensor) -> torch.Tensor:
-    """Positions [rows, width] that count real tokens only, so that padding on either side does not change them."""
-    return (mask.cumsum(-1) - 1).clamp_min(0)
-
-
 def _prefill(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
@@ -89,9 +86,10 @@ def _prefill(
     elif shared and attends_to_all(cache):
         prefix = torch.tensor([list(prompts[0][:shared])], device=model.device)
         with nullcontext(1) if scaling is None else scaling.one_of_each_kind() as kinds:
-            model(input_ids=prefix.expand(kinds, -1), past_key_values=cache, use_cache=True, logits_to_keep=1)
+            ids = prefix.expand(kinds, -1)
+            model(input_ids=ids, past_key_values=cache, use_cache=True, **last_logits_only(model, 1))
         rows = torch.zeros(len(prompts), dtype=torch.long) if scaling is None else scaling.kind_of
-        cache.batch_select_indices(rows)
+        select_rows(cache, rows)
         cached_mask = cached_mask.new_ones(len(prompts), shared)
     new_ids = [prompt[length:] for prompt, length in zip(prompts, cached_mask.sum(-1).tolist(), strict=True)]
     ids, mask = (t.to(model.device) for t in left_pad(new_ids, pad_id))
@@ -104,8 +102,8 @@ def _next_logits(
     model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: DynamicCache
 ) -> torch.Tensor:
     """Read tokens that follow those in the cache, and return the last logits, [rows, vocabulary] float32."""
-    inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
-    logits: torch.Tensor = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].float()
+    inputs = {**text_inputs(model, ids, mask, positions), **last_logits_only(model, 1)}
+    logits: torch.Tensor = model(**inputs, past_key_values=cache, use_cache=True).logits[:, -1].float()
     return logits
 
 
@@ -139,7 +137,11 @@ def generate_batch(
 
     Returns:
         Responses [prompts][samples].
+
+    Raises:
+        HNeuronsError: the longest row may change the positions of all (`check_length`).
     """
+    check_length(model, max(map(len, prompts)) + decoding.max_new_tokens)
     # 1. Draw all random numbers on the CPU, from the seed of each prompt
     device = model.device
     uniforms = torch.stack(
@@ -181,7 +183,7 @@ def generate_batch(
         parents, next_tokens, row_of = _continued(row_of, drawn, len(mask))
         if not torch.equal(parents, torch.arange(len(mask))):
             # On the CPU: the layers of a model spread over several GPUs are on different devices.
-            cache.batch_select_indices(parents)
+            select_rows(cache, parents)
             on_device = parents.to(device)
             mask, next_position = mask[on_device], next_position[on_device]
             if scaling is not None:

@@ -66,6 +66,16 @@ def new_cache(model: PreTrainedModel) -> DynamicCache:
     return cache
 
 
+def select_rows(cache: DynamicCache, indices: torch.Tensor) -> None:
+    """Make row i of a cache what row indices[i] is now ([new rows], on the CPU), in every kind of layer."""
+    for layer in cache.layers:
+        if isinstance(layer, _RoomyLayer):
+            layer.batch_select_indices(indices)
+        else:
+            # The states of linear attention move only by this one.
+            layer.reorder_cache(indices)
+
+
 def attends_to_all(cache: DynamicCache) -> bool:
     """Tell whether all layers attend to everything before them, which padding in the middle of a row requires."""
     return all(type(layer) is _RoomyLayer for layer in cache.layers)
@@ -94,8 +104,8 @@ def batch_cache(model: PreTrainedModel, rows: Sequence[CachedRow]) -> tuple[Dyna
     lengths = [row[0][0].shape[1] for row in rows]
     width = max(lengths)
     for index, layer in enumerate(cache.layers):
-        first = rows[0][index][0]
-        keys, values = (first.new_zeros((len(rows), first.shape[0], width, first.shape[2])) for _ in range(2))
+        # Keys and values may differ in width (multi-head latent attention).
+        keys, values = (t.new_zeros((len(rows), t.shape[0], width, t.shape[2])) for t in rows[0][index])
         for i, (row, length) in enumerate(zip(rows, lengths, strict=True)):
             keys[i, :, width - length :], values[i, :, width - length :] = row[index]
         layer.update(keys, values)

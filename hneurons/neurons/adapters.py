@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 
 from hneurons import store
 from hneurons.models.checkpoint import Checkpoint
+from hneurons.models.skeleton import down_projection_names
 from hneurons.neurons.scaling import NeuronsByLayer
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -29,18 +30,22 @@ def write_adapter(checkpoint: Checkpoint, neurons: NeuronsByLayer, alpha: float,
         alpha: the factor α.
         out: an existing folder.
         name: of the model, for programs that load adapter and model together; empty is the checkpoint's folder.
+
+    Raises:
+        HNeuronsError: the model's linear layers are not torch's, or config.json is not one of transformers'.
     """
     rank = adapter_rank(neurons)
+    names = down_projection_names(checkpoint.folder)
     tensors: dict[str, torch.Tensor] = {}
     modules = []
     for layer, indices in sorted(neurons.items()):
         if not indices:
             continue
         matrix = checkpoint.down_proj(layer)
-        a, b = torch.zeros(rank, matrix.columns), torch.zeros(matrix.rows, rank)
+        a, b = torch.zeros(rank, matrix.d_ff), torch.zeros(matrix.d_model, rank)
         a[torch.arange(len(indices)), torch.tensor(list(indices))] = 1
         b[:, : len(indices)] = (alpha - 1) * matrix.take(indices).float()
-        modules.append(checkpoint.module_name(matrix.name))
+        modules.append(names[layer])
         prefix = f"base_model.model.{modules[-1]}"
         tensors |= {f"{prefix}.lora_A.weight": a, f"{prefix}.lora_B.weight": b}
     config = {

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from hneurons import store
 from hneurons.config.weights import weights_index
 from hneurons.errors import HNeuronsError
-from hneurons.models.checkpoint import Checkpoint, checkpoint_folder, folder_identity
+from hneurons.models.checkpoint import Checkpoint, Matrix, checkpoint_folder, folder_identity
 from hneurons.neurons.adapters import adapter_rank, write_adapter
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.neurons.scaling import NeuronsByLayer, check_alpha
@@ -103,10 +103,10 @@ def write_scaled(checkpoint: Checkpoint, neurons: NeuronsByLayer, alpha: float, 
     Returns:
         `out`.
     """
-    touched: dict[Path, dict[str, list[int]]] = defaultdict(dict)
+    touched: dict[Path, dict[Matrix, list[int]]] = defaultdict(dict)
     for layer, indices in neurons.items():
         matrix = checkpoint.down_proj(layer)
-        touched[matrix.path][matrix.name] = list(indices)
+        touched[matrix.path][matrix] = list(indices)
     for source in [*checkpoint.files, *_companions(checkpoint.folder)]:
         target = out / source.relative_to(checkpoint.folder)
         with store.failures_named(target):
@@ -143,11 +143,11 @@ def _companions(folder: Path) -> list[Path]:
     return [path for path in _files(folder) if is_needed(path)]
 
 
-def _write_scaled_file(source: Path, columns: dict[str, list[int]], alpha: float, target: Path) -> None:
+def _write_scaled_file(source: Path, neurons: dict[Matrix, list[int]], alpha: float, target: Path) -> None:
     tensors = load_file(source)
-    for name, indices in columns.items():
+    for matrix, indices in neurons.items():
         # In the stored dtype: rounded once, as in a loaded model.
-        tensors[name][:, indices] *= alpha
+        tensors[matrix.name][indices if matrix.row_per_neuron else (slice(None), indices)] *= alpha
     with safe_open(source, "pt") as file:
         save_file(tensors, target, metadata=file.metadata() or {"format": "pt"})
 

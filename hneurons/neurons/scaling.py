@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from hneurons.config.impact import is_untouched
 from hneurons.errors import HNeuronsError
-from hneurons.models.decoder import decoder_mlps
+from hneurons.models.decoder import DownProjection, down_projections
 
 # Neuron indices of each layer.
 NeuronsByLayer = Mapping[int, Sequence[int]]
@@ -32,16 +32,16 @@ def check_alpha(alpha: Alpha) -> None:
             raise HNeuronsError(f"alpha must be a number >= 0, not {value}")
 
 
-def _checked_down_projs(model: PreTrainedModel, neurons: NeuronsByLayer) -> dict[int, nn.Linear]:
-    """down_proj of each layer with neurons. Raises HNeuronsError for a neuron that the model does not have."""
-    mlps = decoder_mlps(model)
+def _checked_down_projs(model: PreTrainedModel, neurons: NeuronsByLayer) -> dict[int, DownProjection]:
+    """The down-projection of each layer with neurons. Raises HNeuronsError for a neuron that the model does not have."""
+    layers = down_projections(model)
     down_projs = {}
     for layer, indices in neurons.items():
-        if not 0 <= layer < len(mlps):
-            raise HNeuronsError(f"layer {layer} is not in this model: it has {len(mlps)}; the neurons are another model's")
-        down_proj: Any = mlps[layer].down_proj
-        if any(not 0 <= j < down_proj.in_features for j in indices):
-            raise HNeuronsError(f"layer {layer}: a neuron is outside d_ff = {down_proj.in_features}; another model's?")
+        if not 0 <= layer < len(layers):
+            raise HNeuronsError(f"layer {layer} is not in this model: it has {len(layers)}; the set is another model's")
+        down_proj = layers[layer]
+        if any(not 0 <= j < down_proj.d_ff for j in indices):
+            raise HNeuronsError(f"layer {layer}: a neuron is outside d_ff = {down_proj.d_ff}; another model's?")
         down_projs[layer] = down_proj
     return down_projs
 
@@ -125,6 +125,9 @@ class RowScaling:
             HNeuronsError: `z` has another number of rows.
         """
         factor = self._factors[layer]
+        if z.dim() == 2 and len(z) % len(factor) == 0:
+            # Some models pass all tokens of a batch as one row.
+            return (z.reshape(len(factor), -1, z.shape[-1]) * factor).reshape(z.shape)
         if len(factor) != len(z):
             raise HNeuronsError(f"alpha has {len(factor)} numbers, one per row, but the batch has {len(z)} rows")
         return z * factor
@@ -152,13 +155,13 @@ def scaled_rows(model: PreTrainedModel, rows: Sequence[Scaling]) -> Iterator[Row
         kind_of.append(kinds.index(row))
     scaled_kinds = [(kind, *scaling) for kind, scaling in enumerate(kinds) if scaling is not None]
     check_alpha([alpha for _, _, alpha in scaled_kinds])
-    down_projs: dict[int, nn.Linear] = {}
+    down_projs: dict[int, DownProjection] = {}
     for _, neurons, _ in scaled_kinds:
         down_projs |= _checked_down_projs(model, neurons)
     factors = {}
     for layer, down_proj in down_projs.items():
         weight = down_proj.weight
-        factors[layer] = torch.ones(len(kinds), 1, down_proj.in_features, dtype=weight.dtype, device=weight.device)
+        factors[layer] = torch.ones(len(kinds), 1, down_proj.d_ff, dtype=weight.dtype, device=weight.device)
         for kind, neurons, alpha in scaled_kinds:
             factors[layer][kind, 0, list(neurons.get(layer, ()))] = alpha
     scaling = RowScaling(factors, torch.tensor(kind_of))
@@ -166,7 +169,7 @@ def scaled_rows(model: PreTrainedModel, rows: Sequence[Scaling]) -> Iterator[Row
     def hook(_module: nn.Module, args: tuple[Any, ...], layer: int) -> tuple[Any, ...]:
         return (scaling.scale(layer, args[0]), *args[1:])
 
-    handles = [p.register_forward_pre_hook(partial(hook, layer=layer)) for layer, p in down_projs.items()]
+    handles = [p.module.register_forward_pre_hook(partial(hook, layer=layer)) for layer, p in down_projs.items()]
     try:
         yield scaling
     finally:

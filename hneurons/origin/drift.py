@@ -66,7 +66,7 @@ def measure_drift(base: Checkpoint, tuned: Checkpoint) -> Drift:
     Raises:
         HNeuronsError: if the checkpoints differ in shape, or if all their MLP weights are equal.
     """
-    shapes = [(c.layers, c.d_ff, c.down_proj(0).rows) for c in (base, tuned)]
+    shapes = [(c.layers, c.d_ff, c.down_proj(0).d_model) for c in (base, tuned)]
     if shapes[0] != shapes[1]:
         raise HNeuronsError(
             f"{base.folder} and {tuned.folder} differ in layers, d_ff or d_model: {shapes[0]} and {shapes[1]}; "
@@ -75,18 +75,18 @@ def measure_drift(base: Checkpoint, tuned: Checkpoint) -> Drift:
     layers = range(base.layers)
     up, down = [], []
     for layer in tqdm(layers, desc="drift", unit="layer"):
-        up.append(_moved(base.up_proj(layer), tuned.up_proj(layer), by_row=True))
-        down.append(_moved(base.down_proj(layer), tuned.down_proj(layer), by_row=False))
+        up.append(_moved(base.up_proj(layer), tuned.up_proj(layer)))
+        down.append(_moved(base.down_proj(layer), tuned.down_proj(layer)))
     drift = Drift(np.stack(up), np.stack(down))
     if not (drift.up.any() or drift.down.any()):
         raise HNeuronsError(f"{base.folder} and {tuned.folder} have the same MLP weights: nothing drifted")
     return drift
 
 
-def _moved(base: Matrix, tuned: Matrix, by_row: bool) -> np.ndarray:
-    """1 − cosine of the rows, or columns, of two matrices; 0 for a vector that is zero in both."""
-    size = base.rows if by_row else base.columns
-    dot, first, second = (torch.zeros(size, dtype=torch.float64) for _ in range(3))
+def _moved(base: Matrix, tuned: Matrix) -> np.ndarray:
+    """1 − cosine of each neuron's values in two matrices; 0 for a vector that is zero in both."""
+    by_row = base.row_per_neuron
+    dot, first, second = (torch.zeros(base.d_ff, dtype=torch.float64) for _ in range(3))
     for (rows, a), (_, b) in zip(base.blocks(), tuned.blocks(), strict=True):
         part = rows if by_row else slice(None)
         for total, product in ((dot, a * b), (first, a * a), (second, b * b)):

@@ -81,7 +81,7 @@ def as_run_here(command):
     here = here.replace("TARGET", f"results/{RESULTS.name}/tables/table1.csv --configfile {CONFIG}")
     program, target = here.split()[0], " ".join(here.split()[1:2])
     if program == "make":
-        if target in ("test", "test-fast", "test-vllm", "lint", "fuzz", "perf", "coverage"):
+        if target in ("test", "test-fast", "test-families", "test-vllm", "lint", "fuzz", "perf", "coverage"):
             return f"{here} --dry-run"
         if target == "demo" and "ARGS" not in here:
             return f'{here} ARGS="-n --quiet rules"'

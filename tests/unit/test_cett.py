@@ -15,7 +15,7 @@ from hneurons.cett.shards import read_layer, shard_table
 from hneurons.config.study import CettSettings
 from hneurons.errors import HNeuronsError
 from hneurons.generation.kv_cache import attends_to_all, new_cache
-from hneurons.models.decoder import decoder_mlps, text_decoder
+from hneurons.models.decoder import down_projections, text_decoder
 
 
 def sequences(lengths=(7, 19, 4, 12)):
@@ -30,17 +30,17 @@ def sequences(lengths=(7, 19, 4, 12)):
 def by_hand(model, sequence):
     """Eq. 2 and 3, one layer and token after the other, from the inputs that down_proj is given."""
     inputs = {}
-    mlps = decoder_mlps(model)
+    downs = down_projections(model)
     handles = [
-        m.down_proj.register_forward_hook(lambda mod, a, o, i=i: inputs.update({i: a[0][0]})) for i, m in enumerate(mlps)
+        d.module.register_forward_hook(lambda mod, a, o, i=i: inputs.update({i: a[0][0]})) for i, d in enumerate(downs)
     ]
     with torch.no_grad():
         model(input_ids=torch.tensor([sequence.ids]), attention_mask=torch.ones(1, len(sequence.ids)).long())
     for handle in handles:
         handle.remove()
-    result = np.zeros((2, len(mlps), mlps[0].down_proj.in_features))
-    for layer, mlp in enumerate(mlps):
-        W = mlp.down_proj.weight.detach().double()
+    result = np.zeros((2, len(downs), downs[0].d_ff))
+    for layer, down in enumerate(downs):
+        W = down.weight.detach().double()
         for region, mask in enumerate(sequence.regions):
             for t in np.flatnonzero(mask):
                 z = inputs[layer][t].double()
@@ -110,15 +110,15 @@ def test_only_the_text_decoder_of_a_multimodal_model_is_measured():
 
     model = tiny_model("gemma3-multimodal")
     vision = {id(m) for m in model.model.vision_tower.modules()}
-    mlps = decoder_mlps(model)
-    assert len(mlps) == model.config.text_config.num_hidden_layers == 3
-    assert not vision & {id(mlp) for mlp in mlps}
+    downs = down_projections(model)
+    assert len(downs) == model.config.text_config.num_hidden_layers == 3
+    assert not vision & {id(down.module) for down in downs}
 
 
 def test_no_hook_stays_after_a_failing_forward(llama):
     with pytest.raises(IndexError):
         cett_batch(llama, [TokenRegions([10**6], [[True], [True]])])
-    assert not any(m.down_proj._forward_hooks for m in decoder_mlps(llama))
+    assert not any(d.module._forward_hooks for d in down_projections(llama))
 
 
 def test_a_layer_that_did_not_run_or_ran_twice_is_an_error():

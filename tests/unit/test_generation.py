@@ -10,7 +10,7 @@ import torch
 from hneurons.config.study import Decoding
 from hneurons.generation import decode
 from hneurons.generation.decode import generate
-from hneurons.generation.kv_cache import new_cache, shared_prefix_length
+from hneurons.generation.kv_cache import new_cache, select_rows, shared_prefix_length
 from hneurons.generation.next_token import choose, top_k
 from hneurons.seeds import seed_of
 
@@ -97,7 +97,7 @@ def test_a_cache_whose_rows_move_is_the_cache_of_the_rows(any_model):
         with torch.inference_mode():
             cache = new_cache(any_model)
             any_model(input_ids=ids, past_key_values=cache)
-            cache.batch_select_indices(moved)
+            select_rows(cache, moved)
             logits = any_model(input_ids=tokens, past_key_values=cache).logits[:, -1]
             expected = any_model(input_ids=torch.cat([ids[moved], tokens], dim=1)).logits[:, -1]
         torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
