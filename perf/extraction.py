@@ -23,7 +23,8 @@ from shapes import DEVICE, SHAPES, demo_model, questions, random_model, template
 from side_by_side import THREADS, Peak, anonymous_gb, format_ratio, in_turns, own_process, ratio, report
 from transformers import PreTrainedModel
 
-from hneurons.cett.measure import TokenRegions, cett, column_norms
+from hneurons.cett.measure import cett, column_norms
+from hneurons.cett.regions import TokenRegions
 from hneurons.generation.batching import in_batches
 from hneurons.generation.decode import left_pad
 from hneurons.models.decoder import down_projections, text_decoder

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from hneurons import store
 from hneurons.cett.columns import ShardColumns
 from hneurons.cett.shards import SHARD_OPTIONS, shard_table
+from hneurons.models.widths import Widths
 from hneurons.probe.estimator import training_problem
 from hneurons.probe.l1 import objective
 from hneurons.probe.l1_path import fit_l1_path
@@ -58,7 +59,7 @@ def write_shards(folder: Path, rows: int, layers: int, d_ff: int) -> None:
             noise = factors[rng.integers(0, 256, (len(chosen), d_ff), dtype=np.uint8)]
             features[:, layer] = values[np.ix_(chosen, columns[layer])] * noise
         keys = [{**source.rows[train[i]], "question_id": f"q{first + k}"} for k, i in enumerate(chosen)]
-        table = shard_table(keys, list(features), layers, d_ff)
+        table = shard_table(keys, list(features), Widths.of_layers(layers, d_ff))
         store.write_table(folder / f"{shard:04d}.parquet", table, {"layers": layers}, **SHARD_OPTIONS)
 
 

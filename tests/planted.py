@@ -10,6 +10,7 @@ import pandas as pd
 
 from hneurons import store
 from hneurons.cett.shards import shard_table
+from hneurons.models.widths import Widths
 
 LAYERS, D_FF = 3, 60
 PLANTED = [(0, 5), (1, 20), (2, 33)]
@@ -74,5 +75,5 @@ def planted(folder: Path, *, neurons=0.0, everywhere=0.0, confidence=0.0, n=400,
             }
         )
     path = folder / "0000.parquet"
-    store.write_table(path, shard_table(rows, features, LAYERS, D_FF), {})
+    store.write_table(path, shard_table(rows, features, Widths.of_layers(LAYERS, D_FF)), {})
     return Planted([path], pd.DataFrame(examples), np.stack(features).reshape(len(rows), -1), rows)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from hneurons import store
 from hneurons.cett.shards import as_matrix, layer_names
 from hneurons.errors import HNeuronsError
+from hneurons.models.widths import Widths
 from hneurons.records import CETT_ROW
 
 # Rows that are decoded at a time, so that the buffer between the file and the block stays small.
@@ -50,7 +51,7 @@ class ArrayColumns:
 
 
 class ShardColumns:
-    """The rows of CETT shards, with neuron (layer, j) as column layer * d_ff + j, float16.
+    """The rows of CETT shards, with a column for each neuron, float16 (`Widths.columns`).
 
     Args:
         shards: paths of the shards.
@@ -58,9 +59,8 @@ class ShardColumns:
 
     Attributes:
         n: rows.
-        p: columns, layers * d_ff.
-        layers: number of layers.
-        d_ff: neurons per layer.
+        p: columns.
+        widths: neurons of each layer.
         rows: the columns of CETT_ROW for each row.
 
     Raises:
@@ -70,34 +70,36 @@ class ShardColumns:
 
     def __init__(self, shards: Sequence[str | Path], memory_gb: float = 4.0) -> None:
         self.shards = [Path(path) for path in shards]
-        self.layers, self.d_ff = shards_shape(self.shards)
+        self.widths = shards_widths(self.shards)
         self._files = [pq.ParquetFile(path) for path in self.shards]
         self.rows: list[dict[str, Any]] = [row for f in self._files for row in f.read(columns=CETT_ROW.names).to_pylist()]
-        self.n, self.p = len(self.rows), self.layers * self.d_ff
+        self.n, self.p = len(self.rows), self.widths.total
         counts = Counter((row["question_id"], row["sample"], row["region"]) for row in self.rows)
         if counts and (twice := counts.most_common(1)[0])[1] > 1:
             raise HNeuronsError(f"{self.shards[0].parent}: {twice[0]} appears {twice[1]} times; delete the shards")
-        self._width = min(self.d_ff, max(1, int(memory_gb * 1e9 / 8 / (2 * max(1, self.n)))))
+        self._width = max(1, int(memory_gb * 1e9 / 8 / (2 * max(1, self.n))))
         self._checked: set[int] = set()
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield blocks (first column, values [n, columns]); the next one is read while the caller uses the current one."""
-        starts = [(layer, first) for layer in range(self.layers) for first in range(0, self.d_ff, self._width)]
+        widths = enumerate(self.widths.per_layer)
+        starts = [(layer, first) for layer, width in widths for first in range(0, width, self._width)]
         with ThreadPoolExecutor(1) as reader:
             ahead = reader.submit(self._block, *starts[0])
             for i, (layer, first) in enumerate(starts):
                 block = ahead.result()
                 if i + 1 < len(starts):
                     ahead = reader.submit(self._block, *starts[i + 1])
-                yield layer * self.d_ff + first, block
+                yield int(self.widths.starts[layer]) + first, block
 
     def take(self, columns: np.ndarray) -> np.ndarray:
         """Values [n, len(columns)] float16 of the given columns, in this order."""
         selected = np.empty((self.n, len(columns)), dtype=np.float16)
-        for layer in np.unique(columns // self.d_ff):
-            in_layer = np.flatnonzero(columns // self.d_ff == layer)
+        layers, neurons = self.widths.places(columns)
+        for layer in np.unique(layers):
+            in_layer = np.flatnonzero(layers == layer)
             for start, values in self._batches(int(layer)):
-                selected[start : start + len(values), in_layer] = values[:, columns[in_layer] % self.d_ff]
+                selected[start : start + len(values), in_layer] = values[:, neurons[in_layer]]
         return selected
 
     def take_each(self, sets: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -107,14 +109,14 @@ class ShardColumns:
         return [values[:, part] for part in np.split(positions, np.cumsum([len(s) for s in sets])[:-1])]
 
     def _block(self, layer: int, first: int) -> np.ndarray:
-        block = np.empty((self.n, min(self._width, self.d_ff - first)), dtype=np.float16)
+        block = np.empty((self.n, min(self._width, self.widths.per_layer[layer] - first)), dtype=np.float16)
         for start, values in self._batches(layer):
             block[start : start + len(values)] = values[:, first : first + block.shape[1]]
         return block
 
     def _batches(self, layer: int) -> Iterator[tuple[int, np.ndarray]]:
         """A layer's values as (first row, [rows, d_ff]), checked when the layer is read for the first time."""
-        start, name = 0, layer_names(self.layers)[layer]
+        start, name = 0, layer_names(self.widths.layers)[layer]
         for path, file in zip(self.shards, self._files, strict=True):
             for batch in file.iter_batches(batch_size=_BATCH, columns=[name]):
                 values = as_matrix(batch.column(0))
@@ -132,8 +134,8 @@ class ShardColumns:
         return store.fingerprint([store.made_by(path) for path in self.shards])
 
 
-def shards_shape(shards: Sequence[str | Path]) -> tuple[int, int]:
-    """Read (layers, d_ff) of CETT shards.
+def shards_widths(shards: Sequence[str | Path]) -> Widths:
+    """Read how many neurons each layer has in CETT shards.
 
     Raises:
         HNeuronsError: the list is empty, shapes disagree, or a shard lacks a layer.
@@ -147,7 +149,8 @@ def shards_shape(shards: Sequence[str | Path]) -> tuple[int, int]:
         layers = store.made_by(path).get("layers", len(names))
         if missing := sorted(set(layer_names(layers)) - set(names)):
             raise HNeuronsError(f"{path}: {missing[0]} is missing; delete the shard to have it measured again")
-        shapes.add((len(names), int((schema.metadata or {}).get(b"d_ff", 0))))
+        shapes.add(Widths(tuple(schema.field(name).type.byte_width // 2 for name in layer_names(layers))))
     if len(shapes) != 1:
-        raise HNeuronsError(f"CETT shards of different shapes {sorted(shapes)}; delete the shards of the other model")
+        stated = sorted((widths.layers, str(widths.d_ff)) for widths in shapes)
+        raise HNeuronsError(f"CETT shards of different shapes {stated}; delete the shards of the other model")
     return shapes.pop()

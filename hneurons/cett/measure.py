@@ -13,50 +13,13 @@ import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from hneurons.config.study import CettSettings
+from hneurons.cett.regions import TokenRegions
 from hneurons.errors import HNeuronsError
 from hneurons.generation.batching import TokenBudget, in_batches
 from hneurons.generation.decode import left_pad
 from hneurons.generation.kv_cache import as_prefix, attends_to_all, new_cache, shared_prefix_length
 from hneurons.models.decoder import down_projections, text_decoder
 from hneurons.models.inputs import check_length, last_logits_only, position_ids, text_inputs
-
-
-@dataclass(frozen=True)
-class TokenRegions:
-    """One response to measure.
-
-    Attributes:
-        ids: token ids of prompt and response.
-        regions: for each region a mask [tokens] bool over them, with at least one token.
-    """
-
-    ids: list[int]
-    regions: list[list[bool]]
-
-
-def token_regions(
-    prompt_ids: Sequence[int], response_ids: Sequence[int], answer_mask: Sequence[bool], settings: CettSettings
-) -> TokenRegions:
-    """Split prompt + response into the answer tokens and the other tokens, in this order (eq. 3).
-
-    Args:
-        prompt_ids: token ids of the prompt.
-        response_ids: token ids of the response.
-        answer_mask: [response tokens], true for answer tokens.
-        settings: which of the remaining tokens count as other.
-
-    Raises:
-        HNeuronsError: a region would be empty; its features are never filled in silently.
-    """
-    answer = [False] * len(prompt_ids) + [bool(m) for m in answer_mask]
-    first = {"all": 0, "no_bos": 1, "response": len(prompt_ids)}[settings.other_tokens]
-    other = [i >= first and not m for i, m in enumerate(answer)]
-    for name, mask in (("answer", answer), ("other", other)):
-        if not any(mask):
-            raise HNeuronsError(f"no {name} tokens (cett.other_tokens: {settings.other_tokens}); try other_tokens: all")
-    return TokenRegions([*prompt_ids, *response_ids], [answer, other])
-
 
 # Tokens whose activations are converted to float32 at a time; rows of weights are converted a quarter of this at a time.
 _CHUNK = 1024
@@ -128,6 +91,13 @@ def _measuring(
         yield sums
 
 
+def _stacked(sums: Mapping[int, torch.Tensor], dim: int) -> torch.Tensor:
+    """The layers' tensors [..., d_ff] as one, with zeros after the last neuron of layers that have fewer than others."""
+    widest = max(values.shape[-1] for values in sums.values())
+    padded = [torch.nn.functional.pad(sums[layer], (0, widest - sums[layer].shape[-1])) for layer in sorted(sums)]
+    return torch.stack(padded, dim=dim)
+
+
 @dataclass(frozen=True)
 class SharedPrefix:
     """The first tokens that all sequences share, read once.
@@ -167,7 +137,7 @@ def read_prefix(
     ids = torch.tensor([sequences[0].ids[:length]], device=model.device)
     with _measuring(model, norms, weights) as sums:
         text_decoder(model)(input_ids=ids, past_key_values=cache, use_cache=True)
-    return SharedPrefix(length, as_prefix(model, cache), torch.stack([sums[i][0] for i in range(len(norms))], dim=1))
+    return SharedPrefix(length, as_prefix(model, cache), _stacked(sums, dim=2)[0])
 
 
 @torch.inference_mode()
@@ -188,7 +158,7 @@ def cett_batch(
         padding: the side on which short rows are padded, "left" or "right"; the result does not depend on it.
 
     Returns:
-        [rows, regions, layers, d_ff] float32.
+        [rows, regions, layers, d_ff] float32, d_ff that of the widest layer; zero after a narrower one's last neuron.
 
     Raises:
         HNeuronsError: the longest sequence would change the positions of all (`check_length`).
@@ -218,7 +188,7 @@ def cett_batch(
         inputs = text_inputs(decoder, ids, mask, position_ids(mask)[:, skip:])
         decoder(**inputs, past_key_values=prefix.cache if prefix else None, use_cache=prefix is not None)
     # 4. The prefix's share of the averages
-    values = torch.stack([sums[i] for i in range(len(norms))], dim=2)
+    values = _stacked(sums, dim=2)
     return (values + prefix.sums / counts[:, :, None, None] if prefix else values).numpy()
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from hneurons.errors import HNeuronsError
+from hneurons.models.widths import Widths
 from hneurons.records import CETT_ROW
 
 
@@ -19,34 +20,35 @@ def layer_names(layers: int) -> list[str]:
 SHARD_OPTIONS: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
 
 
-def shard_schema(layers: int, d_ff: int) -> pa.Schema:
-    """Schema of a CETT shard: the columns of CETT_ROW, then per layer d_ff float16 values as fixed-size binary."""
-    fields = [pa.field(name, pa.binary(2 * d_ff)) for name in layer_names(layers)]
-    return pa.schema([*CETT_ROW, *fields], metadata={b"d_ff": str(d_ff).encode(), b"dtype": b"float16"})
+def shard_schema(widths: Widths) -> pa.Schema:
+    """Schema of a CETT shard: the columns of CETT_ROW, then per layer its float16 values as fixed-size binary."""
+    names = layer_names(widths.layers)
+    fields = [pa.field(name, pa.binary(2 * width)) for name, width in zip(names, widths.per_layer, strict=True)]
+    return pa.schema([*CETT_ROW, *fields], metadata={b"d_ff": str(widths.d_ff).encode(), b"dtype": b"float16"})
 
 
-def shard_table(rows: Sequence[dict[str, Any]], features: Sequence[np.ndarray], layers: int, d_ff: int) -> pa.Table:
+def shard_table(rows: Sequence[dict[str, Any]], features: Sequence[Sequence[np.ndarray]], widths: Widths) -> pa.Table:
     """Build the table of a CETT shard.
 
     Args:
         rows: with the columns of CETT_ROW.
-        features: CETT of each row, [layers, d_ff].
-        layers: number of layers.
-        d_ff: neurons per layer.
+        features: CETT of each row and layer; what follows a layer's last neuron is left out.
+        widths: neurons of each layer.
 
     Raises:
         HNeuronsError: features are not finite in float16; the message names the example.
     """
-    schema = shard_schema(layers, d_ff)
+    schema = shard_schema(widths)
     largest = np.finfo(np.float16).max
     for row, values in zip(rows, features, strict=True):
-        if not (values <= largest).all():
+        if not all((layer <= largest).all() for layer in values):
             raise HNeuronsError(
                 f"{row['question_id']}: CETT is not finite in float16, or not a number; load the model in float32"
             )
     columns = [pa.array([row[name] for row in rows], CETT_ROW.field(name).type) for name in CETT_ROW.names]
-    cells = ([values[layer].astype("<f2").tobytes() for values in features] for layer in range(layers))
-    columns += [pa.array(layer_cells, pa.binary(2 * d_ff)) for layer_cells in cells]
+    for layer, width in enumerate(widths.per_layer):
+        cells = [values[layer][:width].astype("<f2").tobytes() for values in features]
+        columns.append(pa.array(cells, pa.binary(2 * width)))
     return pa.table(columns, schema=schema)
 
 

@@ -1,6 +1,6 @@
 """Stage "cett": the CETT features of a shard's examples."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +8,21 @@ import numpy as np
 from tqdm import tqdm
 
 from hneurons import store
-from hneurons.cett.measure import TokenRegions, cett, token_regions
+from hneurons.cett.measure import cett
+from hneurons.cett.regions import TokenRegions, token_regions
 from hneurons.cett.shards import SHARD_OPTIONS, read_layer, shard_table
 from hneurons.config.study import CettSettings
 from hneurons.errors import HNeuronsError
 from hneurons.models.prepared import PreparedModel
+from hneurons.models.widths import Widths
 from hneurons.records import CETT_ROW, Rows
 
 REGIONS = ("answer", "other")
 
 # Question id and sample.
 ExampleKey = tuple[str, int]
+# CETT of an example, by region: of every layer [d_ff].
+_Features = dict[str, Sequence[np.ndarray]]
 
 
 def measure_shard(
@@ -77,7 +81,7 @@ def measure_shard(
     placed = [(example, region) for example in in_shard for region in regions[_key(example)]]
     rows = [{**{k: e[k] for k in ("question_id", "sample", "split", "label")}, "region": region} for e, region in placed]
     cells = [features[_key(example)][region] for example, region in placed]
-    table = shard_table(rows, cells, prepared.identity["layers"], prepared.identity["d_ff"])
+    table = shard_table(rows, cells, Widths.from_facts(prepared.identity))
     store.write_table(out, table, {**metadata, "mark": mark}, **SHARD_OPTIONS)
     return len(missing) / len(sequences) if sequences else 0.0
 
@@ -114,15 +118,15 @@ def regions_by_example(
     return regions
 
 
-def _reusable_features(path: str | Path, marks: Mapping[ExampleKey, str]) -> dict[ExampleKey, dict[str, np.ndarray]]:
-    """Features [layers, d_ff] by region of the examples that the file stores with the same mark."""
+def _reusable_features(path: str | Path, marks: Mapping[ExampleKey, str]) -> dict[ExampleKey, _Features]:
+    """Features of each layer, by region, of the examples that the file stores with the same mark."""
     if not Path(path).exists():
         return {}
     stored_marks = store.made_by(path).get("rows", {})
     table = store.read_table(path, CETT_ROW)
     layers = [read_layer(table, layer) for layer in range(len(table.schema) - len(CETT_ROW))]
-    features: dict[ExampleKey, dict[str, np.ndarray]] = {}
+    features: dict[ExampleKey, _Features] = {}
     for i, row in enumerate(table.select(CETT_ROW.names).to_pylist()):
         if (key := _key(row)) in marks and stored_marks.get("/".join(map(str, key))) == marks[key]:
-            features.setdefault(key, {})[row["region"]] = np.stack([values[i] for values in layers])
+            features.setdefault(key, {})[row["region"]] = [values[i] for values in layers]
     return features

@@ -38,11 +38,14 @@ class FinetuneSource(Settings):
     batch_size: int = Field(8, ge=1)
 
 
+_Width = Annotated[int, Field(ge=1)]
+
+
 class Shape(Settings):
     """Size of a model. Its jobs' needs follow from it, so that planning needs no download."""
 
     layers: int = Field(ge=1)
-    d_ff: int = Field(ge=1, description="neurons of one layer's MLP")
+    d_ff: _Width | list[_Width] = Field(description="neurons of one layer's MLP, or a list with those of each layer")
     d_model: int = Field(ge=1)
     vocabulary: int = Field(ge=1)
     parameters: int = Field(ge=1, description="all weights of the checkpoint, including a vision tower")
@@ -53,7 +56,18 @@ class Shape(Settings):
     @property
     def neurons(self) -> int:
         """Number of MLP neurons in all layers."""
-        return self.layers * self.d_ff
+        return self.layers * self.d_ff if isinstance(self.d_ff, int) else sum(self.d_ff)
+
+    @property
+    def widest(self) -> int:
+        """Number of MLP neurons in the layer that has most."""
+        return self.d_ff if isinstance(self.d_ff, int) else max(self.d_ff)
+
+    @model_validator(mode="after")
+    def _check_widths(self) -> Self:
+        if isinstance(self.d_ff, list) and len(self.d_ff) != self.layers:
+            raise ValueError(f"d_ff lists {len(self.d_ff)} layers, not {self.layers}")
+        return self
 
 
 _LARGEST_VOCABULARY = 262_208
@@ -175,7 +189,7 @@ def shape_of_model(name: str, model: ModelSettings) -> Shape:
         text = config.get("text_config", config)
         return Shape(
             layers=text["num_hidden_layers"],
-            d_ff=text["intermediate_size"],
+            d_ff=_widths(text),
             d_model=text["hidden_size"],
             # Gemma 3's config.json omits values that equal the defaults in the code.
             vocabulary=text.get("vocab_size", config.get("vocab_size", _LARGEST_VOCABULARY)),
@@ -195,3 +209,12 @@ def _kv_width(config: dict[str, Any]) -> int | None:
     heads, all_heads = config.get("num_key_value_heads"), config.get("num_attention_heads")
     size = config.get("head_dim") or (config["hidden_size"] // all_heads if all_heads else None)
     return heads * size if heads and size else None
+
+
+def _widths(text: dict[str, Any]) -> int | list[int]:
+    """Neurons of the layers: of Gemma 3n a list, of Gemma 4's small models doubled in layers that share keys and values."""
+    d_ff: int | list[int] = text["intermediate_size"]
+    if text.get("use_double_wide_mlp") and isinstance(d_ff, int):
+        layers, sharing = text["num_hidden_layers"], text.get("num_kv_shared_layers", 0)
+        d_ff = [d_ff] * (layers - sharing) + [2 * d_ff] * sharing
+    return d_ff[0] if isinstance(d_ff, list) and len(set(d_ff)) == 1 else d_ff

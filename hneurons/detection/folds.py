@@ -118,7 +118,7 @@ def score_in_folds(
     strata = np.array([fold_of[question] for question in questions])
     methods = score_methods(labels, in_order, gold, mean_shares, strata)
     # 4. Random neurons in growing numbers
-    drawn_outside = classifiers[PROBE].layers * columns.d_ff + classifiers[PROBE].neurons
+    drawn_outside = columns.widths.columns(classifiers[PROBE].layers, classifiers[PROBE].neurons)
     sweep = _sweep(columns, design, parts, drawn_outside, settings.random_seeds, seed, threads)
     row_of = {columns.rows[i]["question_id"]: i for part in parts for i in part[design.scored[part]]}
     rows = [row_of[question] for question in questions]

@@ -15,6 +15,7 @@ from hneurons.config.weights import read_config, tensor_files
 from hneurons.errors import HNeuronsError
 from hneurons.models.hub import fetch_snapshot, is_hub_id
 from hneurons.models.layouts import DOWN_TENSOR, FUSED, TRANSPOSED, UP
+from hneurons.models.widths import Widths
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +85,7 @@ class Checkpoint:
     Attributes:
         folder: The folder.
         layers: Number of decoder layers.
-        d_ff: Neurons per layer.
+        widths: Neurons of each layer.
 
     Raises:
         HNeuronsError: If the folder holds no complete checkpoint, there is not exactly one decoder with dense MLPs, or the
@@ -107,7 +108,7 @@ class Checkpoint:
         self.layers = len(self._downs)
         if sorted(self._downs) != list(range(self.layers)):
             raise HNeuronsError(f"{self.folder}: its layers with an MLP are not numbered 0 to {self.layers - 1}")
-        self.d_ff = self.down_proj(0).d_ff
+        self.widths = Widths(tuple(self.down_proj(layer).d_ff for layer in range(self.layers)))
 
     @property
     def files(self) -> list[Path]:

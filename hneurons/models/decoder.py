@@ -1,5 +1,6 @@
 """The text decoder inside any model, and the linear layer of each layer whose columns are the neurons."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from hneurons.errors import HNeuronsError
 from hneurons.models.layouts import BARE, BLOCKS, DOWN, LAYERS
+from hneurons.models.widths import Widths
 
 _PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -40,7 +42,12 @@ class DownProjection:
 def model_identity(model: PreTrainedModel) -> dict[str, Any]:
     """Return `layers` and `d_ff` of a loaded model, and `model` (its name in a study) and `revision` where available."""
     downs = down_projections(model)
-    return {"layers": len(downs), "d_ff": downs[0].d_ff, **getattr(model, "hneurons_identity", {})}
+    return {"layers": len(downs), "d_ff": widths_of(downs).d_ff, **getattr(model, "hneurons_identity", {})}
+
+
+def widths_of(downs: Sequence[DownProjection]) -> Widths:
+    """Return the number of neurons of every layer."""
+    return Widths(tuple(down.d_ff for down in downs))
 
 
 def text_decoder(model: PreTrainedModel) -> nn.Module:
@@ -68,7 +75,7 @@ def down_projections(model: PreTrainedModel) -> list[DownProjection]:
 
     Raises:
         HNeuronsError: In one line, if a layer has none (mixtures of experts) or several, if it has routed experts besides,
-            if layers differ in d_ff, or if the weights are packed (quantised).
+            or if the weights are packed (quantised).
     """
     layers = _layers(text_decoder(model))
     assert layers is not None, "text_decoder returns a module with layers"
@@ -92,11 +99,6 @@ def down_projections(model: PreTrainedModel) -> list[DownProjection]:
             raise HNeuronsError(
                 f"layer {index}: the weights of {path} are packed or quantised ({type(weight).__name__}, {weight.dtype}): "
                 "neither CETT nor scaling is defined on them; load the model in bfloat16, float16 or float32"
-            )
-        if downs and down.d_ff != downs[0].d_ff:
-            raise HNeuronsError(
-                f"{name}: layer {index} has {down.d_ff} neurons and layer 0 has {downs[0].d_ff}; layers of different "
-                "widths are not supported"
             )
         downs.append(down)
     if not downs:

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageText
 
 from hneurons.config.weights import check_plain, read_config
 from hneurons.errors import HNeuronsError
-from hneurons.models.decoder import down_projections
+from hneurons.models.decoder import down_projections, widths_of
 from hneurons.models.layouts import REFUSED_TYPES
 
 _Built = TypeVar("_Built")
@@ -60,7 +60,7 @@ def skeleton(folder: Path, trust_remote_code: bool = False) -> PreTrainedModel:
     return with_auto_class(folder, build)
 
 
-def shape_on_disk(folder: Path, trust_remote_code: bool = False) -> dict[str, int]:
+def shape_on_disk(folder: Path, trust_remote_code: bool = False) -> dict[str, Any]:
     """Return layers, d_ff, d_model and vocabulary of the model that a folder's config.json describes.
 
     Raises:
@@ -70,7 +70,7 @@ def shape_on_disk(folder: Path, trust_remote_code: bool = False) -> dict[str, in
     downs = down_projections(model)
     return {
         "layers": len(downs),
-        "d_ff": downs[0].d_ff,
+        "d_ff": widths_of(downs).d_ff,
         "d_model": downs[0].weight.shape[0],
         "vocabulary": model.config.get_text_config().vocab_size,
     }

@@ -72,7 +72,9 @@ def export(
     if out.exists():
         raise HNeuronsError(f"{out} already exists; choose another folder")
     checkpoint = Checkpoint(folder)
-    neurons.check_for({"layers": checkpoint.layers, "d_ff": checkpoint.d_ff, **folder_identity(folder, model)}, strict)
+    neurons.check_for(
+        {"layers": checkpoint.layers, "d_ff": checkpoint.widths.d_ff, **folder_identity(folder, model)}, strict
+    )
     others: list[Path] = []
     with store.atomic_folder(out, replace=False) as part:
         if form == "lora":
@@ -182,7 +184,7 @@ def _card(neurons: NeuronSet, alpha: float, checkpoint: Checkpoint, form: str) -
         name=made_by.get("model", "unknown model"),
         revision=made_by.get("revision") or "unknown",
         n=sum(map(len, selected.values())),
-        total=checkpoint.layers * checkpoint.d_ff,
+        total=checkpoint.widths.total,
         alpha=alpha,
         description=description,
         version=version("hneurons"),

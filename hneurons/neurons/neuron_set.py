@@ -101,13 +101,14 @@ class NeuronSet:
         Raises:
             HNeuronsError: a layer has too few neurons outside this set.
         """
-        d_ff = int(self.made_by["d_ff"])
+        d_ff = self.made_by["d_ff"]
         rng = np.random.default_rng(seed)
         layers, neurons = [], []
         for layer, selected in self.by_layer().items():
-            candidates = np.setdiff1d(np.arange(d_ff), self.neurons[self.layers == layer])
+            width = d_ff if isinstance(d_ff, int) else d_ff[layer]
+            candidates = np.setdiff1d(np.arange(width), self.neurons[self.layers == layer])
             if len(selected) > len(candidates):
-                raise HNeuronsError(f"layer {layer}: too few of its {d_ff} neurons are outside this set to draw a control")
+                raise HNeuronsError(f"layer {layer}: too few of its {width} neurons are outside this set to draw a control")
             neurons += np.sort(rng.choice(candidates, size=len(selected), replace=False)).tolist()
             layers += [layer] * len(selected)
         n = len(layers)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from hneurons.errors import HNeuronsError
 from hneurons.models.checkpoint import Checkpoint, Matrix
+from hneurons.models.widths import Widths
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.records import DRIFT
 from hneurons.stats.estimates import CONFIDENCE, Interval
@@ -26,29 +27,31 @@ class Drift:
     """How far every neuron moved.
 
     Attributes:
-        up: [layers, d_ff] float64, 1 − cosine of the neuron's row of W_up before and after.
-        down: [layers, d_ff] float64, the same for its column of W_down.
+        up: [neurons of all layers] float64, 1 − cosine of the neuron's row of W_up before and after.
+        down: [neurons of all layers] float64, the same for its column of W_down.
+        widths: neurons of each layer.
     """
 
     up: np.ndarray
     down: np.ndarray
+    widths: Widths
 
     @property
     def score(self) -> np.ndarray:
-        """Mean of the z-scores of up and down, each over all neurons: [layers, d_ff]."""
-        parts = [zscore(part, axis=None) if part.std() else np.zeros_like(part) for part in (self.up, self.down)]
+        """Mean of the z-scores of up and down, each over all neurons: [neurons]."""
+        parts = [zscore(part) if part.std() else np.zeros_like(part) for part in (self.up, self.down)]
         mean: np.ndarray = np.mean(parts, axis=0)
         return mean
 
     @property
     def ranks(self) -> np.ndarray:
-        """Ranks among all neurons, [layers, d_ff] from 0 (changed most) to 1 (least)."""
-        return _ranked(self.score.ravel()).reshape(self.up.shape)
+        """Ranks among all neurons, [neurons] from 0 (changed most) to 1 (least)."""
+        return _ranked(self.score)
 
     @property
     def ranks_in_layer(self) -> np.ndarray:
-        """Ranks among the neurons of the same layer, [layers, d_ff]."""
-        return np.stack([_ranked(layer) for layer in self.score])
+        """Ranks among the neurons of the same layer, [neurons]."""
+        return np.concatenate([_ranked(layer) for layer in self.widths.split(self.score)])
 
 
 def _ranked(moved: np.ndarray) -> np.ndarray:
@@ -66,7 +69,7 @@ def measure_drift(base: Checkpoint, tuned: Checkpoint) -> Drift:
     Raises:
         HNeuronsError: if the checkpoints differ in shape, or if all their MLP weights are equal.
     """
-    shapes = [(c.layers, c.d_ff, c.down_proj(0).d_model) for c in (base, tuned)]
+    shapes = [(c.layers, c.widths.d_ff, c.down_proj(0).d_model) for c in (base, tuned)]
     if shapes[0] != shapes[1]:
         raise HNeuronsError(
             f"{base.folder} and {tuned.folder} differ in layers, d_ff or d_model: {shapes[0]} and {shapes[1]}; "
@@ -77,7 +80,7 @@ def measure_drift(base: Checkpoint, tuned: Checkpoint) -> Drift:
     for layer in tqdm(layers, desc="drift", unit="layer"):
         up.append(_moved(base.up_proj(layer), tuned.up_proj(layer)))
         down.append(_moved(base.down_proj(layer), tuned.down_proj(layer)))
-    drift = Drift(np.stack(up), np.stack(down))
+    drift = Drift(np.concatenate(up), np.concatenate(down), base.widths)
     if not (drift.up.any() or drift.down.any()):
         raise HNeuronsError(f"{base.folder} and {tuned.folder} have the same MLP weights: nothing drifted")
     return drift
@@ -121,15 +124,15 @@ class RankTest:
     effect_d: float
 
 
-def compare_ranks(ranks: np.ndarray, chosen: np.ndarray, seed: int, within: bool = False) -> RankTest:
+def compare_ranks(ranks: np.ndarray, chosen: np.ndarray, seed: int, within: Widths | None = None) -> RankTest:
     """Test whether the chosen neurons have larger ranks than all other neurons, that is, changed less.
 
     Args:
-        ranks: [layers, d_ff].
-        chosen: [layers, d_ff] bool.
+        ranks: [neurons of all layers].
+        chosen: [neurons of all layers] bool.
         seed: seed of the permutations.
-        within: draw in each layer the number of neurons chosen there, as a control for H-Neurons in layers that change
-            little.
+        within: neurons of each layer, to draw in each the number chosen there, as a control for H-Neurons in layers that
+            change little.
 
     Raises:
         HNeuronsError: if no neuron is chosen.
@@ -140,7 +143,9 @@ def compare_ranks(ranks: np.ndarray, chosen: np.ndarray, seed: int, within: bool
     selected, others = ranks[chosen], ranks[~chosen]
     test = ttest_ind(selected, others, equal_var=False, alternative="greater") if n > 1 else None
     rng = np.random.default_rng(seed)
-    groups = list(zip(ranks, chosen.sum(axis=1), strict=True)) if within else [(ranks.ravel(), n)]
+    groups = [(ranks, n)]
+    if within is not None:
+        groups = [(layer, int(part.sum())) for layer, part in zip(within.split(ranks), within.split(chosen), strict=True)]
     drawn = np.zeros(PERMUTATIONS)
     for values, count in groups:
         if count:
@@ -209,7 +214,7 @@ def drift_report(drift: Drift, neurons: NeuronSet, seed: int, **pair: str) -> Dr
     return DriftReport(
         neurons=int(chosen.size),
         all=compare_ranks(drift.ranks, chosen, seed),
-        within_layers=compare_ranks(drift.ranks_in_layer, chosen, seed, within=True),
+        within_layers=compare_ranks(drift.ranks_in_layer, chosen, seed, drift.widths),
         ranks=drift.ranks[chosen].tolist(),
         median_up=medians(drift.up),
         median_down=medians(drift.down),
@@ -218,10 +223,10 @@ def drift_report(drift: Drift, neurons: NeuronSet, seed: int, **pair: str) -> Dr
 
 
 def _mask(drift: Drift, neurons: NeuronSet) -> np.ndarray:
-    """[layers, d_ff] bool: the H-Neurons."""
-    neurons.check_for({"layers": drift.up.shape[0], "d_ff": drift.up.shape[1]})
+    """[neurons of all layers] bool: the H-Neurons."""
+    neurons.check_for({"layers": drift.widths.layers, "d_ff": drift.widths.d_ff})
     chosen = np.zeros(drift.up.shape, bool)
-    chosen[neurons.layers[neurons.selected], neurons.neurons[neurons.selected]] = True
+    chosen[drift.widths.columns(neurons.layers[neurons.selected], neurons.neurons[neurons.selected])] = True
     return chosen
 
 
@@ -235,7 +240,7 @@ def neuron_drift_table(drift: Drift, neurons: NeuronSet) -> pa.Table:
     Returns:
         Rows of schema DRIFT.
     """
-    layer, neuron = np.indices(drift.up.shape)
+    layer, neuron = drift.widths.places(np.arange(drift.widths.total))
     columns = [layer, neuron, drift.up, drift.down, drift.ranks, drift.ranks_in_layer, _mask(drift, neurons)]
-    arrays = [pa.array(np.asarray(c).ravel(), f.type) for c, f in zip(columns, DRIFT, strict=True)]
+    arrays = [pa.array(np.asarray(c), f.type) for c, f in zip(columns, DRIFT, strict=True)]
     return pa.table(arrays, schema=DRIFT)

@@ -48,7 +48,7 @@ def peak_gpu_bytes(setup: Setup, model: str) -> int:
     cache = 2 * shape.layers * (shape.kv_width or shape.d_model) * width * budget
     rows = budget / (study.estimates.prompt_tokens + study.sampling.decoding.max_new_tokens)
     logits = rows * shape.vocabulary * (width + 4 + 4)
-    layer = budget * (shape.d_ff * (width + 4 + 4) + 8 * shape.d_model * width)
+    layer = budget * (shape.widest * (width + 4 + 4) + 8 * shape.d_model * width)
     return round(weights_bytes(setup, model) + cache + max(logits, layer))
 
 

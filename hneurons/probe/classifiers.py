@@ -14,6 +14,7 @@ import pyarrow as pa
 from hneurons import store
 from hneurons.cett.columns import ShardColumns
 from hneurons.errors import HNeuronsError
+from hneurons.models.widths import Widths
 
 if TYPE_CHECKING:
     from hneurons.probe.l1_path import Fit
@@ -75,10 +76,10 @@ def features_of(
         HNeuronsError: a neuron is outside the shards' shape, or the shards are invalid (see ShardColumns).
     """
     columns = ShardColumns(shards)
-    outside = (layers >= columns.layers) | (neurons >= columns.d_ff)
+    outside = columns.widths.lacks(layers, neurons)
     if outside.any():
         raise HNeuronsError(f"{Path(shards[0]).parent}: no layer {layers[outside][0]}, neuron {neurons[outside][0]}")
-    return columns.take(layers * columns.d_ff + neurons), columns.rows
+    return columns.take(columns.widths.columns(layers, neurons)), columns.rows
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,6 @@ class Classifier:
         return np.asarray(X.astype(np.float64) @ self.weights + self.intercept)
 
 
-def classifier_of(fit: Fit, d_ff: int) -> Classifier:
-    """The classifier of a fit whose column layer * d_ff + j is neuron j of a layer."""
-    return Classifier(fit.columns // d_ff, fit.columns % d_ff, fit.weights, fit.intercept, fit.C)
+def classifier_of(fit: Fit, widths: Widths) -> Classifier:
+    """The classifier of a fit to the columns of all neurons."""
+    return Classifier(*widths.places(fit.columns), fit.weights, fit.intercept, fit.C)

@@ -91,7 +91,7 @@ class SparseLogisticRegression(ClassifierMixin, BaseEstimator):
         """Fit every C to the training rows of CETT shards, reading them layer by layer.
 
         Args:
-            shards: CETT shards; column layer * d_ff + j is neuron j of a layer.
+            shards: CETT shards; columns number the neurons layer by layer.
             Cs: inverse strengths of the penalty; they replace the estimator's C.
             labels: "3-vs-1" or "1-vs-1" (see training_problem).
 

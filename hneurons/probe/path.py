@@ -122,7 +122,7 @@ def fit_probe_path(
     X = columns.take(used)[held_out]
     for i, (C, fit) in enumerate(fits.items()):
         logits = fit.logits(X[:, np.searchsorted(used, fit.columns)])
-        path.classifiers[C] = classifier_of(fit, columns.d_ff)
+        path.classifiers[C] = classifier_of(fit, columns.widths)
         accuracy = mean_estimate(((logits > 0) == (labels == 1)).astype(float), groups)
         interval = covered("rate", accuracy.share_interval(), len(labels), len(labels) / groups.count, accuracy.value)
         path.facts[C] = {

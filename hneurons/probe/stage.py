@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from hneurons.cett.columns import ShardColumns
 from hneurons.config.study import ProbeSettings
+from hneurons.models.widths import Widths
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.probe.choice import chosen_C
 from hneurons.probe.classifiers import PROBE, RANDOM_L1, RANDOM_L2, RANDOM_REFIT, REFIT, Classifier
@@ -43,7 +44,7 @@ class Probe:
         facts = self.neurons.made_by
         stability = self.neurons.stability[self.neurons.selected]
         return {
-            "neurons": facts["layers"] * facts["d_ff"],
+            "neurons": Widths.from_facts(facts).total,
             "non_zero": len(self.neurons.weights),
             "h_neurons": int(self.neurons.selected.sum()),
             "h_neurons_per_layer": {layer: len(neurons) for layer, neurons in self.neurons.by_layer().items()},
@@ -89,9 +90,9 @@ def finish_probe(
     # 1. Neurons of the probe, of its refit, and of the random controls
     full = path.classifiers[chosen_C(choice)]
     columns = ShardColumns(shards, memory_gb)
-    d_ff, held_out = columns.d_ff, answer_rows(columns, "selection")
+    widths, held_out = columns.widths, answer_rows(columns, "selection")
     design = Design.from_rows(columns, settings.labels, dict(zip(frame["question_id"], frame["gold"], strict=True)))
-    used = full.layers * d_ff + full.neurons
+    used = widths.columns(full.layers, full.neurons)
     positive = used[full.weights > 0]
     draws = {REFIT: positive}
     for i in range(1, settings.random_seeds + 1):
@@ -113,7 +114,7 @@ def finish_probe(
     fits = in_threads(fit, list(zip(draws, X_draws, strict=True)), threads, "random controls")
     for drawn, tuned in zip(draws.values(), fits, strict=True):
         for name, t in tuned.items():
-            classifiers[name] = Classifier(drawn // d_ff, drawn % d_ff, t.weights, t.intercept, t.C)
+            classifiers[name] = Classifier(*widths.places(drawn), t.weights, t.intercept, t.C)
     # 4. The combined detector
     combined = _combined(columns, design, full.C, settings, frame, {"memory_gb": memory_gb, "threads": threads})
     # 5. The H-Neurons and their metadata
@@ -122,8 +123,8 @@ def finish_probe(
     calibration = reliability(labels, expit(full.logits(X_full[held_out])), groups=design.gold[held_out].tolist())
     facts = {
         **made_by,
-        "layers": columns.layers,
-        "d_ff": d_ff,
+        "layers": widths.layers,
+        "d_ff": widths.d_ff,
         "C": full.C,
         "intercept": full.intercept,
         "chosen_by": str(row["chosen_by"]),

@@ -12,6 +12,7 @@ from hneurons.config.paper import Paper
 from hneurons.config.study import Study
 from hneurons.detection.results import METHODS, MIN_SHARE_USED
 from hneurons.judges.cache import ReplyCache
+from hneurons.models.widths import Widths
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.planning.jobs import timing_rows
 from hneurons.probe.classifiers import RANDOM_L1
@@ -208,7 +209,12 @@ def _pinned_grid(manifests: Sequence[Mapping[str, Any]]) -> Grid:
             "model": lambda row: row["model"],
             "source": source,
             "revision": lambda row: row["revision"],
-            "layers × d_ff": lambda row: f"{row['layers']} × {row['d_ff']:,}",
+            "layers × d_ff": lambda row: f"{row['layers']} × {_range(Widths.from_facts(row).per_layer)}",
             "dtype": lambda row: row["source"]["dtype"],
         },
     )
+
+
+def _range(widths: Sequence[int]) -> str:
+    smallest, largest = min(widths), max(widths)
+    return f"{largest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"

@@ -10,6 +10,7 @@ from hneurons.config.paper import Paper
 from hneurons.config.study import Study
 from hneurons.detection.results import COMBINED, METHODS
 from hneurons.impact.rates import MIN_SETS
+from hneurons.models.widths import Widths
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.probe.classifiers import PROBE
 from hneurons.report.html import frame_rows
@@ -67,7 +68,7 @@ def in_short(
 
 def _count(neurons: NeuronSet, paper: Paper) -> str:
     made_by, n = neurons.made_by, int(neurons.selected.sum())
-    total = made_by["layers"] * made_by["d_ff"]
+    total = Widths.from_facts(made_by).total
     stable = neurons.stability[neurons.selected]
     in_paper = paper.models.get(made_by["model"])
     share = f"{1000 * n / total:.2f} ‰" + (f"; {in_paper.permille:g} ‰ in the paper" if in_paper else "")

@@ -23,7 +23,8 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
-from hneurons.cett.measure import TokenRegions, cett
+from hneurons.cett.measure import cett
+from hneurons.cett.regions import TokenRegions
 from hneurons.config.models import ModelSettings
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
@@ -134,7 +135,10 @@ def _check_cett(model: PreTrainedModel, plain: PreTrainedModel) -> None:
         ((_, alone),) = cett(model, [sequence])
         for region, tokens in enumerate(sequence.regions):
             for layer, expected in enumerate(reference.cett_by_definition(plain, sequence.ids, tokens)):
-                _close(f"CETT of layer {layer}", alone[region][layer], expected)
+                values = alone[region][layer]
+                _close(f"CETT of layer {layer}", values[: len(expected)], expected)
+                if values[len(expected) :].any():
+                    raise WrongError(f"CETT of layer {layer}: values after its last neuron")
         _close("CETT in a batch", together[i], alone)
 
 

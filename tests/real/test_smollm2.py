@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from hneurons import store
-from hneurons.cett.measure import TokenRegions, cett_batch
+from hneurons.cett.measure import cett_batch
+from hneurons.cett.regions import TokenRegions
 from hneurons.config.models import load_models
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError

@@ -13,12 +13,14 @@ import pytest
 from scipy.special import expit
 
 from hneurons import store
-from hneurons.cett.measure import TokenRegions, cett_batch
+from hneurons.cett.measure import cett_batch
+from hneurons.cett.regions import TokenRegions
 from hneurons.cett.shards import shard_table
 from hneurons.detection.detector import detect
 from hneurons.detection.scores import score_dataset
 from hneurons.generation.prompts import prompt_ids
 from hneurons.models.decoder import model_identity
+from hneurons.models.widths import Widths
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.probe.classifiers import PROBE, Classifier
 from hneurons.probe.confidence import Combined
@@ -133,7 +135,7 @@ def test_the_probabilities_are_the_detectors(llama, tokenizer, tmp_path):
     row = {"question_id": "q", "sample": 0, "split": "test", "region": "answer", "label": 1}
     (tmp_path / "cities").mkdir()
     shard = tmp_path / "cities/0000.parquet"
-    store.write_table(shard, shard_table([row], [features[0].astype(np.float16)], shape["layers"], shape["d_ff"]), {})
+    store.write_table(shard, shard_table([row], [features[0].astype(np.float16)], Widths.from_facts(shape)), {})
     mean, minimum = found.confidence
     frame = pd.DataFrame([{**row, "text": response, "start": 6, "end": 10}]).assign(
         answer_logprob=mean, answer_logprob_min=minimum

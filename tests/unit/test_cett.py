@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from hneurons import store
-from hneurons.cett.measure import TokenRegions, cett, cett_batch, column_norms, read_prefix, token_regions
+from hneurons.cett.measure import cett, cett_batch, column_norms, read_prefix
+from hneurons.cett.regions import TokenRegions, token_regions
 from hneurons.cett.shards import read_layer, shard_table
 from hneurons.config.study import CettSettings
 from hneurons.errors import HNeuronsError
 from hneurons.generation.kv_cache import attends_to_all, new_cache
 from hneurons.models.decoder import down_projections, text_decoder
+from hneurons.models.widths import Widths
 
 
 def sequences(lengths=(7, 19, 4, 12)):
@@ -156,7 +158,9 @@ def rows(n):
 def test_a_shard_keeps_each_layer_as_float16(tmp_path, llama):
     features = [values[0] for _, values in sorted(cett(llama, sequences()))]
     path = tmp_path / "0000.parquet"
-    store.write_table(path, shard_table(rows(4), features, 3, 48), {}, compression="none", use_dictionary=False)
+    store.write_table(
+        path, shard_table(rows(4), features, Widths.of_layers(3, 48)), {}, compression="none", use_dictionary=False
+    )
     table = pq.read_table(path, columns=["layer_000"])
     np.testing.assert_array_equal(read_layer(table, 0), np.stack([f[0] for f in features]).astype(np.float16))
     assert pq.read_schema(path).metadata[b"d_ff"] == b"48"
@@ -165,4 +169,4 @@ def test_a_shard_keeps_each_layer_as_float16(tmp_path, llama):
 
 def test_features_that_are_not_finite_are_refused_by_name():
     with pytest.raises(HNeuronsError, match="q0: CETT is not finite"):
-        shard_table(rows(1), [np.full((3, 48), 1e6, np.float32)], 3, 48)
+        shard_table(rows(1), [np.full((3, 48), 1e6, np.float32)], Widths.of_layers(3, 48))

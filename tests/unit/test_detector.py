@@ -12,7 +12,8 @@ import pytest
 import torch
 from scipy.special import expit
 
-from hneurons.cett.measure import TokenRegions, cett_batch, token_cett
+from hneurons.cett.measure import cett_batch, token_cett
+from hneurons.cett.regions import TokenRegions
 from hneurons.detection.detector import HIGHEST_TOKENS, NoDetection, detect, detect_many
 from hneurons.detection.requests import DetectionRequest, parse_requests
 from hneurons.errors import HNeuronsError

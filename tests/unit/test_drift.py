@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from hneurons.cli import app
 from hneurons.errors import HNeuronsError
 from hneurons.models.checkpoint import Checkpoint, checkpoint_folder
+from hneurons.models.widths import Widths
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.origin.drift import Drift, compare_ranks, drift_report, measure_drift
 from tests.tiny import tiny_model
@@ -109,8 +110,8 @@ def test_known_cosines_are_recovered(tmp_path, pair, layout, parts, dtype, error
         for name, found in (("base", base), ("tuned", tuned))
     ]
     found = measure_drift(*map(Checkpoint, folders))
-    assert np.abs(found.up - (1 - up)).max() < error
-    assert np.abs(found.down - (1 - down)).max() < error
+    assert np.abs(found.up - (1 - up).ravel()).max() < error
+    assert np.abs(found.down - (1 - down).ravel()).max() < error
 
 
 def test_a_base_and_a_tuned_model_may_have_other_layouts(tmp_path, pair):
@@ -118,28 +119,30 @@ def test_a_base_and_a_tuned_model_may_have_other_layouts(tmp_path, pair):
     found = measure_drift(
         Checkpoint(written(tmp_path / "base", base)), Checkpoint(written(tmp_path / "tuned", fused(tuned), 2))
     )
-    assert np.abs(found.up - (1 - up)).max() < 1e-6
+    assert np.abs(found.up - (1 - up).ravel()).max() < 1e-6
 
 
 def test_ranks_run_from_changed_most_to_changed_least():
-    up = np.array([[0.0, 0.1, 0.2], [0.3, 0.4, 0.5]])
-    drift = Drift(up, 10 * up)
-    assert drift.ranks.ravel() == pytest.approx([1, 0.8, 0.6, 0.4, 0.2, 0])
-    assert drift.ranks_in_layer == pytest.approx(np.array([[1, 0.5, 0]] * 2))
+    up = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    drift = Drift(up, 10 * up, Widths.of_layers(2, 3))
+    assert drift.ranks == pytest.approx([1, 0.8, 0.6, 0.4, 0.2, 0])
+    assert drift.ranks_in_layer == pytest.approx([1, 0.5, 0] * 2)
+    assert Drift(up, 10 * up, Widths((4, 2))).ranks_in_layer == pytest.approx([1, 2 / 3, 1 / 3, 0, 1, 0])
 
 
 def random_drift(rng, layers=8, d_ff=500):
-    return Drift(rng.exponential(size=(layers, d_ff)), rng.exponential(size=(layers, d_ff)))
+    up, down = rng.exponential(size=(2, layers * d_ff))
+    return Drift(up, down, Widths.of_layers(layers, d_ff))
 
 
 def test_planted_neurons_that_did_not_change_are_found():
     rng = np.random.default_rng(1)
     drift = random_drift(rng)
     chosen = np.zeros(drift.up.shape, bool)
-    chosen[rng.integers(0, 8, 30), rng.integers(0, 500, 30)] = True
+    chosen[rng.choice(chosen.size, 30, replace=False)] = True
     drift.up[chosen] *= 0.1
     drift.down[chosen] *= 0.1
-    for ranks, within in ((drift.ranks, False), (drift.ranks_in_layer, True)):
+    for ranks, within in ((drift.ranks, None), (drift.ranks_in_layer, drift.widths)):
         found = compare_ranks(ranks, chosen, seed=0, within=within)
         assert found.p_t < 0.001 and found.p_permutation < 0.001
         assert found.mean_rank > 0.8 and found.effect_d > 1
@@ -155,7 +158,7 @@ def test_p_values_of_random_neurons_are_uniform():
     for draw in range(200):
         chosen = np.zeros(ranks.size, bool)
         chosen[rng.choice(ranks.size, 20, replace=False)] = True
-        found = compare_ranks(ranks, chosen.reshape(ranks.shape), seed=draw)
+        found = compare_ranks(ranks, chosen, seed=draw)
         for name, values in p.items():
             values.append(getattr(found, name))
     for name, values in p.items():
@@ -167,18 +170,19 @@ def test_neurons_of_a_still_layer_did_not_change_less_than_their_neighbours():
     """Among all neurons they seem to have, within their layers they have not."""
     rng = np.random.default_rng(3)
     drift = random_drift(rng)
-    drift.up[2] *= 0.01
-    drift.down[2] *= 0.01
+    third = slice(1000, 1500)
+    drift.up[third] *= 0.01
+    drift.down[third] *= 0.01
     chosen = np.zeros(drift.up.shape, bool)
-    chosen[2, rng.choice(500, 25, replace=False)] = True
+    chosen[1000 + rng.choice(500, 25, replace=False)] = True
     assert compare_ranks(drift.ranks, chosen, 0).p_permutation < 0.001
-    assert compare_ranks(drift.ranks_in_layer, chosen, 0, within=True).p_permutation > 0.01
+    assert compare_ranks(drift.ranks_in_layer, chosen, 0, within=drift.widths).p_permutation > 0.01
 
 
 def test_a_single_neuron_has_a_rank_and_a_permutation_test_alone():
     drift = random_drift(np.random.default_rng(4))
     chosen = np.zeros(drift.up.shape, bool)
-    chosen[1, 2] = True
+    chosen[502] = True
     found = compare_ranks(drift.ranks, chosen, 0)
     assert found.p_t is None and found.t is None and found.interval == (0, 1)
     assert found.p_permutation == pytest.approx(1 - found.mean_rank, abs=0.03)
@@ -266,7 +270,7 @@ def test_a_multimodal_model_of_the_library(tmp_path):
     model = tiny_model("gemma3-multimodal")
     model.save_pretrained(tmp_path / "base")
     found = Checkpoint(tmp_path / "base")
-    assert (found.layers, found.d_ff) == (3, 48)
+    assert (found.layers, found.widths.d_ff) == (3, 48)
 
 
 def test_the_command_line(tmp_path, pair):

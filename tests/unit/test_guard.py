@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, LlamaConfig
 
-from hneurons.cett.measure import TokenRegions, cett_batch, token_cett
+from hneurons.cett.measure import cett_batch, token_cett
+from hneurons.cett.regions import TokenRegions
 from hneurons.config.models import ModelSettings
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError

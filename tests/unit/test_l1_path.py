@@ -13,6 +13,7 @@ from hneurons import store
 from hneurons.cett.columns import ArrayColumns, ShardColumns
 from hneurons.cett.shards import shard_table
 from hneurons.errors import HNeuronsError
+from hneurons.models.widths import Widths
 from hneurons.probe.estimator import SparseLogisticRegression, training_problem
 from hneurons.probe.l1_path import Problem, fit_l1_path
 from hneurons.probe.l2_path import fit_l2_path
@@ -178,7 +179,7 @@ def write_shards(folder, X, y, change=lambda rows: None):
             for i in part
         ]
         change(rows)
-        table = shard_table(rows, [X[i].reshape(LAYERS, D_FF) for i in part], LAYERS, D_FF)
+        table = shard_table(rows, [X[i].reshape(LAYERS, D_FF) for i in part], Widths.of_layers(LAYERS, D_FF))
         paths.append(folder / f"{k:04d}.parquet")
         store.write_table(paths[-1], table, {"layers": LAYERS})
     return paths
@@ -219,7 +220,7 @@ def test_fit_path_of_shards_is_the_fit_of_the_matrix(shards):
 def test_a_value_that_is_no_share_is_named(tmp_path, value):
     X, y = cett_like(p=LAYERS * D_FF)
     X[31, 2 * D_FF + 4] = value
-    table = shard_table([], [], LAYERS, D_FF)
+    table = shard_table([], [], Widths.of_layers(LAYERS, D_FF))
     names = ("question_id", "sample", "split", "region", "label")
     columns = [pa.array([f"q{i}" for i in range(len(X))]), *(pa.array([v] * len(X)) for v in (0, "train", "answer"))]
     cells = [

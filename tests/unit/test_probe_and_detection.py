@@ -14,6 +14,7 @@ from hneurons.detection.compare import score_methods
 from hneurons.detection.folds import score_in_folds
 from hneurons.detection.scores import baseline_logits
 from hneurons.errors import HNeuronsError
+from hneurons.models.widths import Widths
 from hneurons.probe.choice import chosen_C, compare_C
 from hneurons.probe.classifiers import classifiers_from_table, classifiers_table, features_of
 from hneurons.probe.examples import example_frame
@@ -42,7 +43,7 @@ def write_shards(folder, effect=0.5, n=120, label=lambda i: i % 2):
                 rows.append({**who, "region": region, "label": label(i)})
                 features.append(values)
         paths.append(folder / f"{shard:04d}.parquet")
-        store.write_table(paths[-1], shard_table(rows, features, LAYERS, D_FF), {})
+        store.write_table(paths[-1], shard_table(rows, features, Widths.of_layers(LAYERS, D_FF)), {})
     return paths
 
 

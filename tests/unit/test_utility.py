@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from hneurons import store
-from hneurons.cett.measure import cett, token_regions
+from hneurons.cett.measure import cett
+from hneurons.cett.regions import token_regions
 from hneurons.config.impact import TEST_QUESTIONS
 from hneurons.config.judges import JudgesSettings
 from hneurons.config.study import CettSettings, Decoding, SplitSettings
