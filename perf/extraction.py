@@ -53,13 +53,7 @@ def reference(model: PreTrainedModel, sequences: list[TokenRegions], norms: list
         inputs: list[torch.Tensor] = []
         outputs: list[torch.Tensor] = []
 
-        def keep(
-            _m: Any,
-            args: Any,
-            out: torch.Tensor,
-            inputs: list[torch.Tensor] = inputs,
-            outputs: list[torch.Tensor] = outputs,
-        ) -> None:
+        def keep(inputs: list[torch.Tensor], outputs: list[torch.Tensor], _m: Any, args: Any, out: torch.Tensor) -> None:
             inputs.append(args[0][0])
             outputs.append(out[0])
 
