@@ -18,7 +18,7 @@ from hneurons.errors import HNeuronsError
 from hneurons.generation.batching import TokenBudget, in_batches
 from hneurons.generation.decode import left_pad
 from hneurons.generation.kv_cache import as_prefix, attends_to_all, new_cache, shared_prefix_length
-from hneurons.models.decoder import down_projections, text_decoder
+from hneurons.models.decoder import DownProjection, down_projections, text_decoder
 from hneurons.models.inputs import check_length, last_logits_only, position_ids, text_inputs
 
 # Tokens whose activations are converted to float32 at a time; rows of weights are converted a quarter of this at a time.
@@ -44,7 +44,7 @@ def _norm(h: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def _hooked(model: PreTrainedModel, layers: Iterable[int], measure: Callable[..., None]) -> Iterator[None]:
-    """Call measure(layer, inputs, output) after the down-projection of these layers, for one pass within the block.
+    """Call measure(layer, down, inputs, output) after the down-projection of these layers, for one pass within the block.
 
     Raises:
         HNeuronsError: a layer did not run, as those of cross-attention do without an image, or ran twice.
@@ -56,7 +56,7 @@ def _hooked(model: PreTrainedModel, layers: Iterable[int], measure: Callable[...
         if layer not in due:
             raise HNeuronsError(f"layer {layer}: its MLP ran twice in one forward pass, for which CETT is not defined")
         due.remove(layer)
-        measure(layer, *call)
+        measure(layer, downs[layer], *call)
 
     handles = [downs[layer].module.register_forward_hook(partial(measure_once, layer)) for layer in sorted(due)]
     try:
@@ -76,7 +76,7 @@ def _measuring(
     sums: dict[int, torch.Tensor] = {}
     rows_at_once = max(1, _CHUNK // weights.shape[-1])
 
-    def measure(layer: int, args: tuple[Any, ...], output: torch.Tensor) -> None:
+    def measure(layer: int, _down: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
         parts = []
         # Some models pass all tokens of a batch as one row.
         z, h = (t.reshape(len(weights), weights.shape[-1], -1) for t in (args[0], output))
@@ -239,13 +239,12 @@ def token_cett(
     """
     check_length(model, max(map(len, sequences)))
     ids, mask = left_pad(sequences, pad_id=0)
-    downs = down_projections(model)
     by_layer: dict[int, torch.Tensor] = {}
 
-    def measure(layer: int, args: tuple[Any, ...], output: torch.Tensor) -> None:
+    def measure(layer: int, down: DownProjection, args: tuple[Any, ...], output: torch.Tensor) -> None:
         z, h = (t.reshape(*ids.shape, -1) for t in (args[0], output))
         columns = torch.as_tensor(list(neurons[layer]), device=z.device)
-        norms = downs[layer].weight[:, columns].float().norm(dim=0)
+        norms = down.weight[:, columns].float().norm(dim=0)
         by_layer[layer] = (z[..., columns].float().abs() * norms / _norm(h)[..., None]).cpu()
 
     ids, mask = ids.to(model.device), mask.to(model.device)

@@ -41,8 +41,7 @@ class DownProjection:
 
 def model_identity(model: PreTrainedModel) -> dict[str, Any]:
     """Return `layers` and `d_ff` of a loaded model, and `model` (its name in a study) and `revision` where available."""
-    downs = down_projections(model)
-    return {"layers": len(downs), "d_ff": widths_of(downs).d_ff, **getattr(model, "hneurons_identity", {})}
+    return {**widths_of(down_projections(model)).facts, **getattr(model, "hneurons_identity", {})}
 
 
 def widths_of(downs: Sequence[DownProjection]) -> Widths:

@@ -69,8 +69,7 @@ def shape_on_disk(folder: Path, trust_remote_code: bool = False) -> dict[str, An
     model = skeleton(folder, trust_remote_code)
     downs = down_projections(model)
     return {
-        "layers": len(downs),
-        "d_ff": widths_of(downs).d_ff,
+        **widths_of(downs).facts,
         "d_model": downs[0].weight.shape[0],
         "vocabulary": model.config.get_text_config().vocab_size,
     }

@@ -34,6 +34,11 @@ class Widths:
         return self.per_layer[0] if len(set(self.per_layer)) == 1 else list(self.per_layer)
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """`layers` and `d_ff`, as metadata record them."""
+        return {"layers": self.layers, "d_ff": self.d_ff}
+
+    @property
     def layers(self) -> int:
         """Number of layers."""
         return len(self.per_layer)

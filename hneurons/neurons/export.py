@@ -72,9 +72,7 @@ def export(
     if out.exists():
         raise HNeuronsError(f"{out} already exists; choose another folder")
     checkpoint = Checkpoint(folder)
-    neurons.check_for(
-        {"layers": checkpoint.layers, "d_ff": checkpoint.widths.d_ff, **folder_identity(folder, model)}, strict
-    )
+    neurons.check_for({**checkpoint.widths.facts, **folder_identity(folder, model)}, strict)
     others: list[Path] = []
     with store.atomic_folder(out, replace=False) as part:
         if form == "lora":

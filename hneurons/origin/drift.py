@@ -224,7 +224,7 @@ def drift_report(drift: Drift, neurons: NeuronSet, seed: int, **pair: str) -> Dr
 
 def _mask(drift: Drift, neurons: NeuronSet) -> np.ndarray:
     """[neurons of all layers] bool: the H-Neurons."""
-    neurons.check_for({"layers": drift.widths.layers, "d_ff": drift.widths.d_ff})
+    neurons.check_for(drift.widths.facts)
     chosen = np.zeros(drift.up.shape, bool)
     chosen[drift.widths.columns(neurons.layers[neurons.selected], neurons.neurons[neurons.selected])] = True
     return chosen

@@ -123,8 +123,7 @@ def finish_probe(
     calibration = reliability(labels, expit(full.logits(X_full[held_out])), groups=design.gold[held_out].tolist())
     facts = {
         **made_by,
-        "layers": widths.layers,
-        "d_ff": widths.d_ff,
+        **widths.facts,
         "C": full.C,
         "intercept": full.intercept,
         "chosen_by": str(row["chosen_by"]),

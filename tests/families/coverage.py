@@ -99,7 +99,8 @@ class Row:
 
     Attributes:
         kind: the type.
-        outcome: "right", "refused", "wrong", "crashed" or "not built".
+        outcome: "right", "refused", "refused late" (by one of prepare and loading, or later), "wrong", "crashed" or
+            "not built".
         detail: the line that the user sees, or what differs.
     """
 
