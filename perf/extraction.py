@@ -27,7 +27,7 @@ from hneurons.cett.measure import cett, column_norms
 from hneurons.cett.regions import TokenRegions
 from hneurons.generation.batching import in_batches
 from hneurons.generation.decode import left_pad
-from hneurons.models.decoder import down_projections, text_decoder
+from hneurons.models.decoder import layer_neurons, text_decoder
 from hneurons.models.inputs import position_ids
 
 REPEATS = 3
@@ -48,7 +48,7 @@ def examples(prompts: list[list[int]], shortest: int, longest: int) -> list[Toke
 @torch.no_grad()
 def reference(model: PreTrainedModel, sequences: list[TokenRegions], norms: list[torch.Tensor], folder: Path) -> None:
     """Run the published implementation."""
-    down_projs = [down.module for down in down_projections(model)]
+    down_projs = [layer.parts[0].module for layer in layer_neurons(model)]
     for number, example in enumerate(sequences):
         inputs: list[torch.Tensor] = []
         outputs: list[torch.Tensor] = []

@@ -146,10 +146,12 @@ def shards_widths(shards: Sequence[str | Path]) -> Widths:
     for path in shards:
         schema = pq.read_schema(path)
         names = [name for name in schema.names if name not in CETT_ROW.names]
-        layers = store.made_by(path).get("layers", len(names))
+        facts = store.made_by(path)
+        layers = facts.get("layers", len(names))
         if missing := sorted(set(layer_names(layers)) - set(names)):
             raise HNeuronsError(f"{path}: {missing[0]} is missing; delete the shard to have it measured again")
-        shapes.add(Widths(tuple(schema.field(name).type.byte_width // 2 for name in layer_names(layers))))
+        per_layer = [schema.field(name).type.byte_width // 2 for name in layer_names(layers)]
+        shapes.add(Widths.of_layers(layers, per_layer, facts.get("experts")))
     if len(shapes) != 1:
         stated = sorted((widths.layers, str(widths.d_ff)) for widths in shapes)
         raise HNeuronsError(f"CETT shards of different shapes {stated}; delete the shards of the other model")

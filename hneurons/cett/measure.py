@@ -3,36 +3,33 @@
 The average is taken inside the forward hook, so memory does not grow with layers × tokens.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial, reduce
-from typing import Any
+from functools import reduce
 
 import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from hneurons.cett.regions import TokenRegions
-from hneurons.errors import HNeuronsError
 from hneurons.generation.batching import TokenBudget, in_batches
 from hneurons.generation.decode import left_pad
 from hneurons.generation.kv_cache import as_prefix, attends_to_all, new_cache, shared_prefix_length
-from hneurons.models.decoder import DownProjection, down_projections, text_decoder
+from hneurons.models.activations import LayerActivations, PartActivations, observed
+from hneurons.models.decoder import layer_neurons, text_decoder
 from hneurons.models.inputs import check_length, last_logits_only, position_ids, text_inputs
 
-# Tokens whose activations are converted to float32 at a time; rows of weights are converted a quarter of this at a time.
+# Tokens whose activations are converted to float32 at a time.
 _CHUNK = 1024
+# The same of pairs of a token and an expert, whose activations are narrower.
+_PAIRS = 8192
 
 
 @torch.inference_mode()
 def column_norms(model: PreTrainedModel) -> list[torch.Tensor]:
     """‖W_down[:, j]‖₂ of every layer (eq. 2), each [d_ff] float32 on the layer's device."""
-    norms = []
-    for down in down_projections(model):
-        squares = sum(rows.float().square().sum(0) for rows in torch.split(down.weight, _CHUNK // 4))
-        norms.append(torch.as_tensor(squares).sqrt())
-    return norms
+    return [layer.norms() for layer in layer_neurons(model)]
 
 
 def _norm(h: torch.Tensor) -> torch.Tensor:
@@ -43,52 +40,52 @@ def _norm(h: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def _hooked(model: PreTrainedModel, layers: Iterable[int], measure: Callable[..., None]) -> Iterator[None]:
-    """Call measure(layer, down, inputs, output) after the down-projection of these layers, for one pass within the block.
-
-    Raises:
-        HNeuronsError: a layer did not run, as those of cross-attention do without an image, or ran twice.
-    """
-    downs = down_projections(model)
-    due = set(layers)
-
-    def measure_once(layer: int, _module: Any, *call: Any) -> None:
-        if layer not in due:
-            raise HNeuronsError(f"layer {layer}: its MLP ran twice in one forward pass, for which CETT is not defined")
-        due.remove(layer)
-        measure(layer, downs[layer], *call)
-
-    handles = [downs[layer].module.register_forward_hook(partial(measure_once, layer)) for layer in sorted(due)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-    if due:
-        raise HNeuronsError(f"layer {min(due)}: its MLP did not run in a forward pass over text, so it has no CETT")
-
-
-@contextmanager
 def _measuring(
     model: PreTrainedModel, norms: Sequence[torch.Tensor], weights: torch.Tensor
 ) -> Iterator[dict[int, torch.Tensor]]:
     """Sum CETT over tokens by weights [rows, regions, width]; by layer, [rows, regions, d_ff] float32, after the block."""
     sums: dict[int, torch.Tensor] = {}
-    rows_at_once = max(1, _CHUNK // weights.shape[-1])
 
-    def measure(layer: int, _down: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
-        parts = []
-        # Some models pass all tokens of a batch as one row.
-        z, h = (t.reshape(len(weights), weights.shape[-1], -1) for t in (args[0], output))
-        chunks = (t.split(rows_at_once) for t in (z, h, weights.to(output.device)))
-        for z, h, weight in zip(*chunks, strict=True):
-            # z [rows, width, d_ff], h [rows, width, d_model], weight [rows, regions, width]
-            scaled = zip((weight / _norm(h)[:, None, :]).split(_CHUNK, -1), z.split(_CHUNK, 1), strict=True)
-            parts.append(reduce(torch.add, (torch.bmm(factors, part.float().abs()) for factors, part in scaled)))
-        sums[layer] = (torch.cat(parts) * norms[layer]).cpu()
+    def measure(layer: int, activations: LayerActivations) -> None:
+        # [rows, regions, width]: weights over ‖h‖
+        h = _norm(activations.h)
+        factors = weights.to(h.device) / h.reshape(len(weights), 1, -1)
+        parts = [_sum_routed(part, factors) if part.routing else _sum_dense(part, factors) for part in activations.parts]
+        sums[layer] = (torch.cat(parts, dim=-1) * norms[layer]).cpu()
 
-    with _hooked(model, range(len(norms)), measure):
+    with observed(model, range(len(norms)), measure):
         yield sums
+
+
+def _sum_dense(part: PartActivations, factors: torch.Tensor) -> torch.Tensor:
+    """Σ_t factors_t |z_t| of a dense part, [rows, regions, d_ff]; g of a shared expert is a factor too."""
+    rows, _, width = factors.shape
+    if part.g is not None:
+        factors = factors * part.g.reshape(rows, 1, width)
+    rows_at_once = max(1, _CHUNK // width)
+    sums = []
+    batches = (torch.split(t, rows_at_once) for t in (part.z.reshape(rows, width, -1), factors))
+    for z, factor in zip(*batches, strict=True):
+        # z [rows, width, d_ff], factor [rows, regions, width]
+        chunks = zip(torch.split(factor, _CHUNK, -1), torch.split(z, _CHUNK, 1), strict=True)
+        sums.append(reduce(torch.add, (torch.bmm(factor, z.float().abs()) for factor, z in chunks)))
+    return torch.cat(sums)
+
+
+def _sum_routed(part: PartActivations, factors: torch.Tensor) -> torch.Tensor:
+    """Σ_t factors_t g_{t,e} |z_{t,e}| of routed experts, [rows, regions, experts · d_e]; a token elsewhere counts 0."""
+    routing = part.routing
+    assert routing is not None
+    rows, regions, width = factors.shape
+    experts = len(routing.ends)
+    sums = torch.zeros(regions, rows * experts, part.z.shape[-1], device=factors.device)
+    chunks = (torch.split(t, _PAIRS) for t in (part.z, routing.token, routing.expert, routing.g))
+    for z, token, expert, g in zip(*chunks, strict=True):
+        row = token // width
+        scaled = factors[row, :, token % width] * g.float().abs()[:, None]
+        for region in range(regions):
+            sums[region].index_add_(0, row * experts + expert, z.float().abs() * scaled[:, region, None])
+    return sums.reshape(regions, rows, -1).transpose(0, 1)
 
 
 def _stacked(sums: Mapping[int, torch.Tensor], dim: int) -> torch.Tensor:
@@ -241,16 +238,15 @@ def token_cett(
     ids, mask = left_pad(sequences, pad_id=0)
     by_layer: dict[int, torch.Tensor] = {}
 
-    def measure(layer: int, down: DownProjection, args: tuple[Any, ...], output: torch.Tensor) -> None:
-        z, h = (t.reshape(*ids.shape, -1) for t in (args[0], output))
-        columns = torch.as_tensor(list(neurons[layer]), device=z.device)
-        norms = down.weight[:, columns].float().norm(dim=0)
-        by_layer[layer] = (z[..., columns].float().abs() * norms / _norm(h)[..., None]).cpu()
+    def measure(layer: int, activations: LayerActivations) -> None:
+        norms = activations.neurons.columns(neurons[layer]).float().norm(dim=0)
+        z = torch.stack([activations.of_neuron(j) for j in neurons[layer]], dim=-1)
+        by_layer[layer] = (z.abs() * norms / _norm(activations.h)[:, None]).reshape(*ids.shape, -1).cpu()
 
     ids, mask = ids.to(model.device), mask.to(model.device)
     # Rows are padded on the left, so all responses end at the last token.
     longest = max(responses)
-    with _hooked(model, neurons, measure):
+    with observed(model, neurons, measure):
         inputs = {**text_inputs(model, ids, mask, position_ids(mask)), **last_logits_only(model, longest + 1)}
         logits = model(**inputs, use_cache=False).logits[:, -longest - 1 :]
     values = torch.cat([by_layer[layer] for layer in neurons], dim=-1).numpy()

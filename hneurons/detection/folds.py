@@ -20,6 +20,7 @@ from hneurons.detection.scores import baseline_logits, combined_logits
 from hneurons.probe.classifiers import PROBE, RANDOM_L1, RANDOM_L2, Classifier
 from hneurons.probe.confidence import Combined
 from hneurons.probe.controls import (
+    columns_like,
     in_threads,
     inverse_spread,
     random_columns,
@@ -75,7 +76,7 @@ def score_in_folds(
     used, probes = _probes(columns, designs, settings, memory_gb, threads)
     # 2. Its random controls: neurons outside those that the fold's probe weighs, in one reading.
     draws = {
-        (k, i): random_columns(np.random.default_rng([seed, k, i]), columns.p, used[fit.weights != 0], _number(fit))
+        (k, i): columns_like(np.random.default_rng([seed, k, i]), columns.widths, used[fit.weights != 0], _number(fit))
         for k, fit in enumerate(probes)
         for i in range(1, settings.random_seeds + 1)
     }

@@ -40,8 +40,8 @@ class ServerEngine:
     """An `Engine` that is a server started by this job.
 
     Neurons are scaled by adapters, which one server applies request by request, if its command has {lora_rank}; else, and
-    where an adapter would need a higher rank than servers accept, by a server of an exported checkpoint. Files are
-    written and servers started with the first request that needs them, so a job with no work left does neither.
+    where servers take no such adapter (too many neurons in a layer, experts), by a server of an exported checkpoint. Files
+    are written and servers started with the first request that needs them, so a job with no work left does neither.
 
     Args:
         settings: the engine's settings in the models file.
@@ -139,7 +139,15 @@ class ServerEngine:
 
     def _is_adapter(self, scaling: Scaling) -> bool:
         """Whether these neurons are scaled by an adapter."""
-        return scaling is not None and self._settings.takes_adapters and adapter_rank(scaling[0]) <= ADAPTER_RANKS[-1]
+        return scaling is not None and self._settings.takes_adapters and not self._needs_checkpoint(scaling[0])
+
+    def _needs_checkpoint(self, neurons: NeuronsByLayer) -> str:
+        """Why servers take no adapter for these neurons; empty if they do."""
+        if "experts" in self._prepared.identity:
+            return "servers load adapters of experts in other forms"
+        if (rank := adapter_rank(neurons)) > ADAPTER_RANKS[-1]:
+            return f"{rank} neurons of one layer are more than an adapter can scale ({ADAPTER_RANKS[-1]})"
+        return ""
 
     def _serve(self, checkpoint: Scaling, adapted: Sequence[tuple[NeuronsByLayer, float]]) -> None:
         """Have a server of the model, scaled as its checkpoint, that knows the adapters of further scalings."""
@@ -162,11 +170,7 @@ class ServerEngine:
         folder, self._checkpoint, self._rank = self._prepared.folder, checkpoint, rank
         if checkpoint is not None:
             if self._settings.takes_adapters:
-                logger.warning(
-                    "engine: %d neurons of one layer are more than an adapter can scale (%d): a checkpoint is exported",
-                    adapter_rank(checkpoint[0]),
-                    ADAPTER_RANKS[-1],
-                )
+                logger.warning("engine: %s: a checkpoint is exported", self._needs_checkpoint(checkpoint[0]))
             folder = write_scaled(Checkpoint(folder), *checkpoint, self._room() / "checkpoint", borrow=True)
         self._model = str(folder.resolve())
         values = {"folder": self._model, "gpus": self._gpus, "dtype": self._prepared.identity["dtype"], "lora_rank": rank}

@@ -1,7 +1,6 @@
-"""The text decoder inside any model, and the linear layer of each layer whose columns are the neurons."""
+"""The text decoder inside any model, and the neurons of each of its layers."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,43 +9,22 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from hneurons.errors import HNeuronsError
-from hneurons.models.layouts import BARE, BLOCKS, DOWN, LAYERS
+from hneurons.models.experts import Experts, is_experts
+from hneurons.models.layouts import BARE, BLOCKS, DOWN, LAYERS, SCALED_AFTER_EXPERTS, SHARED_EXPERTS, SHARED_GATE
+from hneurons.models.mlp import DownProjection, LayerNeurons
 from hneurons.models.widths import Widths
 
 _PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
-@dataclass(frozen=True)
-class DownProjection:
-    """The linear layer from the neurons of an MLP to its output (eq. 1).
-
-    Attributes:
-        module: the layer, whose input is z [..., d_ff].
-        block: the MLP, whose output is the layer's.
-    """
-
-    module: nn.Linear | Conv1D
-    block: nn.Module
-
-    @property
-    def weight(self) -> torch.Tensor:
-        """W_down [d_model, d_ff], a column per neuron: a view, through which columns can be written."""
-        return self.module.weight.T if isinstance(self.module, Conv1D) else self.module.weight
-
-    @property
-    def d_ff(self) -> int:
-        """Number of neurons."""
-        return self.weight.shape[1]
-
-
 def model_identity(model: PreTrainedModel) -> dict[str, Any]:
-    """Return `layers` and `d_ff` of a loaded model, and `model` (its name in a study) and `revision` where available."""
-    return {**widths_of(down_projections(model)).facts, **getattr(model, "hneurons_identity", {})}
+    """Return `layers`, `d_ff`, `experts` of a loaded model; `model` (its name in a study), `revision` where available."""
+    return {**widths_of(layer_neurons(model)).facts, **getattr(model, "hneurons_identity", {})}
 
 
-def widths_of(downs: Sequence[DownProjection]) -> Widths:
-    """Return the number of neurons of every layer."""
-    return Widths(tuple(down.d_ff for down in downs))
+def widths_of(layers: Sequence[LayerNeurons]) -> Widths:
+    """Return the number of neurons of every layer, and how experts share them."""
+    return Widths(tuple(layer.d_ff for layer in layers), tuple(layer.experts for layer in layers))
 
 
 def text_decoder(model: PreTrainedModel) -> nn.Module:
@@ -69,59 +47,98 @@ def _layers(decoder: nn.Module) -> nn.ModuleList | None:
     return next((layers for layers in lists if isinstance(layers, nn.ModuleList)), None)
 
 
-def down_projections(model: PreTrainedModel) -> list[DownProjection]:
-    """Return the last linear layer of every decoder layer's MLP, in order.
+def layer_neurons(model: PreTrainedModel) -> list[LayerNeurons]:
+    """Return the neurons of every decoder layer, in order.
 
     Raises:
-        HNeuronsError: In one line, if a layer has none (mixtures of experts) or several, if it has routed experts besides,
-            or if the weights are packed (quantised).
+        HNeuronsError: In one line, if a layer has no MLP or several, experts in a form that transformers runs otherwise, or
+            packed (quantised) weights.
     """
     layers = _layers(text_decoder(model))
     assert layers is not None, "text_decoder returns a module with layers"
     name = type(model).__name__
-    downs: list[DownProjection] = []
-    for index, layer in enumerate(layers):
-        candidates = _candidates(layer)
-        if experts := next((path for path, module in layer.named_modules() if _is_expert(path, module)), None):
-            raise HNeuronsError(
-                f"{name}: layer {index} has routed experts ({experts}), which would be neither measured nor scaled; "
-                "only layers whose one MLP is dense are supported"
-            )
-        if len(candidates) != 1:
-            raise HNeuronsError(
-                f"{name}: layer {index} ({type(layer).__name__}) has {', '.join(candidates) or 'no dense MLP'}; "
-                "one MLP with one linear layer from its neurons to its output is supported"
-            )
-        ((path, down),) = candidates.items()
-        weight = down.module.weight
+    scaled_after = model.config.get_text_config().model_type in SCALED_AFTER_EXPERTS
+    neurons = [_neurons_of(f"{name}: layer {index}", layer, scaled_after) for index, layer in enumerate(layers)]
+    if not neurons:
+        raise HNeuronsError(f"{name}: its decoder has no layers")
+    return neurons
+
+
+def _neurons_of(place: str, layer: nn.Module, scaled_after: bool) -> LayerNeurons:
+    experts = {path: module for path, module in layer.named_modules() if is_experts(module)}
+    dense = _dense(layer)
+    if len(experts) > 1 or any("." not in path for path in experts):
+        raise HNeuronsError(f"{place} has experts beside its MLP ({', '.join(experts)}), which is not supported")
+    parts: dict[str, DownProjection | Experts] = {}
+    if experts:
+        ((path, module),) = experts.items()
+        block_path = path.rpartition(".")[0]
+        block: Any = layer.get_submodule(block_path)
+        beside = {f"{block_path}.{key}": part for key, part in _shared(block).items()}
+        dense = {key: part for key, part in dense.items() if not key.startswith(f"{block_path}.")}
+        if others := [key for key in dense if key.split(".")[0] not in SHARED_EXPERTS]:
+            raise HNeuronsError(f"{place} has experts beside an MLP ({others[0]}), which is not supported")
+        factor = float(block.routed_scaling_factor) if scaled_after else 1.0
+        parts = {path: Experts(module, block, factor), **beside}
+    elif len(dense) != 1:
+        raise HNeuronsError(
+            f"{place} ({type(layer).__name__}) has {', '.join(dense) or 'no dense MLP'}; "
+            "one MLP with one linear layer from its neurons to its output, or one mixture of experts, is supported"
+        )
+    parts |= dense
+    if unknown := next(_unknown_experts(layer, parts), None):
+        raise HNeuronsError(
+            f"{place} has routed experts ({unknown}) in a form that would be neither measured nor scaled; "
+            "what transformers runs by its experts functions is supported"
+        )
+    for path, part in parts.items():
+        weight = part.module.down_proj if isinstance(part, Experts) else part.module.weight
         if type(weight) is not nn.Parameter or weight.dtype not in _PLAIN:
             raise HNeuronsError(
-                f"layer {index}: the weights of {path} are packed or quantised ({type(weight).__name__}, {weight.dtype}): "
+                f"{place}: the weights of {path} are packed or quantised ({type(weight).__name__}, {weight.dtype}): "
                 "neither CETT nor scaling is defined on them; load the model in bfloat16, float16 or float32"
             )
-        downs.append(down)
-    if not downs:
-        raise HNeuronsError(f"{name}: its decoder has no layers")
-    return downs
+    return LayerNeurons(tuple(parts.values()))
 
 
-def _candidates(layer: nn.Module) -> dict[str, DownProjection]:
-    """By path, the linear layers of a decoder layer that its neurons feed."""
+def _dense(layer: nn.Module) -> dict[str, DownProjection]:
+    """By path, the linear layers of a decoder layer that its neurons feed, experts aside."""
     by_path = {}
     for block_name in BLOCKS:
         block = getattr(layer, block_name, None)
-        if not isinstance(block, nn.Module):
-            continue
-        for down_name in DOWN:
-            module = getattr(block, down_name, None)
-            if isinstance(module, (nn.Linear, Conv1D)):
-                by_path[f"{block_name}.{down_name}"] = DownProjection(module, block)
+        if isinstance(block, nn.Module):
+            for down_name in DOWN:
+                module = getattr(block, down_name, None)
+                if isinstance(module, (nn.Linear, Conv1D)):
+                    by_path[f"{block_name}.{down_name}"] = DownProjection(module, block)
     bare = getattr(layer, BARE, None)
     if isinstance(bare, nn.Linear):
         by_path[BARE] = DownProjection(bare, bare)
     return by_path
 
 
-def _is_expert(path: str, module: nn.Module) -> bool:
-    """Whether a part of a layer holds routed experts: transformers names either the attribute or the class after them."""
-    return "expert" in path.rpartition(".")[2].lower() or "expert" in type(module).__name__.lower()
+def _shared(block: nn.Module) -> dict[str, DownProjection]:
+    """By path, the down-projections of the MLPs that a mixture of experts applies to every token."""
+    gate = getattr(block, SHARED_GATE, None)
+    by_path = {}
+    for name in SHARED_EXPERTS:
+        for down_name in DOWN:
+            module = getattr(getattr(block, name, None), down_name, None)
+            if isinstance(module, nn.Linear):
+                by_path[f"{name}.{down_name}"] = DownProjection(module, block, gate)
+    return by_path
+
+
+def _unknown_experts(layer: nn.Module, parts: Mapping[str, Any]) -> Iterator[str]:
+    """Paths of modules that are named as experts are, in the attribute or the class, and hold none of these parts."""
+    supported = {path if isinstance(part, Experts) else path.rpartition(".")[0] for path, part in parts.items()}
+    for path, module in layer.named_modules():
+        name = path.rpartition(".")[2]
+        if (
+            "expert" not in f"{name} {type(module).__name__}".lower()
+            or name == SHARED_GATE
+            or next(module.parameters(), None) is None
+        ):
+            continue
+        if not any(path == other or path.startswith(f"{other}.") for other in supported):
+            yield path

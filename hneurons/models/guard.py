@@ -1,15 +1,19 @@
 """What a loaded model must be for CETT and scaling to be right, checked on a few tokens."""
 
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from hneurons.errors import HNeuronsError
-from hneurons.models.decoder import DownProjection, down_projections, text_decoder
+from hneurons.models.activations import LayerActivations, observed
+from hneurons.models.decoder import layer_neurons, text_decoder
 from hneurons.models.inputs import position_ids, text_inputs
+from hneurons.models.mlp import DownProjection
 
 _TOKENS = 9
 _PADDING = 3
@@ -31,23 +35,27 @@ def check_supported(model: PreTrainedModel) -> None:
             and the residual), if a column is not what its neuron contributes, if tokens depend on later ones or on padding,
             or if the cache or the decoder alone give something else.
     """
-    name, downs = type(model).__name__, down_projections(model)
-    for layer, down in enumerate(downs):
-        _check_column(f"{name}: layer {layer}", down)
+    name, layers = type(model).__name__, layer_neurons(model)
+    for layer, neurons in enumerate(layers):
+        for part in neurons.parts:
+            if isinstance(part, DownProjection):
+                _check_column(f"{name}: layer {layer}", part)
     ids, mask = _rows(model)
+    dtype = layers[0].parts[0].weight.dtype
     cache = DynamicCache(config=model.config)
     # Only where all layers attend to everything before them are rows padded after a prefix that they share.
     shares_prefixes = all(type(layer) is DynamicLayer for layer in cache.layers)
     try:
-        first = _outputs(model, downs, ids[:, :-1], mask[:, :-1], cache)
-        last = _outputs(model, downs, ids[:, -1:], mask, cache)
-        decoded = _outputs(text_decoder(model), downs, ids, mask, None)
+        first = _outputs(model, model, ids[:, :-1], mask[:, :-1], cache)
+        last = _outputs(model, model, ids[:, -1:], mask, cache)
+        decoded = _outputs(text_decoder(model), model, ids, mask, None)
     except HNeuronsError as error:
         raise HNeuronsError(f"{name}: {error}") from None
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, AssertionError) as error:
         cause = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
         raise HNeuronsError(f"{name} does not run on texts in a batch and with a cache: {cause}") from None
-    rounding = _ROUNDING[decoded.dtype]
+    # Rounding may send a token to another expert.
+    rounding = _ROUNDING[dtype] * (2 if any(neurons.experts for neurons in layers) else 1)
     cached = torch.cat([first, last], dim=1)
     # The row with another last token has no other tokens before it.
     if _difference(first[1], first[0]) > 1e-3 or _difference(decoded[1, :-1], decoded[0, :-1]) > 1e-3:
@@ -76,43 +84,48 @@ def _rows(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _outputs(
-    module: Any, downs: list[DownProjection], ids: torch.Tensor, mask: torch.Tensor, cache: DynamicCache | None
+    module: Any, model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, cache: DynamicCache | None
 ) -> torch.Tensor:
     """Outputs [4, tokens, d_model] of the last layer's MLP in a pass that also checks the MLPs of all layers."""
-    calls: dict[int, list[torch.Tensor]] = {layer: [] for layer in range(len(downs))}
+    layers = layer_neurons(model)
+    # By block, what its parts have added to its output.
+    added: dict[nn.Module, torch.Tensor] = {}
+    last: list[torch.Tensor] = []
     problems: list[str] = []
+    routed: list[tuple[nn.Module, tuple[torch.Tensor, ...], torch.Tensor]] = []
 
-    def keep(layer: int, _module: Any, _args: Any, output: torch.Tensor) -> None:
-        calls[layer].append(output)
+    def see(layer: int, activations: LayerActivations) -> None:
+        for part, values in zip(layers[layer].parts, activations.parts, strict=True):
+            added[part.block] = values.output if part.block not in added else added[part.block] + values.output
+        last[:] = [activations.h]
 
-    def compare(layer: int, _module: Any, args: tuple[Any, ...], options: dict[str, Any], output: Any) -> None:
+    def compare(layer: int, block: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any) -> None:
         output = output[0] if isinstance(output, tuple) else output
         inputs = [value for value in (*args, *options.values()) if isinstance(value, torch.Tensor)]
-        if len(calls[layer]) == 1 and not _is_output_of(calls[layer][0], output, inputs):
+        if block in added and not _is_output_of(added.pop(block), output, inputs):
             problems.append(
                 f"layer {layer}: its MLP adds something to what its last linear layer gives, which would be "
                 "neither measured nor scaled"
             )
 
-    handles = [down.module.register_forward_hook(partial(keep, layer)) for layer, down in enumerate(downs)]
-    handles += [
-        down.block.register_forward_hook(partial(compare, layer), with_kwargs=True)
-        for layer, down in enumerate(downs)
-        if down.block is not down.module
-    ]
-    options = {"use_cache": False} if cache is None else {"past_key_values": cache, "use_cache": True}
-    try:
+    def keep(experts: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        routed.append((experts, args, output))
+
+    with ExitStack() as stack:
+        for layer, neurons in enumerate(layers):
+            for block in {part.block: None for part in neurons.parts if part.block is not part.module}:
+                hook = block.register_forward_hook(partial(compare, layer), with_kwargs=True)
+                stack.callback(hook.remove)
+            stack.callback(neurons.parts[0].module.register_forward_hook(keep).remove) if neurons.experts else None
+        stack.enter_context(observed(model, range(len(layers)), see))
+        options = {"use_cache": False} if cache is None else {"past_key_values": cache, "use_cache": True}
         module(**text_inputs(module, ids, mask, position_ids(mask)[:, -ids.shape[1] :]), **options)
-    finally:
-        for handle in handles:
-            handle.remove()
-    for layer, outputs in calls.items():
-        if len(outputs) != 1:
-            ran = "did not run" if not outputs else "ran twice"
-            problems.append(f"layer {layer}: its MLP {ran} in a forward pass over text, so it has no CETT")
+    for experts, args, output in routed:
+        if _difference(experts(*args), output) > _ROUNDING[output.dtype]:
+            problems.append(f"{type(experts).__name__}: its experts do something else than their weights say")
     if problems:
         raise HNeuronsError(problems[0])
-    return calls[len(downs) - 1][0].reshape(*ids.shape, -1)
+    return last[0].reshape(*ids.shape, -1)
 
 
 def _is_output_of(down: torch.Tensor, block: torch.Tensor, inputs: list[torch.Tensor]) -> bool:

@@ -137,6 +137,7 @@ def write_manifest(
             "revision": revision or store.fingerprint([(w.name, store.file_hash(w)) for w in weights]),
             "layers": shape["layers"],
             "d_ff": shape["d_ff"],
+            **({"experts": shape["experts"]} if "experts" in shape else {}),
             "weights": {w.name: w.stat().st_size for w in weights},
             **(extra or {}),
         },

@@ -33,7 +33,7 @@ class PreparedModel:
         self._gpus = gpus
         self._pinned = store.read_json(manifest)
         source = {k: self._pinned["source"][k] for k in ("dtype", "trust_remote_code")}
-        pinned = {k: self._pinned[k] for k in ("model", "revision", "layers", "d_ff")}
+        pinned = {k: self._pinned[k] for k in ("model", "revision", "layers", "d_ff", "experts") if k in self._pinned}
         self.identity = {**pinned, **source, "model_stage": VERSIONS["model"]}
 
     @property

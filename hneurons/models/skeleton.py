@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 from hneurons.config.weights import check_plain, read_config
 from hneurons.errors import HNeuronsError
-from hneurons.models.decoder import down_projections, widths_of
+from hneurons.models.decoder import layer_neurons, widths_of
+from hneurons.models.experts import Experts
 from hneurons.models.layouts import REFUSED_TYPES
+from hneurons.models.mlp import DownProjection
 
 _Built = TypeVar("_Built")
 
@@ -61,30 +62,26 @@ def skeleton(folder: Path, trust_remote_code: bool = False) -> PreTrainedModel:
 
 
 def shape_on_disk(folder: Path, trust_remote_code: bool = False) -> dict[str, Any]:
-    """Return layers, d_ff, d_model and vocabulary of the model that a folder's config.json describes.
+    """Return layers, d_ff, experts, d_model and vocabulary of the model that a folder's config.json describes.
 
     Raises:
         HNeuronsError: As `skeleton`, or if its layers cannot be measured.
     """
     model = skeleton(folder, trust_remote_code)
-    downs = down_projections(model)
+    layers = layer_neurons(model)
     return {
-        **widths_of(downs).facts,
-        "d_model": downs[0].weight.shape[0],
+        **widths_of(layers).facts,
+        "d_model": layers[0].d_model,
         "vocabulary": model.config.get_text_config().vocab_size,
     }
 
 
-def down_projection_names(folder: Path) -> list[str]:
-    """Return the name of each layer's down-projection in a loaded model, which may differ from the tensor's on disk.
+def named_parts(folder: Path) -> list[dict[str, DownProjection | Experts]]:
+    """Return the parts of each layer's neurons by their names in a loaded model, which may differ from those on disk.
 
     Raises:
-        HNeuronsError: As `shape_on_disk`, or if they are not linear layers of torch's own kind.
+        HNeuronsError: As `shape_on_disk`.
     """
     model = skeleton(folder)
     names = {module: name for name, module in model.named_modules()}
-    modules = [down.module for down in down_projections(model)]
-    if not all(isinstance(module, nn.Linear) for module in modules):
-        kind = type(modules[0]).__name__
-        raise HNeuronsError(f"{folder}: its down-projections are {kind} layers, for which no adapter is written; export it")
-    return [names[module] for module in modules]
+    return [{names[part.module]: part for part in layer.parts} for layer in layer_neurons(model)]

@@ -16,7 +16,7 @@ from hneurons import store
 from hneurons.config.weights import weights_index
 from hneurons.errors import HNeuronsError
 from hneurons.models.checkpoint import Checkpoint, Matrix, checkpoint_folder, folder_identity
-from hneurons.neurons.adapters import adapter_rank, write_adapter
+from hneurons.neurons.adapters import write_adapter
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.neurons.scaling import NeuronsByLayer, check_alpha
 
@@ -56,7 +56,8 @@ def export(
         neurons: the set whose selected neurons are scaled.
         alpha: the factor α ≥ 0.
         out: the folder to create.
-        form: a whole checkpoint, or a LoRA adapter in PEFT's format whose rank is the largest number of neurons in a layer.
+        form: a whole checkpoint, or a LoRA adapter in PEFT's format whose rank is the largest number of neurons in a layer
+            or an expert.
         revision: of the hub's repository; None is the newest.
         strict: False checks only that the shapes match (`NeuronSet.scale`).
 
@@ -74,15 +75,16 @@ def export(
     checkpoint = Checkpoint(folder)
     neurons.check_for({**checkpoint.widths.facts, **folder_identity(folder, model)}, strict)
     others: list[Path] = []
+    rank = None
     with store.atomic_folder(out, replace=False) as part:
         if form == "lora":
-            write_adapter(checkpoint, neurons.by_layer(), alpha, part, "" if Path(model).exists() else str(model))
+            rank = write_adapter(checkpoint, neurons.by_layer(), alpha, part, "" if Path(model).exists() else str(model))
         else:
             others = [path for path in _files(folder) if path.suffix in _WEIGHTS and path not in checkpoint.files]
             write_scaled(checkpoint, neurons.by_layer(), alpha, part)
         if (part / "README.md").exists():
             (part / "README.md").rename(part / "README.original.md")
-        (part / "README.md").write_text(_card(neurons, alpha, checkpoint, form), encoding="utf-8")
+        (part / "README.md").write_text(_card(neurons, alpha, checkpoint, rank), encoding="utf-8")
         neurons.save(part / "neurons.parquet")
     if others:
         names = ", ".join(str(path.relative_to(folder)) for path in others)
@@ -103,10 +105,10 @@ def write_scaled(checkpoint: Checkpoint, neurons: NeuronsByLayer, alpha: float, 
     Returns:
         `out`.
     """
-    touched: dict[Path, dict[Matrix, list[int]]] = defaultdict(dict)
+    touched: dict[Path, dict[Matrix, list[int]]] = defaultdict(lambda: defaultdict(list))
     for layer, indices in neurons.items():
-        matrix = checkpoint.down_proj(layer)
-        touched[matrix.path][matrix] = list(indices)
+        for matrix, j in (checkpoint.place(layer, neuron) for neuron in indices):
+            touched[matrix.path][matrix].append(j)
     for source in [*checkpoint.files, *_companions(checkpoint.folder)]:
         target = out / source.relative_to(checkpoint.folder)
         with store.failures_named(target):
@@ -146,8 +148,9 @@ def _companions(folder: Path) -> list[Path]:
 def _write_scaled_file(source: Path, neurons: dict[Matrix, list[int]], alpha: float, target: Path) -> None:
     tensors = load_file(source)
     for matrix, indices in neurons.items():
+        values = tensors[matrix.name] if matrix.expert is None else tensors[matrix.name][matrix.expert]
         # In the stored dtype: rounded once, as in a loaded model.
-        tensors[matrix.name][indices if matrix.row_per_neuron else (slice(None), indices)] *= alpha
+        values[indices if matrix.row_per_neuron else (slice(None), indices)] *= alpha
     with safe_open(source, "pt") as file:
         save_file(tensors, target, metadata=file.metadata() or {"format": "pt"})
 
@@ -167,17 +170,16 @@ def _link_or_copy(source: Path, target: Path, borrow: bool) -> None:
             shutil.copyfile(source, target)
 
 
-def _card(neurons: NeuronSet, alpha: float, checkpoint: Checkpoint, form: str) -> str:
+def _card(neurons: NeuronSet, alpha: float, checkpoint: Checkpoint, rank: int | None) -> str:
     made_by, selected = neurons.made_by, neurons.by_layer()
     name = made_by.get("named", "hneurons")
     description = {
         "hneurons": "They are H-Neurons: those with a positive weight in a sparse probe that detects hallucinated answers.",
         "negative": "They are the neurons with a negative weight in a sparse probe that detects hallucinated answers.",
     }.get(name, f"They are random neurons ({name}), the control of a set of H-Neurons.")
-    rank = adapter_rank(selected)
-    kind = f"A LoRA adapter of rank {rank}: loaded with the model," if form == "lora" else "An ordinary checkpoint:"
+    kind = "An ordinary checkpoint:" if rank is None else f"A LoRA adapter of rank {rank}: loaded with the model,"
     return _CARD.format(
-        library="peft" if form == "lora" else "transformers",
+        library="transformers" if rank is None else "peft",
         kind=kind,
         name=made_by.get("model", "unknown model"),
         revision=made_by.get("revision") or "unknown",
@@ -186,5 +188,8 @@ def _card(neurons: NeuronSet, alpha: float, checkpoint: Checkpoint, form: str) -
         alpha=alpha,
         description=description,
         version=version("hneurons"),
-        rows="\n".join(f"| {layer} | {', '.join(map(str, indices))} |" for layer, indices in selected.items()),
+        rows="\n".join(
+            f"| {layer} | {', '.join(checkpoint.widths.named(layer, j) for j in indices)} |"
+            for layer, indices in selected.items()
+        ),
     )

@@ -15,6 +15,7 @@ from hneurons import store
 from hneurons.config.impact import H_NEURONS, NEGATIVE, RANDOM
 from hneurons.errors import HNeuronsError
 from hneurons.models.hub import fetch_snapshot, is_hub_id
+from hneurons.models.widths import Widths
 from hneurons.records import NEURONS
 from hneurons.stats.calibration import Reliability
 
@@ -98,22 +99,18 @@ class NeuronSet:
     def random_like(self, seed: int) -> NeuronSet:
         """Draw a control: in each layer the same number of random neurons as are selected, none of them in this set.
 
+        Of a mixture of experts, in each expert: those of another would hardly ever be routed to.
+
         Raises:
-            HNeuronsError: a layer has too few neurons outside this set.
+            HNeuronsError: a layer or an expert has too few neurons outside this set.
         """
-        d_ff = self.made_by["d_ff"]
-        rng = np.random.default_rng(seed)
-        layers, neurons = [], []
-        for layer, selected in self.by_layer().items():
-            width = d_ff if isinstance(d_ff, int) else d_ff[layer]
-            candidates = np.setdiff1d(np.arange(width), self.neurons[self.layers == layer])
-            if len(selected) > len(candidates):
-                raise HNeuronsError(f"layer {layer}: too few of its {width} neurons are outside this set to draw a control")
-            neurons += np.sort(rng.choice(candidates, size=len(selected), replace=False)).tolist()
-            layers += [layer] * len(selected)
+        widths = Widths.from_facts({"layers": int(self.layers.max(initial=-1)) + 1, **self.made_by})
+        columns = widths.columns(self.layers, self.neurons)
+        drawn = widths.drawn_like(np.random.default_rng(seed), columns[self.selected], columns)
+        layers, neurons = widths.places(drawn)
         n = len(layers)
         made_by = {**self.made_by, "named": f"{RANDOM}-{seed}"}
-        return NeuronSet(np.array(layers, int), np.array(neurons, int), np.zeros(n), np.ones(n, bool), made_by)
+        return NeuronSet(layers, neurons, np.zeros(n), np.ones(n, bool), made_by)
 
     def negative(self) -> NeuronSet:
         """Select the neurons with a negative weight instead.
@@ -167,16 +164,16 @@ class NeuronSet:
         """Check that the neurons belong to a model.
 
         Args:
-            identity: `layers`, `d_ff`, `model` and `revision` of the model. Keys that are missing here or in `made_by` are
-                not compared.
-            strict: False compares only `layers` and `d_ff`.
+            identity: `layers`, `d_ff`, `experts`, `model` and `revision` of the model. Keys that are missing here or in
+                `made_by` are not compared.
+            strict: False compares only `layers`, `d_ff` and `experts`.
 
         Raises:
             HNeuronsError: naming every difference.
         """
         differences = [
             f"{key} {self.made_by[key]}, not {identity[key]}"
-            for key in ("layers", "d_ff", *(("model", "revision") if strict else ()))
+            for key in ("layers", "d_ff", "experts", *(("model", "revision") if strict else ()))
             if key in self.made_by and key in identity and self.made_by[key] != identity[key]
         ]
         if differences:

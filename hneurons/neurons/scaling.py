@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
-from typing import Any
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from hneurons.config.impact import is_untouched
 from hneurons.errors import HNeuronsError
-from hneurons.models.decoder import DownProjection, down_projections
+from hneurons.models.activations import activations_changed
+from hneurons.models.decoder import layer_neurons
+from hneurons.models.experts import Routing
+from hneurons.models.mlp import LayerNeurons
 
 # Neuron indices of each layer.
 NeuronsByLayer = Mapping[int, Sequence[int]]
@@ -32,18 +32,17 @@ def check_alpha(alpha: Alpha) -> None:
             raise HNeuronsError(f"alpha must be a number >= 0, not {value}")
 
 
-def _checked_down_projs(model: PreTrainedModel, neurons: NeuronsByLayer) -> dict[int, DownProjection]:
-    """The down-projection of each layer with neurons. Raises HNeuronsError for a neuron that the model does not have."""
-    layers = down_projections(model)
-    down_projs = {}
+def _checked_layers(model: PreTrainedModel, neurons: NeuronsByLayer) -> dict[int, LayerNeurons]:
+    """The layers that have neurons. Raises HNeuronsError for a neuron that the model does not have."""
+    layers = layer_neurons(model)
+    chosen = {}
     for layer, indices in neurons.items():
         if not 0 <= layer < len(layers):
             raise HNeuronsError(f"layer {layer} is not in this model: it has {len(layers)}; the set is another model's")
-        down_proj = layers[layer]
-        if any(not 0 <= j < down_proj.d_ff for j in indices):
-            raise HNeuronsError(f"layer {layer}: a neuron is outside d_ff = {down_proj.d_ff}; another model's?")
-        down_projs[layer] = down_proj
-    return down_projs
+        if any(not 0 <= j < layers[layer].d_ff for j in indices):
+            raise HNeuronsError(f"layer {layer}: a neuron is outside d_ff = {layers[layer].d_ff}; another model's?")
+        chosen[layer] = layers[layer]
+    return chosen
 
 
 @contextmanager
@@ -66,19 +65,19 @@ def scaled(model: PreTrainedModel, neurons: NeuronsByLayer, alpha: Alpha) -> Ite
             yield
         return
     check_alpha(alpha)
-    down_projs = _checked_down_projs(model, neurons)
+    layers = _checked_layers(model, neurons)
     originals: dict[int, torch.Tensor] = {}
     try:
         with torch.no_grad():
-            for layer, down_proj in () if is_untouched(alpha) else down_projs.items():
-                originals[layer] = down_proj.weight[:, list(neurons[layer])]
-                down_proj.weight[:, list(neurons[layer])] *= alpha
+            for layer, of_layer in () if is_untouched(alpha) else layers.items():
+                originals[layer] = of_layer.columns(neurons[layer])
+                of_layer.write(neurons[layer], originals[layer] * alpha)
         yield
     finally:
         with torch.no_grad():
             # In reverse order, because layers may share a weight.
             for layer, columns in reversed(originals.items()):
-                down_projs[layer].weight[:, list(neurons[layer])] = columns
+                layers[layer].write(neurons[layer], columns)
 
 
 class RowScaling:
@@ -114,23 +113,35 @@ class RowScaling:
         finally:
             self._set_rows(kind_of)
 
-    def scale(self, layer: int, z: torch.Tensor) -> torch.Tensor:
-        """Compute z_j ← α z_j (eq. 5).
+    def scale(self, layer: int, start: int, z: torch.Tensor) -> torch.Tensor:
+        """Compute z_j ← α z_j (eq. 5) of a dense part of a layer.
 
         Args:
             layer: index of the layer.
+            start: first neuron of the part.
             z: the input of its down_proj, [rows, tokens, d_ff].
 
         Raises:
             HNeuronsError: `z` has another number of rows.
         """
-        factor = self._factors[layer]
+        factor = self._factors[layer][..., start : start + z.shape[-1]]
         if z.dim() == 2 and len(z) % len(factor) == 0:
             # Some models pass all tokens of a batch as one row.
             return (z.reshape(len(factor), -1, z.shape[-1]) * factor).reshape(z.shape)
         if len(factor) != len(z):
             raise HNeuronsError(f"alpha has {len(factor)} numbers, one per row, but the batch has {len(z)} rows")
         return z * factor
+
+    def scale_routed(self, layer: int, z: torch.Tensor, routing: Routing) -> torch.Tensor:
+        """Compute z_{e,j} ← α z_{e,j} of the routed experts of a layer, [pairs, d_e]."""
+        factor = self._factors[layer][:, 0]
+        if routing.tokens % len(factor):
+            raise HNeuronsError(
+                f"alpha has {len(factor)} numbers, one per row, which its {routing.tokens} tokens are not in"
+            )
+        row = routing.token // (routing.tokens // len(factor))
+        d_e, experts = z.shape[-1], len(routing.ends)
+        return z * factor[:, : experts * d_e].reshape(len(factor), experts, d_e)[row, routing.expert]
 
 
 @contextmanager
@@ -155,26 +166,18 @@ def scaled_rows(model: PreTrainedModel, rows: Sequence[Scaling]) -> Iterator[Row
         kind_of.append(kinds.index(row))
     scaled_kinds = [(kind, *scaling) for kind, scaling in enumerate(kinds) if scaling is not None]
     check_alpha([alpha for _, _, alpha in scaled_kinds])
-    down_projs: dict[int, DownProjection] = {}
+    layers: dict[int, LayerNeurons] = {}
     for _, neurons, _ in scaled_kinds:
-        down_projs |= _checked_down_projs(model, neurons)
+        layers |= _checked_layers(model, neurons)
     factors = {}
-    for layer, down_proj in down_projs.items():
-        weight = down_proj.weight
-        factors[layer] = torch.ones(len(kinds), 1, down_proj.d_ff, dtype=weight.dtype, device=weight.device)
+    for layer, of_layer in layers.items():
+        weight = of_layer.parts[0].weight
+        factors[layer] = torch.ones(len(kinds), 1, of_layer.d_ff, dtype=weight.dtype, device=weight.device)
         for kind, neurons, alpha in scaled_kinds:
             factors[layer][kind, 0, list(neurons.get(layer, ()))] = alpha
     scaling = RowScaling(factors, torch.tensor(kind_of))
-
-    def hook(_module: nn.Module, args: tuple[Any, ...], layer: int) -> tuple[Any, ...]:
-        return (scaling.scale(layer, args[0]), *args[1:])
-
-    handles = [p.module.register_forward_pre_hook(partial(hook, layer=layer)) for layer, p in down_projs.items()]
-    try:
+    with activations_changed(layers, scaling.scale, scaling.scale_routed):
         yield scaling
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager

@@ -69,17 +69,21 @@ def measure_drift(base: Checkpoint, tuned: Checkpoint) -> Drift:
     Raises:
         HNeuronsError: if the checkpoints differ in shape, or if all their MLP weights are equal.
     """
-    shapes = [(c.layers, c.widths.d_ff, c.down_proj(0).d_model) for c in (base, tuned)]
+    shapes = [(*c.widths.facts.values(), c.down_proj(0)[0].d_model) for c in (base, tuned)]
     if shapes[0] != shapes[1]:
         raise HNeuronsError(
             f"{base.folder} and {tuned.folder} differ in layers, d_ff or d_model: {shapes[0]} and {shapes[1]}; "
             "a model cannot be tuned from one of another shape"
         )
     layers = range(base.layers)
-    up, down = [], []
+    up: list[np.ndarray] = []
+    down: list[np.ndarray] = []
     for layer in tqdm(layers, desc="drift", unit="layer"):
-        up.append(_moved(base.up_proj(layer), tuned.up_proj(layer)))
-        down.append(_moved(base.down_proj(layer), tuned.down_proj(layer)))
+        for moved, pairs in (
+            (up, zip(base.up_proj(layer), tuned.up_proj(layer), strict=True)),
+            (down, zip(base.down_proj(layer), tuned.down_proj(layer), strict=True)),
+        ):
+            moved += [_moved(before, after) for before, after in pairs]
     drift = Drift(np.concatenate(up), np.concatenate(down), base.widths)
     if not (drift.up.any() or drift.down.any()):
         raise HNeuronsError(f"{base.folder} and {tuned.folder} have the same MLP weights: nothing drifted")

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from hneurons.cett.columns import ArrayColumns
 from hneurons.config.study import ProbeSettings
+from hneurons.models.widths import Widths
 from hneurons.probe.design import Design, Tuned, tune
 from hneurons.probe.estimator import fit_paths
 from hneurons.probe.l1_path import Problem
@@ -58,6 +59,29 @@ def random_columns(rng: np.random.Generator, p: int, used: np.ndarray, size: int
     size = max(1, len(used)) if size is None else size
     free = np.setdiff1d(np.arange(p), used)
     return np.sort(rng.choice(free if len(free) >= size else p, size=size, replace=False))
+
+
+def columns_like(rng: np.random.Generator, widths: Widths, used: np.ndarray, size: int) -> np.ndarray:
+    """Draw random columns as a control of those used: of a mixture of experts from the same experts.
+
+    Neurons of other experts are hardly ever routed to, so they would be no control.
+
+    Args:
+        rng: the random generator.
+        widths: neurons of each layer and expert.
+        used: indices of the columns to imitate and avoid.
+        size: how many to draw.
+
+    Returns:
+        Their indices, ascending.
+
+    Raises:
+        HNeuronsError: an expert has too few others.
+    """
+    if not widths.experts or not len(used):
+        return random_columns(rng, widths.total, used, max(1, size))
+    imitated = rng.choice(used, size=max(1, size), replace=size > len(used))
+    return widths.drawn_like(rng, imitated, used)
 
 
 def tuned_l1(X: np.ndarray, design: Design, settings: ProbeSettings) -> Tuned:

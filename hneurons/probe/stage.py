@@ -19,7 +19,7 @@ from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.probe.choice import chosen_C
 from hneurons.probe.classifiers import PROBE, RANDOM_L1, RANDOM_L2, RANDOM_REFIT, REFIT, Classifier
 from hneurons.probe.confidence import Combined
-from hneurons.probe.controls import in_threads, random_columns, tuned_l1, tuned_l2
+from hneurons.probe.controls import columns_like, in_threads, tuned_l1, tuned_l2
 from hneurons.probe.design import Design, Tuned
 from hneurons.probe.estimator import fit_paths
 from hneurons.probe.examples import CONFIDENCE_COLUMNS
@@ -97,8 +97,8 @@ def finish_probe(
     draws = {REFIT: positive}
     for i in range(1, settings.random_seeds + 1):
         rng = np.random.default_rng([seed, i])
-        draws[f"random-{i}"] = random_columns(rng, columns.p, used, len(used))
-        draws[f"{RANDOM_REFIT}-{i}"] = random_columns(rng, columns.p, used, len(positive))
+        draws[f"random-{i}"] = columns_like(rng, widths, used, len(used))
+        draws[f"{RANDOM_REFIT}-{i}"] = columns_like(rng, widths, used, len(positive))
     # 2. Their features, in one reading of the shards
     X_full, *X_draws = columns.take_each([used, *draws.values()])
     # 3. Fits of the controls, each tuned in the same folds over gold answers

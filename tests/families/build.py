@@ -64,6 +64,8 @@ _OWN: dict[str, dict[str, Any]] = {
     "gemma4_text": {"num_kv_shared_layers": 0, "layer_types": _ALTERNATING, "use_double_wide_mlp": True},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"] * 2},
+    "kimi_linear": {"layer_types": ["linear_attention", "full_attention"] * 2},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2, "num_dense_layers": 1},
     "mamba2": {"num_heads": 8, "hidden_size": 32, "head_dim": 8},
     "minicpm3": {"dim_model_base": 32},
@@ -71,6 +73,8 @@ _OWN: dict[str, dict[str, Any]] = {
     "olmo_hybrid": {"layer_types": ["linear_attention", "full_attention"] * 2},
     "qwen3_5_text": {"layer_types": ["linear_attention", "full_attention"] * 2},
     "qwen3_next": {"layer_types": ["linear_attention", "full_attention"] * 2},
+    # Its cache would keep a window that its attention does not have.
+    "qwen3_vl_moe_text": {"sliding_window": None},
     "zamba2": {"layers_block_type": ["mamba", "hybrid"] * 2, "num_mem_blocks": 1},
 }
 

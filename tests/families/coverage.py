@@ -20,7 +20,6 @@ import torch
 import transformers
 from peft import PeftModel
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
 from hneurons.cett.measure import cett
@@ -30,6 +29,7 @@ from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation.decode import generate
 from hneurons.generation.next_token import choose
+from hneurons.models.layouts import NO_ADAPTERS
 from hneurons.models.load import load_model
 from hneurons.models.prepare import prepare
 from hneurons.neurons.export import export
@@ -71,7 +71,8 @@ Of a multimodal model the text decoder is measured.
 
 {right}
 
-Adapters are written for all of these but GPT-2 and its relatives, whose weights are transposed: those are exported.
+Adapters are written for all of these but GPT-2 and its relatives, whose weights are transposed, and {no_adapters}, whose
+layers PEFT renames: those are exported.
 
 ## Refused
 
@@ -134,12 +135,11 @@ def _check_cett(model: PreTrainedModel, plain: PreTrainedModel) -> None:
     together = dict(cett(model, sequences))
     for i, sequence in enumerate(sequences):
         ((_, alone),) = cett(model, [sequence])
-        for region, tokens in enumerate(sequence.regions):
-            for layer, expected in enumerate(reference.cett_by_definition(plain, sequence.ids, tokens)):
-                values = alone[region][layer]
-                _close(f"CETT of layer {layer}", values[: len(expected)], expected)
-                if values[len(expected) :].any():
-                    raise WrongError(f"CETT of layer {layer}: values after its last neuron")
+        for layer, expected in enumerate(reference.cett_by_definition(plain, sequence.ids, sequence.regions)):
+            values = alone[:, layer]
+            _close(f"CETT of layer {layer}", values[:, : expected.shape[1]], expected)
+            if values[:, expected.shape[1] :].any():
+                raise WrongError(f"CETT of layer {layer}: values after its last neuron")
         _close("CETT in a batch", together[i], alone)
 
 
@@ -164,8 +164,11 @@ def _check_decoding(model: PreTrainedModel, plain: PreTrainedModel) -> None:
 
 
 def _check_scaling(model: PreTrainedModel, plain: PreTrainedModel, folder: Path) -> None:
-    count = len(reference.mlps(plain))
-    neurons = {0: [1, 5], count - 1: [3]}
+    layers = reference.mlps(plain)
+    count = len(layers)
+    widths = [sum(weight.shape[1] for weight in mlp.columns(mlp.blocks)) for mlp in layers]
+    # Of experts, some of every one that the text is sent to, and the last neuron, which is shared where anything is.
+    neurons = {0: [1, 5, *range(7, widths[0], 19)], count - 1: [3, widths[-1] - 1]}
     ids = torch.tensor([PROMPTS[1]])
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     expected = reference.scaled_logits(plain, PROMPTS[1], neurons, ALPHA)
@@ -174,13 +177,13 @@ def _check_scaling(model: PreTrainedModel, plain: PreTrainedModel, folder: Path)
             _close("scaled columns", model(**inputs).logits[0], expected)
         with scaled_rows(model, [(neurons, ALPHA)]):
             _close("the scaling hook", model(**inputs).logits[0], expected)
-        layers, indices = zip(*((layer, j) for layer, chosen in neurons.items() for j in chosen), strict=True)
-        n = len(layers)
-        neuron_set = NeuronSet(np.array(layers), np.array(indices), np.ones(n), np.ones(n, bool), {"layers": count})
+        of_layer, indices = zip(*((layer, j) for layer, chosen in neurons.items() for j in chosen), strict=True)
+        n = len(of_layer)
+        neuron_set = NeuronSet(np.array(of_layer), np.array(indices), np.ones(n), np.ones(n, bool), {"layers": count})
         export(folder, neuron_set, ALPHA, folder.with_name("scaled"), strict=False)
         exported = load_model(folder.with_name("scaled"), dtype="float32")
         _close("the exported checkpoint", exported(**inputs).logits[0], expected)
-        if not isinstance(reference.mlps(plain)[0][1], Conv1D):
+        if plain.config.model_type not in NO_ADAPTERS and all(mlp.has_adapters for mlp in layers):
             adapter = export(folder, neuron_set, ALPHA, folder.with_name("adapter"), form="lora", strict=False)
             adapted = PeftModel.from_pretrained(load_model(folder, dtype="float32"), str(adapter))
             _close("the adapter", adapted(**inputs).logits[0], expected)
@@ -261,6 +264,7 @@ def page(results: list[Row]) -> str:
     return _PAGE.format(
         version=transformers.__version__,
         total=len(results),
+        no_adapters=", ".join(f"`{kind}`" for kind in NO_ADAPTERS),
         **{f"n_{name.replace(' ', '_')}": len(members) for name, members in by_outcome.items()},
         right=", ".join(f"`{row.kind}`" for row in by_outcome["right"]),
         refused="\n".join(f"| {reason} | {', '.join(kinds)} |" for reason, kinds in most_first),
@@ -271,8 +275,6 @@ def page(results: list[Row]) -> str:
 def _reason(row: Row) -> str:
     """Why a type is refused, without the names of its classes and the numbers of its layers."""
     line = row.detail.removeprefix(f"model {row.kind}: ").replace("…: ", "").replace("|", "/")
-    if "routed experts" in line:
-        return "mixtures of experts: routed experts would be neither measured nor scaled"
     line = re.sub(r"^\w+: (layer \d+ \(\w+\) has)?", lambda match: "a layer has" if match[1] else "", line)
     return re.sub(r"^models of type \S+ are not supported: ", "", line)
 

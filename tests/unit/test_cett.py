@@ -16,7 +16,7 @@ from hneurons.cett.shards import read_layer, shard_table
 from hneurons.config.study import CettSettings
 from hneurons.errors import HNeuronsError
 from hneurons.generation.kv_cache import attends_to_all, new_cache
-from hneurons.models.decoder import down_projections, text_decoder
+from hneurons.models.decoder import layer_neurons, text_decoder
 from hneurons.models.widths import Widths
 
 
@@ -32,7 +32,7 @@ def sequences(lengths=(7, 19, 4, 12)):
 def by_hand(model, sequence):
     """Eq. 2 and 3, one layer and token after the other, from the inputs that down_proj is given."""
     inputs = {}
-    downs = down_projections(model)
+    downs = [layer.parts[0] for layer in layer_neurons(model)]
     handles = [
         d.module.register_forward_hook(lambda mod, a, o, i=i: inputs.update({i: a[0][0]})) for i, d in enumerate(downs)
     ]
@@ -112,15 +112,15 @@ def test_only_the_text_decoder_of_a_multimodal_model_is_measured():
 
     model = tiny_model("gemma3-multimodal")
     vision = {id(m) for m in model.model.vision_tower.modules()}
-    downs = down_projections(model)
+    downs = layer_neurons(model)
     assert len(downs) == model.config.text_config.num_hidden_layers == 3
-    assert not vision & {id(down.module) for down in downs}
+    assert not vision & {id(layer.parts[0].module) for layer in downs}
 
 
 def test_no_hook_stays_after_a_failing_forward(llama):
     with pytest.raises(IndexError):
         cett_batch(llama, [TokenRegions([10**6], [[True], [True]])])
-    assert not any(d.module._forward_hooks for d in down_projections(llama))
+    assert not any(layer.parts[0].module._forward_hooks for layer in layer_neurons(llama))
 
 
 def test_a_layer_that_did_not_run_or_ran_twice_is_an_error():

@@ -18,7 +18,7 @@ from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation.decode import generate
 from hneurons.models.checkpoint import Checkpoint
-from hneurons.models.decoder import down_projections
+from hneurons.models.decoder import layer_neurons
 from hneurons.models.guard import check_supported
 from hneurons.models.layouts import REFUSED_TYPES
 from hneurons.models.load import load_model
@@ -26,13 +26,15 @@ from hneurons.models.prepare import prepare
 from hneurons.neurons.adapters import write_adapter
 from tests.families.build import tiny
 from tests.families.coverage import outcome
-from tests.families.reference import columns, mlps
+from tests.families.reference import mlps
 from tests.tiny import SIZES, tiny_model
 
 # A type of each kind: gated and not, other names of layers, transposed weights, residuals in the MLP, latent attention,
-# linear attention and state spaces, activations in one row, no MLP of its own, sparse activations.
+# linear attention and state spaces, activations in one row, no MLP of its own, sparse activations. Of experts: alone,
+# with a shared one and its gate, after dense layers, transposed with biases, beside a dense MLP.
 RIGHT = ["llama", "gpt2", "gpt_neox", "bloom", "opt", "phi", "minicpm3", "qwen3_5_text", "bamba", "lfm2", "gemma3n_text"]
-REFUSED_KINDS = ["mixtral", "bert", "bart", "mamba", "paligemma", "nemotron_h", "deepseek_v3"]
+RIGHT += ["mixtral", "qwen2_moe", "deepseek_v3", "gpt_oss", "granitemoeshared"]
+REFUSED_KINDS = ["bert", "bart", "mamba", "paligemma", "nemotron_h", "zaya", "deepseek_v4"]
 
 
 @pytest.mark.slow
@@ -148,12 +150,12 @@ def test_types_that_are_known_to_go_wrong_are_refused_before_anything_is_read(tm
             refused()
 
 
-@pytest.mark.parametrize("kind", ["mixtral", "gpt_neo"])
+@pytest.mark.parametrize("kind", ["mamba", "gpt_neo"])
 def test_a_plan_refuses_what_could_not_be_measured(tmp_path, kind):
     from hneurons.cli.plan import _check_models
 
     AutoConfig.for_model(kind).save_pretrained(tmp_path)
-    with pytest.raises(HNeuronsError, match=r"^models: mine: .*(routed experts|not supported)"):
+    with pytest.raises(HNeuronsError, match=r"^models: mine: .*(no dense MLP|not supported)"):
         _check_models({"mine": ModelSettings(folder=str(tmp_path), dtype="float32")})
 
 
@@ -187,18 +189,24 @@ def test_a_row_that_would_change_the_positions_of_others_is_refused(kind):
             passing()
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "starcoder2", "gpt_neox", "lfm2", "opt"])
+@pytest.mark.parametrize(
+    "kind",
+    ["gpt2", "starcoder2", "gpt_neox", "lfm2", "opt", "mixtral", "qwen2_moe", "gpt_oss", "granitemoeshared", "aria_text"],
+)
 def test_the_weights_on_disk_are_those_in_memory(tmp_path, kind):
-    """Under every name: a row or a column for each neuron of the down-projection."""
+    """Under every name: a row or a column for each neuron, of a layer, of an expert, or of all experts in one tensor."""
     model = tiny(kind)
     model.save_pretrained(tmp_path)
     checkpoint = Checkpoint(tmp_path)
     neurons = [3, 0]
-    for layer, (down, (_, module)) in enumerate(zip(down_projections(model), mlps(model), strict=True)):
-        matrix = checkpoint.down_proj(layer)
-        assert (matrix.d_ff, matrix.d_model) == (down.d_ff, 32) == columns(module).shape[::-1]
-        assert torch.equal(matrix.take(neurons), down.weight[:, neurons])
-        assert checkpoint.up_proj(layer).d_ff == down.d_ff
+    for layer, (in_memory, mlp) in enumerate(zip(layer_neurons(model), mlps(model), strict=True)):
+        matrices, weights = checkpoint.down_proj(layer), mlp.columns(mlp.blocks)
+        assert checkpoint.widths.per_layer[layer] == in_memory.d_ff == sum(matrix.d_ff for matrix in matrices)
+        for matrix, up, weight in zip(matrices, checkpoint.up_proj(layer), weights, strict=True):
+            assert (matrix.d_model, matrix.d_ff) == (32, up.d_ff) == weight.shape
+            assert torch.equal(matrix.take(range(matrix.d_ff)), weight)
+        assert torch.equal(checkpoint.columns(layer, neurons), in_memory.columns(neurons))
+        assert torch.equal(torch.cat(weights, dim=1), in_memory.columns(range(in_memory.d_ff)))
 
 
 def test_layers_that_predict_further_tokens_are_not_the_decoder(tmp_path, llama):

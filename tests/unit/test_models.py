@@ -12,7 +12,7 @@ from hneurons.config.models import ModelSettings, shape_of_model
 from hneurons.config.weights import read_config
 from hneurons.errors import HNeuronsError
 from hneurons.models.checkpoint import Checkpoint
-from hneurons.models.decoder import down_projections
+from hneurons.models.decoder import layer_neurons
 from hneurons.models.load import load_model
 from hneurons.models.prepare import prepare
 from hneurons.models.prepared import PreparedModel
@@ -75,7 +75,7 @@ def test_what_the_loader_ignores_is_no_weight(sharded, llama, number):
     (sharded / "original").mkdir()
     for name in others:
         save_file({k: v + 1 for k, v in llama.state_dict().items()}, sharded / name)
-    read = torch.cat([values for _, values in Checkpoint(sharded).down_proj(1).blocks()]).float()
+    read = torch.cat([values for _, values in Checkpoint(sharded).down_proj(1)[0].blocks()]).float()
     assert torch.equal(read, load_model(sharded).model.layers[1].mlp.down_proj.weight)
     assert torch.equal(read, llama.model.layers[1].mlp.down_proj.weight)
     assert shape_of_model("tiny", ModelSettings(folder=str(sharded), dtype="float32")) == size
@@ -88,7 +88,7 @@ def test_a_config_may_name_the_weights(tmp_path, llama):
     (tmp_path / "model.safetensors").rename(tmp_path / "first.safetensors")
     save_file({k: v + 1 for k, v in llama.state_dict().items()}, tmp_path / "model.safetensors")
     store.write_json(tmp_path / "config.json", {**read_config(tmp_path), "transformers_weights": "first.safetensors"})
-    read = torch.cat([values for _, values in Checkpoint(tmp_path).down_proj(0).blocks()]).float()
+    read = torch.cat([values for _, values in Checkpoint(tmp_path).down_proj(0)[0].blocks()]).float()
     assert torch.equal(read, load_model(tmp_path).model.layers[0].mlp.down_proj.weight)
 
 
@@ -203,8 +203,8 @@ def test_a_multimodal_checkpoint_loads_with_its_text_decoder(tmp_path):
     model = tiny_model("gemma3-multimodal")
     model.save_pretrained(tmp_path)
     again = load_model(tmp_path, dtype="float32")
-    assert len(down_projections(again)) == 3
-    ours, theirs = (d[0].weight for d in (down_projections(again), down_projections(model)))
+    assert len(layer_neurons(again)) == 3
+    ours, theirs = (d[0].parts[0].weight for d in (layer_neurons(again), layer_neurons(model)))
     assert torch.equal(ours, theirs)
 
 
@@ -212,15 +212,15 @@ def test_a_layer_without_down_proj_is_named(llama):
     model = tiny_model("llama")
     model.model.layers[1].mlp = torch.nn.Identity()
     with pytest.raises(HNeuronsError, match=r"layer 1 \(LlamaDecoderLayer\) has no dense MLP"):
-        down_projections(model)
+        layer_neurons(model)
 
 
 def test_routed_experts_next_to_a_dense_mlp_are_refused():
     experts = {"enable_moe_block": True, "num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 24}
     per_layer = {"vocab_size_per_layer_input": 400, "hidden_size_per_layer_input": 8, "num_kv_shared_layers": 0}
     config = AutoConfig.for_model("gemma4_text", **SIZES, **experts, **per_layer, global_head_dim=8)
-    with pytest.raises(HNeuronsError, match=r"layer 0 has routed experts \(experts\), which would be neither measured"):
-        down_projections(AutoModelForCausalLM.from_config(config))
+    with pytest.raises(HNeuronsError, match=r"layer 0 has experts beside its MLP \(experts\)"):
+        layer_neurons(AutoModelForCausalLM.from_config(config))
 
 
 def test_a_weight_that_is_no_plain_parameter_is_refused():
@@ -231,4 +231,4 @@ def test_a_weight_that_is_no_plain_parameter_is_refused():
     down_proj = model.model.layers[2].mlp.down_proj
     down_proj.weight = Packed(down_proj.weight.data)
     with pytest.raises(HNeuronsError, match=r"layer 2: .* packed or quantised \(Packed, torch.float32\)"):
-        down_projections(model)
+        layer_neurons(model)

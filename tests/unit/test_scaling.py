@@ -9,7 +9,7 @@ import torch
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation.decode import generate
-from hneurons.models.decoder import down_projections
+from hneurons.models.decoder import layer_neurons
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.neurons.scaling import scaled
 from tests.tiny import tiny_model
@@ -45,7 +45,7 @@ def test_scaled_columns_are_what_generates(llama, alpha):
     steered = tiny_model("llama")
     with torch.no_grad():
         for layer, neurons in CHOSEN.items():
-            down_projections(steered)[layer].weight[:, neurons] *= alpha
+            layer_neurons(steered)[layer].parts[0].weight[:, neurons] *= alpha
     assert greedy(steered) == said != greedy(llama)
 
 
@@ -64,7 +64,7 @@ def test_rows_scaled_differently_in_one_batch_equal_one_by_one(any_model, temper
         assert [r.token_ids for r in together[i]] == [r.token_ids for r in alone], i
         lengths |= {len(r.token_ids) for r in alone}
     assert len(lengths) > 1 or temperature == 0
-    assert not any(d.module._forward_pre_hooks for d in down_projections(any_model))
+    assert not any(layer.parts[0].module._forward_pre_hooks for layer in layer_neurons(any_model))
 
 
 def test_alpha_1_is_the_untouched_model(any_model):
@@ -76,14 +76,14 @@ def test_alpha_1_is_the_untouched_model(any_model):
 
 def test_scaling_changes_the_model_within_the_block_only(any_model):
     untouched = logits(any_model)
-    weights = [down.weight.detach().clone() for down in down_projections(any_model)]
+    weights = [layer.parts[0].weight.detach().clone() for layer in layer_neurons(any_model)]
     for alpha in (0, [0.0]):
         with pytest.raises(RuntimeError, match="inside"), scaled(any_model, CHOSEN, alpha):
             assert not torch.allclose(logits(any_model), untouched)
             raise RuntimeError("inside")
         assert torch.equal(logits(any_model), untouched)
-        for down, weight in zip(down_projections(any_model), weights, strict=True):
-            assert torch.equal(down.weight, weight), "bit by bit"
+        for layer, weight in zip(layer_neurons(any_model), weights, strict=True):
+            assert torch.equal(layer.parts[0].weight, weight), "bit by bit"
 
 
 def test_nested_blocks_multiply(llama):
@@ -105,7 +105,7 @@ def test_nested_blocks_multiply(llama):
 def test_what_the_model_does_not_have_is_refused(llama, neurons, alpha, message):
     with pytest.raises(HNeuronsError, match=message), scaled(llama, neurons, alpha):
         pass
-    assert not any(d.module._forward_pre_hooks for d in down_projections(llama))
+    assert not any(layer.parts[0].module._forward_pre_hooks for layer in layer_neurons(llama))
 
 
 def neuron_set():

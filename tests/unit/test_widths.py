@@ -86,7 +86,7 @@ def shard(model, folder):
     path = folder.with_name("0000.parquet")
     table = shard_table(rows, [values[i][r].astype(np.float16) for i in range(2) for r in range(2)], WIDTHS)
     store.write_table(path, table, {})
-    expected = [torch.cat(list(cett_by_definition(model, s.ids, tokens))) for s in sequences for tokens in s.regions]
+    expected = [row for s in sequences for row in torch.cat(list(cett_by_definition(model, s.ids, s.regions)), dim=1)]
     return path, torch.stack(expected).numpy()
 
 
