@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +19,7 @@ from hneurons.errors import HNeuronsError
 if TYPE_CHECKING:
     from hneurons.detection.detector import Detection, NoDetection
     from hneurons.detection.requests import DetectionRequest
-    from hneurons.stats.calibration import Reliability
+    from hneurons.neurons.neuron_set import NeuronSet
 
 # Requests that are scored and printed before the next ones are read.
 _BATCH_SIZE = 32
@@ -91,7 +91,7 @@ def detect_command(
                 if as_json:
                     typer.echo(json_text({**request.other_keys, **row}))
                 else:
-                    _print(console, result, neuron_set.calibration, max_neurons, request.response is not None)
+                    _print(console, result, neuron_set, max_neurons, request.response is not None)
             batch = list(islice(requests, _BATCH_SIZE))
         if without_score:
             typer.echo(f"without a probability: {without_score} of the questions; their lines say why", err=True)
@@ -120,7 +120,7 @@ def _shade(probability: float) -> str:
 def _print(
     console: Console,
     detection: Detection | NoDetection,
-    calibration: Mapping[str, Reliability],
+    neuron_set: NeuronSet,
     max_neurons: int,
     supplied: bool,
 ) -> None:
@@ -149,14 +149,15 @@ def _print(
                 f"the model itself would hardly say this (its least likely token: {math.exp(minimum):.1g}), and the probe "
                 "was trained on what models say: go by the probability with the confidence"
             )
-    for name, curve in islice(calibration.items(), 1):
+    for name, curve in islice(neuron_set.calibration.items(), 1):
         nearest = min(curve.bins, key=lambda row: abs(row.predicted - detection.probability))
         observed = format_interval(nearest.observed, *(nearest.interval or (None, None)))
         lines.append(
             f"calibration: of the {nearest.n} test answers in {name} to which the probe gave about "
             f"{nearest.predicted:.2f}, a share of {observed} was hallucinated"
         )
-    neurons = [f"{n['layer']}:{n['neuron']} {n['contribution']:+.2f}" for n in detection.strongest(count=max_neurons)]
+    widths, strongest = neuron_set.widths, detection.strongest(count=max_neurons)
+    neurons = [f"{n['layer']}:{widths.named(n['layer'], n['neuron'])} {n['contribution']:+.2f}" for n in strongest]
     lines.append(f"strongest neurons (layer:neuron, log-odds): {', '.join(neurons)}\n")
     for line in lines:
         console.print(line, markup=False, highlight=False)

@@ -45,7 +45,9 @@ class Shape(Settings):
     """Size of a model. Its jobs' needs follow from it, so that planning needs no download."""
 
     layers: int = Field(ge=1)
-    d_ff: _Width | list[_Width] = Field(description="neurons of one layer's MLP, or a list with those of each layer")
+    d_ff: _Width | list[_Width] = Field(
+        description="neurons of one layer's MLP and of all its experts, or a list with those of each layer"
+    )
     d_model: int = Field(ge=1)
     vocabulary: int = Field(ge=1)
     parameters: int = Field(ge=1, description="all weights of the checkpoint, including a vision tower")
@@ -213,8 +215,24 @@ def _kv_width(config: dict[str, Any]) -> int | None:
 
 def _widths(text: dict[str, Any]) -> int | list[int]:
     """Neurons of the layers: of Gemma 3n a list, of Gemma 4's small models doubled in layers that share keys and values."""
+    if experts := _first(text, "num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"):
+        return _widths_of_experts(text, experts)
     d_ff: int | list[int] = text["intermediate_size"]
     if text.get("use_double_wide_mlp") and isinstance(d_ff, int):
         layers, sharing = text["num_hidden_layers"], text.get("num_kv_shared_layers", 0)
         d_ff = [d_ff] * (layers - sharing) + [2 * d_ff] * sharing
     return d_ff[0] if isinstance(d_ff, list) and len(set(d_ff)) == 1 else d_ff
+
+
+def _widths_of_experts(text: dict[str, Any], experts: int) -> int | list[int]:
+    """Neurons of the layers of a mixture of experts: of all experts and of what is shared, after dense layers."""
+    d_e = _first(text, "moe_intermediate_size", "expert_ffn_hidden_size") or text["intermediate_size"]
+    shared = _first(text, "shared_expert_intermediate_size", "shared_intermediate_size")
+    mixed = experts * d_e + (shared or d_e * (_first(text, "n_shared_experts", "num_shared_experts") or 0))
+    dense = _first(text, "first_k_dense_replace", "num_dense_layers") or 0
+    return [text["intermediate_size"]] * dense + [mixed] * (text["num_hidden_layers"] - dense) if dense else mixed
+
+
+def _first(text: dict[str, Any], *keys: str) -> int | None:
+    """The first of these keys that has a number; some types have lists."""
+    return next((value for key in keys if isinstance(value := text.get(key), int) and value), None)

@@ -1,7 +1,7 @@
 """Routed experts: the neurons of every expert of a mixture, and a forward pass that shows and scales their activations."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -62,7 +62,7 @@ class Experts:
         """W_down of every expert, [experts, d_model, d_e]: a view."""
         module: Any = self.module
         weight: torch.Tensor = module.down_proj
-        return weight.transpose(1, 2) if module.is_transposed else weight
+        return weight.transpose(1, 2) if _scales_inputs(module) or module.is_transposed else weight
 
     @property
     def number(self) -> int:
@@ -100,8 +100,15 @@ class Experts:
 
 def is_experts(module: nn.Module) -> bool:
     """Whether a module holds experts that transformers runs by an experts function, in a form that has columns."""
+    if _scales_inputs(module):
+        return True
     # With a norm after each expert, columns do not add up to its output.
     return all(hasattr(module, mark) for mark in _MARKS) and not module.has_post_expert_norm
+
+
+def _scales_inputs(module: nn.Module) -> bool:
+    """Whether a module is Llama 4's, which runs all experts on all tokens, times 0 where one is not routed."""
+    return type(module).__name__ == "Llama4TextExperts"
 
 
 @contextmanager
@@ -120,15 +127,28 @@ def seen(module: nn.Module, see: See) -> Iterator[None]:
 
 @contextmanager
 def _listed(lists: WeakKeyDictionary[nn.Module, list[_Function]], module: nn.Module, function: _Function) -> Iterator[None]:
-    config: Any = module.config
-    before = config._experts_implementation
+    is_first = not (_changes.get(module) or _sees.get(module))
     lists.setdefault(module, []).append(function)
-    config._experts_implementation = _NAME
+    try:
+        with ExitStack() as stack:
+            if not _scales_inputs(module):
+                stack.enter_context(_registered(module))
+            elif is_first:
+                stack.callback(module.register_forward_hook(_scaled_inputs_forward).remove)
+            yield
+    finally:
+        lists[module].remove(function)
+
+
+@contextmanager
+def _registered(module: Any) -> Iterator[None]:
+    """Within the block, transformers runs these experts by `_forward`."""
+    before = module.config._experts_implementation
+    module.config._experts_implementation = _NAME
     try:
         yield
     finally:
-        config._experts_implementation = before
-        lists[module].remove(function)
+        module.config._experts_implementation = before
 
 
 def _forward(experts: Any, hidden: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor) -> torch.Tensor:
@@ -164,10 +184,31 @@ def _forward(experts: Any, hidden: torch.Tensor, top_k_index: torch.Tensor, top_
     return output
 
 
+def _scaled_inputs_forward(experts: Any, args: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+    """What `_forward` does, of experts whose inputs [experts · tokens, d_model] were multiplied by the routing: g is 1."""
+    x = args[0].view(experts.num_experts, -1, args[0].shape[-1])
+    gate, up = torch.bmm(x, experts.gate_up_proj).chunk(2, dim=-1)
+    z = up * experts.act_fn(gate)
+    sent = x.ne(0).any(-1)
+    expert, token = sent.nonzero().T
+    routing = Routing(token, expert, torch.ones_like(token, dtype=z.dtype), sent.sum(1).cumsum(0).tolist(), x.shape[1])
+    pairs = z[expert, token]
+    if changes := _changes.get(experts, []):
+        for change in changes:
+            pairs = change(pairs, routing)
+        z = torch.zeros_like(z)
+        z[expert, token] = pairs
+        output = torch.bmm(z, experts.down_proj).view_as(output)
+    for see in _sees.get(experts, ()):
+        see(pairs, routing, output.view_as(x).sum(0))
+    return output
+
+
 def _by_expert(ends: list[int], compute: Callable[[int, slice], torch.Tensor]) -> torch.Tensor:
-    """The results of all experts that have tokens, one below the other."""
+    """The results of all experts that have tokens, one below the other; of none, nothing of the first."""
     starts = [0, *ends]
-    return torch.cat([compute(e, slice(starts[e], end)) for e, end in enumerate(ends) if end > starts[e]])
+    busy = [e for e, end in enumerate(ends) if end > starts[e]] or [0]
+    return torch.cat([compute(e, slice(starts[e], ends[e])) for e in busy])
 
 
 def _linear(experts: Any, name: str, expert: int, x: torch.Tensor) -> torch.Tensor:

@@ -24,13 +24,13 @@ UP = {
 }
 # Types whose block multiplies what its routed experts give by its `routed_scaling_factor`; in others it is part of g.
 SCALED_AFTER_EXPERTS = ("beam", "laguna", "minimax_m3_vl_text")
-# Types of whose shared experts PEFT changes the name when it loads an adapter, so that it would be left out.
-NO_ADAPTERS = ("laguna",)
+# Types whose adapters PEFT would load otherwise than they are written: it renames a layer, or takes rows for columns.
+NO_ADAPTERS = ("laguna", "llama4", "llama4_text")
 # Types whose linear layers are stored as [inputs, outputs].
 TRANSPOSED = ("gpt2", "openai-gpt")
 # Types whose experts are stored in one tensor as [experts, inputs, outputs], where its shape does not tell; and those that
 # alternate gate and up in it.
-TRANSPOSED_EXPERTS = ("aria", "aria_text", "gpt_oss")
+TRANSPOSED_EXPERTS = ("aria", "aria_text", "gpt_oss", "llama4", "llama4_text")
 ALTERNATING_EXPERTS = ("gpt_oss", "inkling2", "inkling2_text")
 # Types that would be measured or decoded wrongly, and why. Loading a model checks most of this on a few tokens, which does
 # not show a window of hundreds; here it is known before anything is fetched.

@@ -147,7 +147,7 @@ def write_manifest(
 def _check_shape(name: str, shape: Shape, actual: Mapping[str, Any]) -> None:
     """Raise HNeuronsError if a checkpoint does not have the shape given in the models file."""
     stated = shape.model_dump(include=set(actual))
-    if wrong := [f"{key} is {actual[key]}, not {stated[key]}" for key in actual if stated[key] != actual[key]]:
+    if wrong := [f"{key} is {actual[key]}, not {stated[key]}" for key in stated if stated[key] != actual[key]]:
         raise HNeuronsError(f"model {name}: wrong `shape` in the models file: {'; '.join(wrong)}")
 
 

@@ -120,12 +120,12 @@ class Widths:
         return firsts
 
     def named(self, layer: int, neuron: int) -> str:
-        """A neuron of a layer as people read it: its index, and that of its expert."""
+        """A neuron of a layer as people read it: its index, or its expert's number and its index there."""
         routed = self.experts[layer] if self.experts else None
         if routed is None:
             return str(neuron)
         expert, j = divmod(neuron, routed[1])
-        return f"expert {expert}: {j}" if expert < routed[0] else f"shared: {neuron - routed[0] * routed[1]}"
+        return f"expert {expert}:{j}" if expert < routed[0] else f"shared:{neuron - routed[0] * routed[1]}"
 
     def split(self, values: np.ndarray) -> list[np.ndarray]:
         """Values of all neurons, [total], layer by layer."""

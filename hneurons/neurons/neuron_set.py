@@ -91,6 +91,16 @@ class NeuronSet:
             curves = {"selection split": self.made_by["calibration"]} if self.made_by.get("calibration") else {}
         return {name: store.parse_result(curve, Reliability, "calibration") for name, curve in curves.items()}
 
+    @property
+    def widths(self) -> Widths:
+        """Neurons of each layer and expert of the model."""
+        return Widths.from_facts({"layers": int(self.layers.max(initial=-1)) + 1, **self.made_by})
+
+    def named(self, layer: int, neuron: int) -> str:
+        """A neuron of a layer in words, with its expert if it has one."""
+        name = self.widths.named(layer, neuron)
+        return f"neuron {name}" if name.isdecimal() else name
+
     def by_layer(self) -> dict[int, list[int]]:
         """Indices of the selected neurons, for each layer that has any."""
         layers, neurons = self.layers[self.selected], self.neurons[self.selected]
@@ -104,7 +114,7 @@ class NeuronSet:
         Raises:
             HNeuronsError: a layer or an expert has too few neurons outside this set.
         """
-        widths = Widths.from_facts({"layers": int(self.layers.max(initial=-1)) + 1, **self.made_by})
+        widths = self.widths
         columns = widths.columns(self.layers, self.neurons)
         drawn = widths.drawn_like(np.random.default_rng(seed), columns[self.selected], columns)
         layers, neurons = widths.places(drawn)

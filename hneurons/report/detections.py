@@ -38,7 +38,7 @@ def write_detections_page(
         neurons: the set that made the detections; the page shows its model, stability and calibration.
         max_neurons: neurons listed for each response and for each token, strongest first.
     """
-    places = zip(neurons.layers, neurons.neurons, neurons.stability, strict=True)
+    places = zip(neurons.layers.tolist(), neurons.neurons.tolist(), strict=True)
     write_html(
         path,
         "detections.html.jinja",
@@ -48,5 +48,6 @@ def write_detections_page(
         weighted=int((neurons.weights != 0).sum()),
         calibration=calibration_grid(neurons),
         errors={name: curve.error for name, curve in neurons.calibration.items()},
-        stability={(int(layer), int(neuron)): float(share) for layer, neuron, share in places},
+        stability=dict(zip(places, neurons.stability.tolist(), strict=True)),
+        named=neurons.named,
     )

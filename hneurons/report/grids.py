@@ -140,7 +140,9 @@ _COLUMNS: dict[str, dict[str, Make]] = {
     },
     "neurons": {
         "model": _text("model"),
-        **_each(_number, {"layer": "layer", "neuron": "neuron"}, digits=0),
+        "layer": _number("layer", 0),
+        # Of a mixture of experts with its expert, else a number by which the table can be sorted.
+        "neuron": lambda row: number_cell(row["neuron"], 0) if row["name"].isdecimal() else row["name"],
         "weight": _number("weight", 3),
         "H-Neuron": lambda row: "yes" if row["weight"] > 0 else "",
         "same sign in bootstraps": _number("stability"),
@@ -183,7 +185,8 @@ def _largest_weights(neurons: NeuronSet) -> list[dict[str, Any]]:
     order = largest[np.argsort(-neurons.weights[largest])]
     frame = pd.DataFrame({"layer": neurons.layers, "neuron": neurons.neurons, "weight": neurons.weights})
     frame = frame.assign(model=neurons.made_by["model"], stability=neurons.stability)
-    return frame_rows(frame.iloc[order])
+    widths = neurons.widths
+    return [{**row, "name": widths.named(row["layer"], row["neuron"])} for row in frame_rows(frame.iloc[order])]
 
 
 def _states(study: Study, frames: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:

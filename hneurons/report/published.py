@@ -10,7 +10,6 @@ from hneurons import store
 from hneurons.config.impact import H_NEURONS
 from hneurons.detection.results import COMBINED, METHODS, DatasetScores
 from hneurons.impact.curves import DIFFERENCE, Curve
-from hneurons.models.widths import Widths
 from hneurons.neurons.neuron_set import PUBLISHED_FILES, NeuronSet
 from hneurons.probe.classifiers import PROBE
 from hneurons.report.html import render_text
@@ -113,7 +112,8 @@ def neurons_card(neurons: NeuronSet) -> str:
         origin=origin,
         hub=hub,
         n=int(neurons.selected.sum()),
-        total=Widths.from_facts(made_by).total,
+        total=neurons.widths.total,
+        experts=bool(neurons.widths.experts),
         interval=_interval,
         h_neurons=H_NEURONS,
         difference=DIFFERENCE,

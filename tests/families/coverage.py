@@ -71,8 +71,8 @@ Of a multimodal model the text decoder is measured.
 
 {right}
 
-Adapters are written for all of these but GPT-2 and its relatives, whose weights are transposed, and {no_adapters}, whose
-layers PEFT renames: those are exported.
+Adapters are written for all of these but GPT-2 and its relatives, whose weights are transposed, and {no_adapters},
+which PEFT would load otherwise: those are exported.
 
 ## Refused
 

@@ -41,7 +41,8 @@ class MLP:
         for place, path in self.downs:
             module = blocks[place].get_submodule(path)
             if path == "experts":
-                views += [weight.T if module.is_transposed else weight for weight in module.down_proj]
+                transposed = getattr(module, "is_transposed", "Llama4" in type(module).__name__)
+                views += [weight.T if transposed else weight for weight in module.down_proj]
             else:
                 views.append(module.weight.T if isinstance(module, Conv1D) else module.weight)
         return views

@@ -14,7 +14,7 @@ from hneurons.cett.columns import ShardColumns
 from hneurons.cett.measure import cett, cett_batch, token_cett
 from hneurons.cett.regions import TokenRegions
 from hneurons.cett.shards import shard_table
-from hneurons.config.models import ModelSettings
+from hneurons.config.models import ModelSettings, shape_of_model
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation.decode import generate
@@ -135,7 +135,7 @@ def test_what_is_sent_to_no_expert_adds_nothing(model):
         expected = experts(x, index, g)
         experts.config._experts_implementation = "hneurons"
         torch.testing.assert_close(experts(x, index, g), expected)
-    assert not expected[1].any()
+        assert not expected[1].any() and not experts(x, torch.full((3, 2), EXPERTS), g).any()
 
 
 @pytest.mark.parametrize("temperature", [0, 1])
@@ -167,7 +167,9 @@ def test_scaled_columns_come_back_bit_by_bit(model):
 def test_every_reader_of_a_model_finds_its_experts(model, folder):
     assert model_identity(model) == FACTS
     assert Checkpoint(folder).widths.facts == FACTS
-    prepare("tiny", ModelSettings(folder=str(folder), dtype="float32"), folder.with_name("manifest.json"))
+    settings = ModelSettings(folder=str(folder), dtype="float32")
+    assert shape_of_model("tiny", settings).d_ff == 120
+    prepare("tiny", settings, folder.with_name("manifest.json"))
     assert store.read_json(folder.with_name("manifest.json"))["experts"] == [EXPERTS, D_E]
     identity = PreparedModel(folder.with_name("manifest.json")).identity
     chosen([0], [1], {"model": "tiny", **FACTS}).check_for(identity)
@@ -179,7 +181,7 @@ def test_widths_of_dense_layers_and_experts():
     assert MIXED.facts == {"layers": 4, "d_ff": [48, 48, 48, 120], "experts": [None, None, None, [EXPERTS, D_E]]}
     assert Widths.from_facts(MIXED.facts) == MIXED
     assert Widths.from_facts(FACTS).facts == FACTS and "experts" not in Widths((48, 48), (None, None)).facts
-    assert [MIXED.named(2, 47), MIXED.named(3, 47), MIXED.named(3, 100)] == ["47", "expert 1: 23", "shared: 4"]
+    assert [MIXED.named(2, 47), MIXED.named(3, 47), MIXED.named(3, 100)] == ["47", "expert 1:23", "shared:4"]
 
 
 def test_controls_come_from_the_experts_of_the_neurons():
@@ -245,7 +247,7 @@ def test_an_adapter_has_the_rank_of_the_fullest_expert(folder, tmp_path):
         "model.layers.3.mlp.shared_expert.down_proj.weight",
     ]
     card = (out / "README.md").read_text()
-    assert "expert 0: 1, expert 0: 2, expert 1: 6" in card and "shared: 23" in card and "4 of 480" in card
+    assert "expert 0:1, expert 0:2, expert 1:6" in card and "shared:23" in card and "4 of 480" in card
 
 
 class _Normed(nn.Module):

@@ -31,10 +31,11 @@ from tests.tiny import SIZES, tiny_model
 
 # A type of each kind: gated and not, other names of layers, transposed weights, residuals in the MLP, latent attention,
 # linear attention and state spaces, activations in one row, no MLP of its own, sparse activations. Of experts: alone,
-# with a shared one and its gate, after dense layers, transposed with biases, beside a dense MLP.
+# with a shared one and its gate, after dense layers, transposed with biases, beside a dense MLP, with tokens for none, on
+# scaled inputs.
 RIGHT = ["llama", "gpt2", "gpt_neox", "bloom", "opt", "phi", "minicpm3", "qwen3_5_text", "bamba", "lfm2", "gemma3n_text"]
-RIGHT += ["mixtral", "qwen2_moe", "deepseek_v3", "gpt_oss", "granitemoeshared"]
-REFUSED_KINDS = ["bert", "bart", "mamba", "paligemma", "nemotron_h", "zaya", "deepseek_v4"]
+RIGHT += ["mixtral", "qwen2_moe", "deepseek_v3", "gpt_oss", "granitemoeshared", "zaya", "llama4_text"]
+REFUSED_KINDS = ["bert", "bart", "mamba", "paligemma", "nemotron_h", "inkling_text", "deepseek_v4"]
 
 
 @pytest.mark.slow
