@@ -1,7 +1,7 @@
 """Schemas of the files that stages exchange."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -35,8 +35,10 @@ RESPONSES = _schema(
     response_ids=pa.list_(pa.int32()),
     # Natural log, one per response token, at temperature 1; or none.
     logprobs=pa.list_(pa.float32()),
-    text=pa.string(),
+    text=pa.string(),  # the answer, without the thoughts before it
     truncated=pa.bool_(),  # ended at the limit of new tokens
+    thoughts=pa.string(),  # what a thinking model wrote before its answer; null if nothing
+    thought_tokens=pa.int32(),  # number of response tokens that are thoughts
 )
 
 # Like RESPONSES, with one answer per question for each set of neurons.
@@ -108,9 +110,10 @@ ITEMS = _schema(
 
 REPLIES = _schema(
     item_id=pa.string(),
-    replies=pa.list_(pa.string()),  # one per turn
+    replies=pa.list_(pa.string()),  # one per turn, without thoughts
     tokens=pa.list_(pa.int32()),
     truncated=pa.list_(pa.bool_()),  # ended at the limit of new tokens
+    thoughts=pa.list_(pa.string()),  # null where a reply has none
 )
 
 RUNS = _schema(
@@ -163,7 +166,7 @@ def upgraded(table: pa.Table) -> pa.Table:
     """Convert a table to the columns of this version, so that a renamed column does not cause new sampling or judging.
 
     In version 0.1, `truncated` was a finish_reason of "length", and `instruction` was part of the question. Judged runs had
-    no `subset`, `grade` or `group`.
+    no `subset`, `grade` or `group`, and responses no column for thoughts.
     """
     names = table.schema.names
     if "finish_reason" in names:
@@ -181,6 +184,11 @@ def upgraded(table: pa.Table) -> pa.Table:
             if name not in names:
                 field = RUNS.field(name)
                 table = table.append_column(field, pa.nulls(len(table), field.type))
+    if "response_ids" in names and "thoughts" not in names:
+        table = table.append_column(RESPONSES.field("thoughts"), pa.nulls(len(table), pa.string()))
+        table = table.append_column(RESPONSES.field("thought_tokens"), pa.array([0] * len(table), pa.int32()))
+    if _is_of_replies(names) and "thoughts" not in names:
+        table = table.append_column(REPLIES.field("thoughts"), pa.nulls(len(table), REPLIES.field("thoughts").type))
     return table
 
 
@@ -192,4 +200,13 @@ def upgraded_facts(facts: dict[str, Any]) -> dict[str, Any]:
 
 def upgraded_row(row: dict[str, Any]) -> dict[str, Any]:
     """Convert a row of a journal, as `upgraded` does."""
-    return {**row, "truncated": row["finish_reason"] == "length"} if "finish_reason" in row else row
+    if "finish_reason" in row:
+        row = {**row, "truncated": row["finish_reason"] == "length"}
+    if "response_ids" in row:
+        return {"thoughts": None, "thought_tokens": 0, **row}
+    return {"thoughts": None, **row} if _is_of_replies(row) else row
+
+
+def _is_of_replies(names: Collection[str]) -> bool:
+    """Whether these are the columns of REPLIES, not of the judged RUNS."""
+    return {"item_id", "replies", "tokens"} <= set(names) and "eligible" not in names

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
     Gemma3TextConfig,
     LlamaConfig,
-    LlamaForCausalLM,
     MistralConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -151,19 +152,17 @@ def learn_by_heart(
     pairs: Sequence[tuple[list[int], str]],
     most_epochs: int = 400,
     seed: int = 0,
+    kind: str = "llama",
+    **sizes: Any,
 ) -> None:
-    """Train a tiny Llama until it answers each prompt (token ids) as told; save it and its tokenizer as a checkpoint."""
+    """Train a tiny model until it answers each prompt (token ids) as told; save it and its tokenizer as a checkpoint.
+
+    kind, sizes: transformers' type, and what its configuration needs besides.
+    """
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            **HEART,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=0,
-            tie_word_embeddings=True,
-        )
-    )
+    ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **HEART, **ends, tie_word_embeddings=True, **sizes)
+    model = AutoModelForCausalLM.from_config(config)
     rows, targets = [], []
     for prompt, said in pairs:
         answer = [*tokenizer(said, add_special_tokens=False)["input_ids"], 2]

@@ -114,7 +114,8 @@ def regions_by_example(
         if key not in span_of:
             raise HNeuronsError(f"{key[0]}, sample {key[1]}: an example without an answer span")
         response = response_of[key]
-        regions[key] = token_regions(response["prompt_ids"], response["response_ids"], span_of[key]["token_mask"], settings)
+        ids, mask = (response["prompt_ids"], response["response_ids"]), span_of[key]["token_mask"]
+        regions[key] = token_regions(*ids, mask, settings, response["thought_tokens"])
     return regions
 
 

@@ -17,7 +17,7 @@ import typer
 from hneurons.errors import HNeuronsError, machine_failure
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from hneurons.neurons.neuron_set import NeuronSet
 
@@ -28,6 +28,7 @@ ModelOption = Annotated[str, typer.Option(help=MODEL_HELP)]
 NeuronsOption = Annotated[str, typer.Option(help=NEURONS_HELP)]
 ForceOption = Annotated[bool, typer.Option("--force", help="accept another model of the same shape, such as a fine-tune")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print everything as JSON, unrounded")]
+ThinkingOption = Annotated[bool, typer.Option("--thinking", help="let the model think before it answers, if it can")]
 WhichOption = Annotated[str, typer.Option("--which", help="hneurons, negative, or a control: random-1, random-2, …")]
 
 
@@ -70,6 +71,14 @@ def pinned_revision(model: str, neurons: NeuronSet) -> str | None:
     revision = str(neurons.made_by.get("revision", ""))
     on_hub = is_hub_id(model) and not Path(model).exists()
     return revision if on_hub and re.fullmatch("[0-9a-f]{40}", revision) else None
+
+
+def tokenizer_of(model: PreTrainedModel, thinking: bool) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a loaded model, whose chat template may let it think."""
+    from hneurons.models.tokenizer import tokenizer_beside, with_thinking
+
+    tokenizer = tokenizer_beside(model)
+    return with_thinking(tokenizer) if thinking else tokenizer
 
 
 def load_both(model: str, neurons: str) -> tuple[PreTrainedModel, NeuronSet]:

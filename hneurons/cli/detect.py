@@ -13,7 +13,17 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from hneurons.cli.common import ForceOption, ModelOption, NeuronsOption, json_text, load_both, one_line_errors, typed_text
+from hneurons.cli.common import (
+    ForceOption,
+    ModelOption,
+    NeuronsOption,
+    ThinkingOption,
+    json_text,
+    load_both,
+    one_line_errors,
+    tokenizer_of,
+    typed_text,
+)
 from hneurons.errors import HNeuronsError
 
 if TYPE_CHECKING:
@@ -43,6 +53,7 @@ def detect_command(
         int, typer.Option("--most", min=1, help="neurons to list for the answer and for each token")
     ] = 5,
     force: ForceOption = False,
+    thinking: ThinkingOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON line per question, unrounded")] = False,
 ) -> None:
     """How likely is an answer hallucinated? For the response, each token, and the neurons behind them.
@@ -62,7 +73,6 @@ def detect_command(
     with one_line_errors():
         from hneurons.detection.detector import NoDetection, detect_many
         from hneurons.detection.requests import make_request, parse_requests
-        from hneurons.models.tokenizer import tokenizer_beside
 
         if question is not None:
             options_given = {"question": question, "response": response, "answer": answer}
@@ -77,7 +87,7 @@ def detect_command(
         console, on_page, without_score = Console(), [], 0
         options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "strict": not force}
         # The tokenizer is read once for all batches.
-        options["tokenizer"] = tokenizer_beside(loaded)
+        options["tokenizer"] = tokenizer_of(loaded, thinking)
         while batch:
             for request, result in zip(batch, detect_many(loaded, neuron_set, batch, **options), strict=True):
                 if isinstance(result, NoDetection):

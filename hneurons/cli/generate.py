@@ -46,6 +46,7 @@ def generate_command(
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy")] = 0.0,
     seed: Annotated[int, typer.Option(help="seed of the samples if temperature is not 0")] = 0,
     force: common.ForceOption = False,
+    thinking: common.ThinkingOption = False,
     as_json: common.JsonOption = False,
 ) -> None:
     """Replies at several alpha side by side, with random neurons as their control.
@@ -64,6 +65,7 @@ def generate_command(
         decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature)
         loaded, neuron_set = common.load_both(model, neurons)
         options: dict[str, Any] = {"random_sets": random, "seed": seed, "strict": not force}
+        options["tokenizer"] = common.tokenizer_of(loaded, thinking)
         scaled = neuron_set.variant(set_name)
         replies = [reply.as_dict() for reply in side_by_side(loaded, scaled, prompts, alpha, decoding, **options)]
     if as_json:

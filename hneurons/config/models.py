@@ -122,12 +122,17 @@ class ModelSettings(Settings):
         None, description="as in transformers; null loads on the GPU if one exists, and on several if one is too small"
     )
     trust_remote_code: bool = False
+    thinking: Literal["off", "on"] = Field(
+        "off", description="whether the model may think before it answers; what it thinks is neither judged nor measured"
+    )
     engine: EngineSettings | None = Field(None, description="server for generation; null runs transformers in the job")
 
     def loading(self) -> dict[str, Any]:
         """Return the settings that determine the loaded model, without those that only concern its jobs."""
         sources = {"hub", "folder", "wheel", *(["finetune"] if self.finetune else [])}
-        return self.model_dump(mode="json", include={*sources, "dtype", "device_map", "trust_remote_code"})
+        # Left out where it is off, so that earlier studies stay valid.
+        thinking = {"thinking"} if self.thinking == "on" else set()
+        return self.model_dump(mode="json", include={*sources, "dtype", "device_map", "trust_remote_code", *thinking})
 
     @property
     def tuned_from(self) -> str | None:

@@ -24,7 +24,8 @@ from hneurons.errors import HNeuronsError
 from hneurons.generation.batching import TokenBudget, in_batches
 from hneurons.generation.control_tokens import text_ids
 from hneurons.generation.decode import generate
-from hneurons.generation.prompts import ends_of_reply, prompt_ids
+from hneurons.generation.prompts import begins_in_thoughts, ends_of_reply, prompt_ids
+from hneurons.generation.thoughts import taken_apart
 from hneurons.generation.tokens import token_mask, token_offsets
 from hneurons.models.decoder import model_identity
 from hneurons.models.tokenizer import tokenizer_beside
@@ -239,9 +240,15 @@ def detect_many(
             measured[answered[k]] = cetts[len(prompts[answered[k]]) :], logprobs
     intercept = float(neurons.made_by["intercept"])
     combined = Combined.from_dict(neurons.made_by.get("combined"))
+    opened = begins_in_thoughts(tokenizer)
     for i, request in enumerate(requests):
-        text, offsets = token_offsets(tokenizer, responses[i])
+        # Thoughts are no part of the answer.
+        thoughts = taken_apart(tokenizer, responses[i], opened and request.response is None).thought_tokens
+        text, offsets = token_offsets(tokenizer, responses[i][thoughts:])
         span = find_phrase(text, request.answer) if request.answer is not None else None
+        if not text and thoughts:
+            yield NoDetection(request.question, text, "the model's thoughts have no end; allow it more tokens")
+            continue
         if not text:
             yield NoDetection(request.question, text, "the model's response is empty; give a response")
             continue
@@ -250,7 +257,7 @@ def detect_many(
             continue
         ends = [0, *(end for _, end in offsets)]
         tokens = [text[start:end] for start, end in pairwise(ends)]
-        cett, logprobs = measured[i]
+        cett, logprobs = (values[thoughts:] for values in measured[i])
         contributions = cett * weights.astype(np.float32)
         mask = _highest(contributions.sum(axis=1)) if span is None else np.array(token_mask(offsets, *span))
         of_probe = contributions, layers, indices, weights, intercept

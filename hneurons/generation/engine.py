@@ -12,7 +12,8 @@ from hneurons.config.study import Decoding
 from hneurons.generation.batching import TokenBudget, in_batches
 from hneurons.generation.decode import Response, generate, generate_batch
 from hneurons.generation.kv_cache import CachedRow
-from hneurons.generation.prompts import chat_ids, continued_ids, newline_ids
+from hneurons.generation.prompts import begins_in_thoughts, chat_ids, continued_ids, newline_ids
+from hneurons.generation.thoughts import taken_apart
 from hneurons.models.prepared import PreparedModel
 from hneurons.models.tokenizer import stop_token_ids
 from hneurons.neurons.scaling import Scaling, scaled_batch
@@ -167,12 +168,16 @@ class LocalEngine:
         replies: list[list[Response]] = [[] for _ in conversations]
         cached_ids: list[list[int]] = [[] for _ in conversations]
         past: list[CachedRow | None] = [None] * len(conversations)
+        thoughts = [False] * len(conversations)
+        opened = begins_in_thoughts(tokenizer)
         user_turns = len(conversations[0].turns)
         for turn in range(user_turns):
             prompts = []
             for i, conversation in enumerate(conversations):
                 turns[i].append(conversation.turns[turn])
-                prompt = continued_ids(tokenizer, turns[i], date, cached_ids[i], parse) if turn else None
+                # What a reply thought is not in the conversation that goes on.
+                goes_on = turn > 0 and not thoughts[i]
+                prompt = continued_ids(tokenizer, turns[i], date, cached_ids[i], parse) if goes_on else None
                 if prompt is None:
                     prompt, past[i] = chat_ids(tokenizer, turns[i], date, parse), None
                 prompts.append(prompt)
@@ -192,6 +197,8 @@ class LocalEngine:
             for i, (response,) in enumerate(answers):
                 cached_ids[i] = [*prompts[i], *response.unended_ids]
                 past[i] = response.past
-                turns[i].append(tokenizer.decode(response.token_ids, skip_special_tokens=True))
+                reply = taken_apart(tokenizer, response.token_ids, opened)
+                thoughts[i] = reply.thought_tokens > 0
+                turns[i].append(reply.text)
                 replies[i].append(response)
         return replies

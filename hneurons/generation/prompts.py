@@ -7,14 +7,15 @@ import hashlib
 import logging
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
 from hneurons.config.study import default_prompt_date
 from hneurons.errors import HNeuronsError
 from hneurons.generation.control_tokens import encode, hide_control_tokens
-from hneurons.models.tokenizer import stop_token_ids
+from hneurons.generation.thoughts import opens_thoughts
+from hneurons.models.tokenizer import THINKING_SWITCHES, stop_token_ids, thinks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -39,7 +40,7 @@ def chat_ids(
 
     Raises:
         HNeuronsError: the tokenizer has no chat template, or one that fails, whose date cannot be fixed, that leaves out
-            what the user says, or that ends the prompt with an end token.
+            what the user says, that ends the prompt with an end token, or that opens thoughts although thinking is off.
     """
     rendered = _templated(tokenizer, _prepared_turns(tokenizer, turns, parse_control_tokens), date)
     ids = encode(tokenizer, rendered)
@@ -48,13 +49,29 @@ def chat_ids(
             f"{tokenizer.name_or_path}: the chat template ends the prompt with the end token {tokenizer.eos_token}, after "
             "which no reply begins: it ignores add_generation_prompt"
         )
+    if not thinks(tokenizer) and opens_thoughts(rendered):
+        raise HNeuronsError(
+            f"{tokenizer.name_or_path}: the chat template lets the model think before it answers, which cannot be switched "
+            "off: allow it (thinking: on in the models file, --thinking on the command line)"
+        )
     return ids
 
 
-def messages_of(turns: Sequence[str]) -> list[dict[str, str]]:
-    """Turns that alternate user, assistant, user, …, in the format of chat templates and servers."""
+def begins_in_thoughts(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Tell whether replies to `chat_ids` begin within thoughts, whose opening mark the chat template has written."""
+    return thinks(tokenizer) and opens_thoughts(_templated(tokenizer, [_PROBE], default_prompt_date()))
+
+
+def messages_of(turns: Sequence[str], parts: bool = False) -> list[dict[str, Any]]:
+    """Turns that alternate user, assistant, user, …, in the format of chat templates and servers.
+
+    Args:
+        turns: the texts.
+        parts: whether each is a list of parts, as templates of multimodal models expect, of which the only one is a text.
+    """
     roles = ("user", "assistant")
-    return [{"role": roles[i % 2], "content": text} for i, text in enumerate(turns)]
+    contents = [[{"type": "text", "text": text}] if parts else text for text in turns]
+    return [{"role": roles[i % 2], "content": content} for i, content in enumerate(contents)]
 
 
 def _prepared_turns(tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], parse_control_tokens: bool) -> list[str]:
@@ -64,31 +81,37 @@ def _prepared_turns(tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], pa
 
 
 def _templated(tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], date: datetime.date, reply: bool = True) -> str:
-    """The text of a conversation that the chat template writes."""
+    """The text of a conversation that the chat template writes, from plain texts or else from lists of parts."""
     name = tokenizer.name_or_path
     if not tokenizer.chat_template:
         raise HNeuronsError(f"{name}: the tokenizer has no chat template; use an instruct model")
-    try:
-        # enable_thinking=False keeps Qwen 3 from opening a chain of thought; other templates ignore it.
-        rendered: str = tokenizer.apply_chat_template(
-            messages_of(turns),
-            add_generation_prompt=reply,
-            tokenize=False,
-            enable_thinking=False,
-            chat_template=_with_fixed_date(tokenizer.get_chat_template(), date),
-        )
-    except (TemplateError, ValueError, TypeError, LookupError) as error:
-        raise HNeuronsError(f"{name}: the chat template fails: {' '.join(str(error).split())[:200]}") from None
-    left_out = [text for text in turns[::2] if not _writes(rendered, text)]
-    if left_out and left_out != [_PROBE]:
-        # A template may also change some texts, for example by removing a mark; then it still writes a plain one.
-        _templated(tokenizer, [_PROBE], date)
-        logger.warning("%s: the chat template changes what the user says: %r", name, left_out[0][:60])
-    elif left_out:
-        raise HNeuronsError(
-            f"{name}: the chat template does not write what the user says: it may expect a list of parts, as templates of "
-            "multimodal models do"
-        )
+    failures: list[str] = []
+    for parts in (False, True):
+        try:
+            rendered = _applied(tokenizer, turns, date, reply, parts)
+            left_out = [text for text in turns[::2] if not _writes(rendered, text)]
+            if not left_out:
+                return rendered
+            # A template may also change some texts, for example by removing a mark; then it still writes a plain one.
+            if _writes(_applied(tokenizer, [_PROBE], date, True, parts), _PROBE):
+                logger.warning("%s: the chat template changes what the user says: %r", name, left_out[0][:60])
+                return rendered
+        except (TemplateError, ValueError, TypeError, LookupError) as error:
+            failures.append(f"the chat template fails: {' '.join(str(error).split())[:200]}")
+    raise HNeuronsError(f"{name}: {next(iter(failures), 'the chat template does not write what the user says')}")
+
+
+def _applied(
+    tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], date: datetime.date, reply: bool, parts: bool
+) -> str:
+    rendered: str = tokenizer.apply_chat_template(
+        messages_of(turns, parts),
+        add_generation_prompt=reply,
+        tokenize=False,
+        chat_template=_with_fixed_date(tokenizer.get_chat_template(), date),
+        # Templates without such a switch ignore it.
+        **({} if thinks(tokenizer) else dict.fromkeys(THINKING_SWITCHES, False)),
+    )
     return rendered
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from hneurons import store
 from hneurons.config.study import SamplingSettings
 from hneurons.data.questions import prompt_of, questions_for
 from hneurons.generation.engine import Engine, Prompt
-from hneurons.generation.prompts import base_ids, base_text, chat_ids, template_hash
+from hneurons.generation.prompts import base_ids, base_text, begins_in_thoughts, chat_ids, template_hash
+from hneurons.generation.thoughts import taken_apart
 from hneurons.neurons.scaling import Scaling
 from hneurons.records import QUESTIONS, RESPONSES
 from hneurons.resumable import ResumableTable
@@ -71,26 +73,25 @@ def sample_questions(
     Yields:
         The index of a question and its rows (RESPONSES), as its batch is finished.
     """
+    opened = begins_in_thoughts(engine.tokenizer) if made_by["prompting"] != "base" else False
     for samples in sorted({_samples(question, settings) for question in questions}):
         group = [i for i, question in enumerate(questions) if _samples(question, settings) == samples]
         prompts = [_prompt(engine, questions[i], made_by, scalings[i] if scalings else None) for i in group]
         for batch, answers in engine.sample(prompts, settings.decoding, samples):
             for index, responses in zip(batch, answers, strict=True):
-                yield (
-                    group[index],
-                    [
-                        {
-                            "question_id": questions[group[index]]["question_id"],
-                            "sample": i,
-                            "prompt_ids": prompts[index].ids,
-                            "response_ids": response.token_ids,
-                            "logprobs": response.logprobs,
-                            "text": engine.tokenizer.decode(response.token_ids, skip_special_tokens=True),
-                            "truncated": response.truncated,
-                        }
-                        for i, response in enumerate(responses)
-                    ],
-                )
+                rows = [
+                    {
+                        "question_id": questions[group[index]]["question_id"],
+                        "sample": i,
+                        "prompt_ids": prompts[index].ids,
+                        "response_ids": response.token_ids,
+                        "logprobs": response.logprobs,
+                        "truncated": response.truncated,
+                        **asdict(taken_apart(engine.tokenizer, response.token_ids, opened)),
+                    }
+                    for i, response in enumerate(responses)
+                ]
+                yield group[index], rows
 
 
 def _prompt(engine: Engine, question: Row, made_by: Mapping[str, Any], scaling: Scaling) -> Prompt:

@@ -21,8 +21,9 @@ from hneurons.errors import HNeuronsError
 from hneurons.generation.completions import Completions, Request
 from hneurons.generation.decode import Response
 from hneurons.generation.engine import Answered, Conversation, Prompt, with_control_tokens
-from hneurons.generation.prompts import chat_ids, continued_ids, prints_todays_date
+from hneurons.generation.prompts import begins_in_thoughts, chat_ids, continued_ids, prints_todays_date
 from hneurons.generation.server import ModelServer
+from hneurons.generation.thoughts import taken_apart
 from hneurons.models.checkpoint import Checkpoint
 from hneurons.models.prepared import PreparedModel
 from hneurons.neurons.adapters import adapter_rank, write_adapter
@@ -94,6 +95,7 @@ class ServerEngine:
         """See `Engine.converse`."""
 
         parse, by_ids = self.parse_control_tokens, self._completions.by_ids
+        opened = begins_in_thoughts(self.tokenizer)
 
         def hold_conversation(i: int) -> list[Response]:
             conversation = conversations[i]
@@ -103,13 +105,17 @@ class ServerEngine:
             for text, seed in zip(conversation.turns, conversation.seeds, strict=True):
                 turns.append(text)
                 # With token ids, earlier turns are sent exactly as generated; a server of text tokenises them again.
-                continued = continued_ids(self.tokenizer, turns, date, earlier_ids, parse) if replies and by_ids else None
+                continued = (
+                    continued_ids(self.tokenizer, turns, date, earlier_ids, parse) if earlier_ids and by_ids else None
+                )
                 ids = continued or chat_ids(self.tokenizer, turns, date, parse)
                 request = Request(ids, text, list(turns), conversation.decoding, seed, 1)
                 (response,) = self._ask(conversation.scaling, request)
                 replies.append(response)
-                earlier_ids = [*ids, *response.unended_ids]
-                turns.append(self.tokenizer.decode(response.token_ids, skip_special_tokens=True))
+                reply = taken_apart(self.tokenizer, response.token_ids, opened)
+                # What a reply thought is not in the conversation that goes on.
+                earlier_ids = [] if reply.thought_tokens else [*ids, *response.unended_ids]
+                turns.append(reply.text)
             return replies
 
         yield from self._concurrently(hold_conversation, [conversation.scaling for conversation in conversations])

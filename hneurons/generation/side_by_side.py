@@ -9,7 +9,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hneurons.config.impact import H_NEURONS, RANDOM, sweep
 from hneurons.config.study import Decoding
 from hneurons.generation.decode import generate
-from hneurons.generation.prompts import ends_of_reply, prompt_ids
+from hneurons.generation.prompts import begins_in_thoughts, ends_of_reply, prompt_ids
+from hneurons.generation.thoughts import taken_apart
 from hneurons.models.decoder import model_identity
 from hneurons.models.tokenizer import tokenizer_beside
 from hneurons.neurons.neuron_set import NeuronSet
@@ -24,9 +25,10 @@ class SteeredReply:
         prompt: the user's text.
         neurons: name of the set that was scaled by alpha, "untouched" at α = 1.
         alpha: the factor α.
-        text: the reply.
-        tokens: number of tokens of the reply, including the end token.
+        text: the reply, without thoughts.
+        tokens: number of tokens of the reply, including thoughts and the end token.
         truncated: whether the reply was cut at max_new_tokens.
+        thoughts: what a thinking model wrote before it; None if nothing.
     """
 
     prompt: str
@@ -35,6 +37,7 @@ class SteeredReply:
     text: str
     tokens: int
     truncated: bool
+    thoughts: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The attributes as a dictionary."""
@@ -87,9 +90,10 @@ def side_by_side(
     scaled_by: list[tuple[NeuronsByLayer, float]] = [(sets.get(set_name, {}), alpha) for set_name, alpha, _ in rows]
     ids = [prompt_ids(tokenizer, prompt) for prompt in prompts] * len(runs)
     seeds = [seed + i for i in range(len(prompts))] * len(runs)
-    stop_ids = ends_of_reply(model, tokenizer)
+    stop_ids, opened = ends_of_reply(model, tokenizer), begins_in_thoughts(tokenizer)
     responses = dict(generate(model, ids, decoding, seeds=seeds, stop_ids=stop_ids, scaled_by=scaled_by))
     for row, (set_name, alpha, prompt) in enumerate(rows):
         (response,) = responses[row]
-        text = tokenizer.decode(response.token_ids, skip_special_tokens=True).strip()
-        yield SteeredReply(prompt, set_name, alpha, text, len(response.token_ids), response.truncated)
+        reply = taken_apart(tokenizer, response.token_ids, opened)
+        tokens = len(response.token_ids)
+        yield SteeredReply(prompt, set_name, alpha, reply.text.strip(), tokens, response.truncated, reply.thoughts)

@@ -15,6 +15,13 @@ _STEP = 16
 
 
 def token_offsets(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, list[tuple[int, int]]]:
+    """Decode response tokens without special ones, and locate each in the text (`decoded_offsets`)."""
+    return decoded_offsets(tokenizer, ids, skip_special_tokens=True)
+
+
+def decoded_offsets(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], skip_special_tokens: bool
+) -> tuple[str, list[tuple[int, int]]]:
     """Decode response tokens and locate each in the text.
 
     Ever longer prefixes are decoded. A character spread over several tokens, as byte-level and byte-fallback tokenizers
@@ -23,14 +30,15 @@ def token_offsets(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tup
     Args:
         tokenizer: the model's tokenizer.
         ids: the token ids of a response.
+        skip_special_tokens: whether special tokens have no text.
 
     Returns:
-        The text without special tokens, and for each token its characters [start, end); a token without text has an empty
+        The text, and for each token its characters [start, end); a token without text has an empty
         range.
     """
 
     def decode(part: Sequence[int]) -> str:
-        text: str = tokenizer.decode(list(part), skip_special_tokens=True)
+        text: str = tokenizer.decode(list(part), skip_special_tokens=skip_special_tokens)
         return text
 
     text = decode(ids)

@@ -12,7 +12,8 @@ from hneurons import store
 from hneurons.config.impact import UNTOUCHED
 from hneurons.generation.decode import Response
 from hneurons.generation.engine import Conversation, Engine
-from hneurons.generation.prompts import template_hash
+from hneurons.generation.prompts import begins_in_thoughts, template_hash
+from hneurons.generation.thoughts import taken_apart
 from hneurons.impact.benchmarks.benchmark import Item, read_items
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.neurons.scaling import NeuronsByLayer, Scaling
@@ -95,22 +96,25 @@ def _generate(
         for _, item, scaling in left
     ]
     date = datetime.date.fromisoformat(made_by["prompt_date"])
+    opened = begins_in_thoughts(engine.tokenizer) if left else False
     with tqdm(total=total, initial=total - len(left), desc=name, unit="item", disable=not left) as progress:
         for batch, replies in engine.converse(conversations, date):
             # A table's rows are added together: adding waits for the disk.
             rows_of: dict[int, list[list[dict[str, Any]]]] = defaultdict(list)
             for i, item_replies in zip(batch, replies, strict=True):
                 place, item, _ = left[i]
-                rows_of[place].append([_row(item, item_replies, engine)])
+                rows_of[place].append([_row(item, item_replies, engine, opened)])
             for place, rows in rows_of.items():
                 tables[place].add(*rows)
             progress.update(len(batch))
 
 
-def _row(item: Item, replies: Sequence[Response], engine: Engine) -> dict[str, Any]:
+def _row(item: Item, replies: Sequence[Response], engine: Engine, opened: bool) -> dict[str, Any]:
+    apart = [taken_apart(engine.tokenizer, reply.token_ids, opened) for reply in replies]
     return {
         "item_id": item.item_id,
-        "replies": [engine.tokenizer.decode(reply.token_ids, skip_special_tokens=True) for reply in replies],
+        "replies": [reply.text for reply in apart],
         "tokens": [len(reply.token_ids) for reply in replies],
         "truncated": [reply.truncated for reply in replies],
+        "thoughts": [reply.thoughts for reply in apart],
     }

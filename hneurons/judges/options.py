@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hneurons.data.digits import Word
 from hneurons.data.folding import fold
 from hneurons.data.words import answer_words, count_words, denied, index_words, negated, occurrences, split_words
+from hneurons.generation.thoughts import answer_start
 
 # How a reply that reasons first announces its answer.
 _ANNOUNCED = re.compile(
@@ -124,11 +125,11 @@ def parse_option(reply: str, options: Sequence[str], truncated: bool = False) ->
     A reply that announces its answer is read from the last announcement on, and from its start if that yields nothing.
 
     Args:
-        reply: The reply.
+        reply: The reply; thoughts before it choose nothing.
         options: Texts of the options, in the order of their letters (A, B, …) and numbers (1, 2, …).
         truncated: Whether the reply was cut off at the token limit. Then it chooses only what it announced before.
     """
-    reply = fold(reply).text  # letters in full width
+    reply = fold(reply[answer_start(reply) :]).text  # letters in full width
     announcements = list(_ANNOUNCED.finditer(reply))
     tail = reply[announcements[-1].end() :] if announcements else ""
     announcement = _ANNOUNCEMENT_ENDS.split(tail, maxsplit=1)[0]

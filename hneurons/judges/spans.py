@@ -51,7 +51,7 @@ def span_table(
     verdicts_of = verdicts_by_question(judged)
     label_of = {q["question_id"]: consistent_label(verdicts_of[q["question_id"]], bool(q["aliases"])) for q in questions}
     candidates = [r for r in example_responses(responses, most_frequent) if label_of[r["question_id"]] is not None]
-    decoded = [token_offsets(tokenizer, r["response_ids"]) for r in candidates]
+    decoded = [token_offsets(tokenizer, r["response_ids"][r["thought_tokens"] :]) for r in candidates]
     answers = [
         replace(answer_to_judge(question_of[r["question_id"]], r), text=text)
         for r, (text, _) in zip(candidates, decoded, strict=True)
@@ -66,6 +66,7 @@ def span_table(
         elif verdict == REFUSED:
             span = (0, len(text))
         if span is not None and any(mask := token_mask(offsets, *span)):
+            mask = [False] * response["thought_tokens"] + mask
             row = {"start": span[0], "end": span[1], "method": method, "extractor": extractor.name, "token_mask": mask}
             rows.append({**response, **row})
     return pa.Table.from_pylist(rows, schema=SPANS)

@@ -12,6 +12,10 @@ from hneurons.models.checkpoint import checkpoint_folder
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+# What chat templates name their switch for thoughts: Qwen, GLM, SmolLM; DeepSeek, Granite, Kimi.
+THINKING_SWITCHES = ("enable_thinking", "thinking")
+_THINKING = "".join(f"{{% set {name} = true %}}" for name in THINKING_SWITCHES)
+
 
 def stop_token_ids(config: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Return all tokens that end a response, sorted: those of the generation config and the tokenizer's.
@@ -30,7 +34,21 @@ def stop_token_ids(config: GenerationConfig | None, tokenizer: PreTrainedTokeniz
 def tokenizer_from_manifest(manifest: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a prepared model, without its weights."""
     pinned = store.read_json(manifest)
-    return load_tokenizer(Path(manifest).parent / pinned["path"], pinned["source"]["trust_remote_code"])
+    source = pinned["source"]
+    tokenizer = load_tokenizer(Path(manifest).parent / pinned["path"], source["trust_remote_code"])
+    return with_thinking(tokenizer) if source.get("thinking", "off") == "on" else tokenizer
+
+
+def with_thinking(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """Have the chat template let the model think before it answers. Changes the tokenizer, and returns it."""
+    if tokenizer.chat_template and not thinks(tokenizer):
+        tokenizer.chat_template = _THINKING + tokenizer.get_chat_template()
+    return tokenizer
+
+
+def thinks(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Tell whether the chat template lets the model think (`with_thinking`)."""
+    return isinstance(tokenizer.chat_template, str) and tokenizer.chat_template.startswith(_THINKING)
 
 
 def load_tokenizer(name: str | Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:

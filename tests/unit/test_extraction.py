@@ -15,7 +15,14 @@ from hneurons.config.study import CettSettings
 from hneurons.errors import HNeuronsError
 
 RESPONSES = [
-    {"question_id": f"q{i}", "sample": 0, "prompt_ids": [1, 10 + i, 11], "response_ids": [20, 21 + i, 2]} for i in range(4)
+    {
+        "question_id": f"q{i}",
+        "sample": 0,
+        "prompt_ids": [1, 10 + i, 11],
+        "response_ids": [20, 21 + i, 2],
+        "thought_tokens": 0,
+    }
+    for i in range(4)
 ]
 SPANS = [{"question_id": f"q{i}", "sample": 0, "token_mask": [True, True, False]} for i in range(4)]
 

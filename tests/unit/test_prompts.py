@@ -20,7 +20,7 @@ from hneurons.generation.prompts import (
     prints_todays_date,
     template_hash,
 )
-from hneurons.models.tokenizer import load_tokenizer
+from hneurons.models.tokenizer import load_tokenizer, with_thinking
 
 # As Llama 3 and Mistral Small write today's date into the system prompt.
 DATED = (
@@ -121,7 +121,9 @@ def test_an_added_token_that_the_template_writes_is_a_control_token_too(tokenize
     template = "{{ bos_token }}{% for m in messages %}{{ m['content'] }}{{ eos_token }}{% endfor %}<think>\n"
     thinking.chat_template = template
     think, lyon = thinking.convert_tokens_to_ids(["<think>", "Lyon"])
-    ids = prompt_of_user(thinking, "Lyon <think>")
+    with pytest.raises(HNeuronsError, match="lets the model think before it answers"):
+        prompt_of_user(thinking, "Lyon <think>")
+    ids = prompt_of_user(with_thinking(thinking), "Lyon <think>")
     assert ids.count(think) == 1 and ids.count(lyon) == 1, "a word that was added is none"
 
 
@@ -145,7 +147,6 @@ PARTS = (
 @pytest.mark.parametrize(
     ("template", "says"),
     [
-        (PARTS, "does not write what the user says: it may expect a list of parts"),
         ("{{ bos_token }}assistant:", "does not write what the user says"),
         ("{% for m in messages %}{{ m['content'] }}{{ eos_token }}{% endfor %}", "ends the prompt with the end token </s>"),
         ("{{ raise_exception('roles must alternate') }}", "the chat template fails: roles must alternate"),
@@ -160,6 +161,13 @@ def test_a_template_that_does_not_ask_the_question_is_refused(tokenizer, templat
     with pytest.raises(HNeuronsError, match=says) as error:
         prompt_of_user(refused, "Where is Lyon?")
     assert "\n" not in str(error.value)
+
+
+def test_a_template_of_parts_is_given_parts(tokenizer):
+    """Templates of multimodal models go through a list; of a plain text they would write nothing."""
+    of_parts = copy.deepcopy(tokenizer)
+    of_parts.chat_template = PARTS
+    assert tokenizer.decode(prompt_of_user(of_parts, "Where is Lyon?")) == "Where is Lyon?assistant:"
 
 
 def test_a_template_may_strip_what_the_user_says(tokenizer):

@@ -107,7 +107,13 @@ def test_cett_of_scaled_neurons(prepared):
     """In the first layer α CETT(1) |h(1)| / |h(α)| token by token, and 0 at α = 0 in all (eqs. 6 and 7)."""
     answer = [[False, True, True, False], [True, False, False, True]]
     responses = [
-        {"question_id": f"q{i}", "sample": 0, "prompt_ids": [1, 30 + i, 40], "response_ids": [50, 51 + i, 52, 2]}
+        {
+            "question_id": f"q{i}",
+            "sample": 0,
+            "prompt_ids": [1, 30 + i, 40],
+            "response_ids": [50, 51 + i, 52, 2],
+            "thought_tokens": 0,
+        }
         for i in (0, 1)
     ]
     spans = [{"question_id": f"q{i}", "sample": 0, "token_mask": mask} for i, mask in enumerate(answer)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hneurons.data.sources import benchmark_files, dataset_files
 from hneurons.generation.prompts import base_ids, chat_ids
 from hneurons.impact.benchmarks import BENCHMARKS
 from hneurons.impact.benchmarks.benchmark import ItemDraw
+from hneurons.models.tokenizer import with_thinking
 from hneurons.seeds import seed_of
 from tests.tiny import byte_level_tokenizer, learn_by_heart
 from tests.workspace import Workspace
@@ -59,10 +61,18 @@ def learnt_answer(question: dict[str, Any], golds: Sequence[str]) -> str:
     return f"It is {question['aliases'][0] if right else wrong[seed_of(0, question['question_id']) % len(wrong)]}."
 
 
-def tiny_study(folder: Path, config: dict[str, Any] = CONFIG, models: dict[str, dict[str, Any]] | None = None) -> Workspace:
+def tiny_study(
+    folder: Path,
+    config: dict[str, Any] = CONFIG,
+    models: dict[str, dict[str, Any]] | None = None,
+    architecture: dict[str, Any] | None = None,
+    thoughts: str = "",
+) -> Workspace:
     """A workspace with a study and tiny models that have the answers to all of its questions by heart.
 
     models: name → further keys of the models file; one that another names as its base has learnt to complete answers.
+    architecture: `kind` and sizes of the models, else tiny Llamas.
+    thoughts: what they write before each answer, if their template opens thoughts.
     """
     models = models or {MODEL: {}}
     entries = {name: {"folder": str(folder / name), "dtype": "float32", **more} for name, more in models.items()}
@@ -78,13 +88,19 @@ def tiny_study(folder: Path, config: dict[str, Any] = CONFIG, models: dict[str, 
         said += [turn for item in BENCHMARKS[name].items(draw) for turn in item.turns]
     golds = sorted({q["aliases"][0] for q in questions if q["answer_type"] == "open"})
     answers = [learnt_answer(q, golds) for q in questions]
+    answers = [thoughts + answer for answer in answers]
     tokenizer = byte_level_tokenizer([prompt_of(q) for q in questions] + answers + said, vocab_size=1500)
+    if thoughts:
+        tokenizer.chat_template = tokenizer.chat_template.replace(
+            "assistant\n{% endif %}", "assistant\n<think>\n{% endif %}"
+        )
     for seed, name in enumerate(models):
         if name in {more.get("base") for more in models.values()}:
             prompts = [base_ids(tokenizer, prompt_of(q)) for q in questions]
             pairs = [(prompt, f" {answer}\n") for prompt, answer in zip(prompts, answers, strict=True)]
         else:
-            prompts = [chat_ids(tokenizer, [prompt_of(q)], study.prompt_date) for q in questions]
+            chat = with_thinking(copy.deepcopy(tokenizer)) if thoughts else tokenizer
+            prompts = [chat_ids(chat, [prompt_of(q)], study.prompt_date) for q in questions]
             pairs = list(zip(prompts, answers, strict=True))
-        learn_by_heart(folder / name, tokenizer, pairs, seed=seed)
+        learn_by_heart(folder / name, tokenizer, pairs, seed=seed, **(architecture or {}))
     return Workspace(folder, config)

@@ -7,17 +7,11 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from hneurons.generation.thoughts import TAG
 from hneurons.judges.cache import PaidReply
 
 _Form = TypeVar("_Form", bound=BaseModel)
 
-# Tags around the thoughts of a model, and the channels of gpt-oss.
-_TAG = re.compile(
-    r"[<\[◁]\|?(?P<close>/|end_(?:of_)?)?(?:start_|begin_of_)?(?:seed:)?"
-    r"(?P<name>think|thinking|thoughts?|reason|reasoning|reflection|analysis|scratchpad)\|?[>\]▷]"
-    r"|<\|channel\|>(?P<channel>analysis|commentary|final)",
-    re.IGNORECASE,
-)
 _MARK = re.compile(r'\\.|["{}]', re.DOTALL)
 _REFUSED = "content_filter"
 
@@ -73,7 +67,7 @@ def _without_thoughts(text: str) -> str | None:
     """A text without its complete blocks of thoughts; None if the last has no end. Takes linear time."""
     kept: list[str] = []
     opened, start = "", 0
-    for tag in _TAG.finditer(text):
+    for tag in TAG.finditer(text):
         channel = (tag["channel"] or "").lower()
         name = "channel" if channel else tag["name"].lower()
         closes = tag["close"] is not None or channel == "final"
