@@ -4,6 +4,7 @@ MINUTES ?= 60
 VENV := .venv
 # vLLM pins its own torch.
 VLLM := .venv-vllm
+TORCHAO := .venv-torchao
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 # Files, settings and inputs decide what reruns; an edited or freshly checked out script does not.
@@ -57,10 +58,16 @@ test: $(INSTALLED)
 test-fast: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -m "not slow" --numprocesses 2 --quiet $(ARGS)
 
-# A tiny model of every decoder type that transformers knows; writes docs/models.md.
-test-families: $(INSTALLED)
+# A tiny model of every decoder type that transformers knows, which writes docs/models.md, and studies of some kinds.
+test-families: $(INSTALLED) $(TORCHAO)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.families.coverage --page docs/models.md > /dev/null
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/families --numprocesses 2 --quiet $(ARGS)
+	PYTHONPATH=$(TORCHAO) $(BIN)/python -m pytest tests/unit/test_packed_weights.py --quiet -k torchao
+
+# Apart from the other packages, as transformers imports it with every model.
+$(TORCHAO)/installed:
+	$(BIN)/pip install --quiet --no-deps --target $(TORCHAO) --constraint constraints.txt torchao
+	touch $@
 
 # vLLM on a CPU, installed in an environment of its own (2.5 GB).
 test-vllm: $(INSTALLED) $(VLLM)/installed

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from hneurons.config.base import SLUG, HubSource, Settings, Slug, parse_settings, read_yaml
-from hneurons.config.weights import check_plain, read_config, weight_files
+from hneurons.config.weights import UNPACKED, check_packing, packing_method, read_config, weight_files
 from hneurons.errors import HNeuronsError
 
 
@@ -74,6 +74,9 @@ class Shape(Settings):
 
 _LARGEST_VOCABULARY = 262_208
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+Quantization = Literal["bitsandbytes-8bit", "bitsandbytes-4bit", "torchao-int8"]
+# Scales and what stays unpacked (embeddings, norms) included.
+_PACKED_BYTES: dict[Quantization, float] = {"bitsandbytes-8bit": 1.2, "bitsandbytes-4bit": 0.75, "torchao-int8": 1.2}
 
 
 # Ranks of adapters that vLLM can be started for (--max-lora-rank).
@@ -115,6 +118,9 @@ class ModelSettings(Settings):
     wheel: WheelSource | None = None
     finetune: FinetuneSource | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    quantization: Quantization | None = Field(
+        None, description="packs plain weights when they are loaded: bitsandbytes-8bit, bitsandbytes-4bit or torchao-int8"
+    )
     shape: Shape | None = Field(None, description="optional for a folder, where config.json has it")
     gpus: int | None = Field(None, ge=0, description="GPUs per job; null takes what the weights need; 0 runs on the CPU")
     base: Slug | None = Field(None, description="name of the model that this one was tuned from")
@@ -130,9 +136,9 @@ class ModelSettings(Settings):
     def loading(self) -> dict[str, Any]:
         """Return the settings that determine the loaded model, without those that only concern its jobs."""
         sources = {"hub", "folder", "wheel", *(["finetune"] if self.finetune else [])}
-        # Left out where it is off, so that earlier studies stay valid.
-        thinking = {"thinking"} if self.thinking == "on" else set()
-        return self.model_dump(mode="json", include={*sources, "dtype", "device_map", "trust_remote_code", *thinking})
+        # Left out where they are not set, so that earlier studies stay valid.
+        further = {*(["thinking"] if self.thinking == "on" else []), *(["quantization"] if self.quantization else [])}
+        return self.model_dump(mode="json", include={*sources, "dtype", "device_map", "trust_remote_code", *further})
 
     @property
     def tuned_from(self) -> str | None:
@@ -140,14 +146,21 @@ class ModelSettings(Settings):
         return self.finetune.of if self.finetune else self.base
 
     @property
-    def bytes_per_weight(self) -> int:
-        """Bytes of one weight in the model's dtype."""
+    def bytes_per_value(self) -> int:
+        """Bytes of an activation, and of a weight that is not packed."""
         return _BYTES[self.dtype]
+
+    @property
+    def bytes_per_weight(self) -> float:
+        """Bytes of one weight as it is loaded."""
+        return _PACKED_BYTES[self.quantization] if self.quantization else self.bytes_per_value
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if sum(source is not None for source in (self.hub, self.folder, self.wheel, self.finetune)) != 1:
             raise ValueError("name exactly one source: hub, folder, wheel or finetune")
+        if self.quantization and (self.finetune or self.engine):
+            raise ValueError("quantization packs weights in the job itself: leave out finetune and engine")
         if self.finetune and self.base:
             raise ValueError("leave out base: that of a fine-tune is finetune.of")
         return self
@@ -189,7 +202,7 @@ def shape_of_model(name: str, model: ModelSettings) -> Shape:
     try:
         # With a shape, the folder may still be missing where the study is planned.
         config = read_config(folder) if model.shape is None or (folder / "config.json").is_file() else {}
-        check_plain(folder, config)
+        check_packing(folder, config)
         if model.shape is not None:
             return model.shape
         stored = sum(path.stat().st_size for path in weight_files(folder))
@@ -201,7 +214,7 @@ def shape_of_model(name: str, model: ModelSettings) -> Shape:
             # Gemma 3's config.json omits values that equal the defaults in the code.
             vocabulary=text.get("vocab_size", config.get("vocab_size", _LARGEST_VOCABULARY)),
             kv_width=_kv_width(text),
-            parameters=stored // _BYTES.get(str(config.get("dtype") or config.get("torch_dtype")), 2),
+            parameters=round(stored / _stored_bytes(config)),
         )
     except HNeuronsError as error:
         raise HNeuronsError(f"models: {name}: {error}") from None
@@ -210,6 +223,12 @@ def shape_of_model(name: str, model: ModelSettings) -> Shape:
             f"models: {name}: {folder}/config.json does not give the model's size ({type(error).__name__}: {error}); "
             f"set it under shape ({keys})"
         ) from None
+
+
+def _stored_bytes(config: dict[str, Any]) -> float:
+    """About how many bytes a weight has on disk: in memory it has those of the dtype in which it is loaded."""
+    plain = _BYTES.get(str(config.get("dtype") or config.get("torch_dtype")), 2)
+    return UNPACKED.get(packing_method(config) or "", plain)
 
 
 def _kv_width(config: dict[str, Any]) -> int | None:

@@ -6,6 +6,7 @@ Imported by the Snakefile, so nothing heavy may be imported here.
 import json
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,18 @@ _SINGLE_FILE = "model.safetensors"
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 _ADAPTER = "adapter_config.json"
 _HEADER_LIMIT = 100_000_000
+# Data types of plain weights, as safetensors names them.
+PLAIN = frozenset({"F64", "F32", "F16", "BF16"})
+# Ways of packing weights that were tested, and the library that each needs.
+PACKINGS = {
+    "bitsandbytes": "bitsandbytes",
+    "compressed-tensors": "compressed_tensors",
+    "fp8": "accelerate",
+    "mxfp4": "accelerate",
+    "torchao": "torchao",
+}
+# Of these, the ones that are unpacked when they are loaded, and about how many bytes a weight has in their files.
+UNPACKED = {"compressed-tensors": 0.55, "fp8": 1.0, "mxfp4": 0.55}
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -90,19 +103,47 @@ def read_config(folder: Path) -> dict[str, Any]:
     return _read_object(folder / "config.json")
 
 
-def check_plain(folder: Path, config: dict[str, Any]) -> None:
-    """Check that a config.json describes weights that are not packed (quantised).
+def check_packing(folder: Path, config: dict[str, Any]) -> None:
+    """Check that weights are plain, or packed (quantised) in a way that was tested and that this machine can run.
 
     Raises:
-        HNeuronsError: One line that names the method.
+        HNeuronsError: One line that names the method, and the way out.
     """
-    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
-        if packing := part.get("quantization_config") or part.get("compression_config"):
-            method = packing.get("quant_method", "unknown method") if isinstance(packing, dict) else packing
-            raise HNeuronsError(
-                f"{folder}: packed or quantised weights ({method}), whose columns cannot be measured or scaled; "
-                "take the model's bfloat16, float16 or float32 checkpoint"
-            )
+    method = packing_method(config)
+    if method is None:
+        return
+    if method not in PACKINGS:
+        raise HNeuronsError(
+            f"{folder}: packed or quantised weights ({method}), which were not tested; take the model's bfloat16, float16 "
+            f"or float32 checkpoint, or one packed by {', '.join(PACKINGS)}"
+        )
+    if find_spec(PACKINGS[method]) is None:
+        raise HNeuronsError(
+            f"{folder}: packed or quantised weights ({method}), for which a library is missing: pip install "
+            f"{PACKINGS[method].replace('_', '-')}"
+        )
+    if any(folder.glob("*.safetensors")) and not stored_dtypes(folder) - PLAIN:
+        raise HNeuronsError(
+            f"{folder}: config.json describes packed or quantised weights ({method}), but none in its files is"
+        )
+
+
+def packing_method(config: dict[str, Any]) -> str | None:
+    """Return how a config.json says that weights are packed (quantised); None if they are not."""
+    parts = (config, *(value for value in config.values() if isinstance(value, dict)))
+    packings = (part.get("quantization_config") or part.get("compression_config") for part in parts)
+    packing = next(filter(None, packings), None)
+    return str(packing.get("quant_method", "unknown method") if isinstance(packing, dict) else packing) if packing else None
+
+
+def is_packed(folder: Path) -> bool:
+    """Tell whether a folder's config.json describes packed (quantised) weights."""
+    return (folder / "config.json").is_file() and packing_method(read_config(folder)) is not None
+
+
+def stored_dtypes(folder: Path) -> set[str]:
+    """Return the data types of the tensors in a folder's weight files, as safetensors names them."""
+    return {str(tensor["dtype"]) for path in weight_files(folder) for tensor in _header(path)[0].values()}
 
 
 def _names(folder: Path) -> set[str]:
@@ -161,16 +202,26 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 def _tensors(path: Path) -> dict[str, tuple[int, int]]:
     """Tensor → its first byte and the one after its last, of a file whose size is the one that its header states."""
+    header, start = _header(path)
+    spans = {
+        name: (start + tensor["data_offsets"][0], start + tensor["data_offsets"][1]) for name, tensor in header.items()
+    }
+    expected, actual = max((end for _, end in spans.values()), default=start), path.stat().st_size
+    if actual != expected:
+        raise HNeuronsError(f"{path}: not a complete safetensors file ({actual} bytes, {expected} expected)")
+    return spans
+
+
+def _header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    """Tensor → its entry in the header of a safetensors file, and the byte at which values begin."""
     try:
         with open(path, "rb") as file:
             start = file.read(8)
             size = int.from_bytes(start, "little")
             header = json.loads(file.read(min(size, _HEADER_LIMIT)))
         header.pop("__metadata__", None)
-        spans = {
-            name: (8 + size + tensor["data_offsets"][0], 8 + size + tensor["data_offsets"][1])
-            for name, tensor in header.items()
-        }
+        for tensor in header.values():
+            int(tensor["data_offsets"][0]), int(tensor["data_offsets"][1]), tensor["dtype"]
     except FileNotFoundError:
         raise HNeuronsError(f"{path} is missing") from None
     except PermissionError:
@@ -179,7 +230,4 @@ def _tensors(path: Path) -> dict[str, tuple[int, int]]:
         # A repository that was cloned without its large files has lines of text in their place.
         cause = "a pointer of git LFS: run `git lfs pull`" if start == b"version " else "no valid header"
         raise HNeuronsError(f"{path}: not a complete safetensors file ({cause})") from None
-    expected, actual = max((end for _, end in spans.values()), default=8 + size), path.stat().st_size
-    if actual != expected:
-        raise HNeuronsError(f"{path}: not a complete safetensors file ({actual} bytes, {expected} expected)")
-    return spans
+    return header, 8 + size

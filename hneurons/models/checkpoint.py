@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import safe_open
 
 from hneurons import store
-from hneurons.config.weights import read_config, tensor_files
+from hneurons.config.weights import PLAIN, is_packed, read_config, tensor_files
 from hneurons.errors import HNeuronsError
 from hneurons.models.hub import fetch_snapshot, is_hub_id
 from hneurons.models.layouts import (
@@ -29,7 +29,6 @@ from hneurons.models.widths import Widths
 if TYPE_CHECKING:
     import torch
 
-PLAIN = ("F64", "F32", "F16", "BF16")
 # Towers of multimodal checkpoints, and layers that predict further tokens; their MLPs do not belong to the decoder.
 _ELSEWHERE = re.compile(r"vision|visual|audio|image|tower|connector|resampler|qformer|\bmtp\b")
 _BLOCK_BYTES = 4_000_000
@@ -113,6 +112,11 @@ class Checkpoint:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        if is_packed(self.folder):
+            raise HNeuronsError(
+                f"{self.folder}: packed or quantised weights, whose columns can neither be written nor compared; take the "
+                "model's bfloat16, float16 or float32 checkpoint (neurons scale a packed model while it runs)"
+            )
         self._file_of = tensor_files(self.folder)
         config = self.folder / "config.json"
         facts = read_config(self.folder) if config.is_file() else {}

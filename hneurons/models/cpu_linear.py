@@ -29,7 +29,9 @@ def use_fast_linear(model: PreTrainedModel) -> None:
         return
     for module in model.modules():
         # Not a subclass: a quantised or adapted layer computes something else.
-        if type(module) is nn.Linear and module.weight.dtype == torch.float32 and module.weight.device.type == "cpu":
+        if type(module) is not nn.Linear or type(module.weight) is not nn.Parameter:
+            continue
+        if module.weight.dtype == torch.float32 and module.weight.device.type == "cpu":
             module.__class__ = _OneDnnLinear
 
 

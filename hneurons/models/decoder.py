@@ -11,10 +11,8 @@ from transformers.pytorch_utils import Conv1D
 from hneurons.errors import HNeuronsError
 from hneurons.models.experts import Experts, is_experts
 from hneurons.models.layouts import BARE, BLOCKS, DOWN, LAYERS, SCALED_AFTER_EXPERTS, SHARED_EXPERTS, SHARED_GATE
-from hneurons.models.mlp import DownProjection, LayerNeurons
+from hneurons.models.mlp import PLAIN_DTYPES, DownProjection, LayerNeurons
 from hneurons.models.widths import Widths
-
-_PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def model_identity(model: PreTrainedModel) -> dict[str, Any]:
@@ -52,21 +50,21 @@ def layer_neurons(model: PreTrainedModel) -> list[LayerNeurons]:
 
     Raises:
         HNeuronsError: In one line, if a layer has no MLP or several, experts in a form that transformers runs otherwise, or
-            packed (quantised) weights.
+            packed (quantised) ones.
     """
     layers = _layers(text_decoder(model))
     assert layers is not None, "text_decoder returns a module with layers"
     name = type(model).__name__
-    scaled_after = model.config.get_text_config().model_type in SCALED_AFTER_EXPERTS
-    neurons = [_neurons_of(f"{name}: layer {index}", layer, scaled_after) for index, layer in enumerate(layers)]
+    facts = model.config.get_text_config().model_type in SCALED_AFTER_EXPERTS, model.dtype
+    neurons = [_neurons_of(f"{name}: layer {index}", layer, *facts) for index, layer in enumerate(layers)]
     if not neurons:
         raise HNeuronsError(f"{name}: its decoder has no layers")
     return neurons
 
 
-def _neurons_of(place: str, layer: nn.Module, scaled_after: bool) -> LayerNeurons:
+def _neurons_of(place: str, layer: nn.Module, scaled_after: bool, dtype: torch.dtype) -> LayerNeurons:
     experts = {path: module for path, module in layer.named_modules() if is_experts(module)}
-    dense = _dense(layer)
+    dense = _dense(layer, dtype)
     if len(experts) > 1 or any("." not in path for path in experts):
         raise HNeuronsError(f"{place} has experts beside its MLP ({', '.join(experts)}), which is not supported")
     parts: dict[str, DownProjection | Experts] = {}
@@ -74,7 +72,7 @@ def _neurons_of(place: str, layer: nn.Module, scaled_after: bool) -> LayerNeuron
         ((path, module),) = experts.items()
         block_path = path.rpartition(".")[0]
         block: Any = layer.get_submodule(block_path)
-        beside = {f"{block_path}.{key}": part for key, part in _shared(block).items()}
+        beside = {f"{block_path}.{key}": part for key, part in _shared(block, dtype).items()}
         dense = {key: part for key, part in dense.items() if not key.startswith(f"{block_path}.")}
         if others := [key for key in dense if key.split(".")[0] not in SHARED_EXPERTS]:
             raise HNeuronsError(f"{place} has experts beside an MLP ({others[0]}), which is not supported")
@@ -93,15 +91,15 @@ def _neurons_of(place: str, layer: nn.Module, scaled_after: bool) -> LayerNeuron
         )
     for path, part in parts.items():
         weight = part.module.down_proj if isinstance(part, Experts) else part.module.weight
-        if type(weight) is not nn.Parameter or weight.dtype not in _PLAIN:
+        if isinstance(part, Experts) and (type(weight) is not nn.Parameter or weight.dtype not in PLAIN_DTYPES):
             raise HNeuronsError(
-                f"{place}: the weights of {path} are packed or quantised ({type(weight).__name__}, {weight.dtype}): "
-                "neither CETT nor scaling is defined on them; load the model in bfloat16, float16 or float32"
+                f"{place}: the weights of {path} are packed or quantised ({type(weight).__name__}, {weight.dtype}), which "
+                "is not supported of experts; load the model in bfloat16, float16 or float32"
             )
     return LayerNeurons(tuple(parts.values()))
 
 
-def _dense(layer: nn.Module) -> dict[str, DownProjection]:
+def _dense(layer: nn.Module, dtype: torch.dtype) -> dict[str, DownProjection]:
     """By path, the linear layers of a decoder layer that its neurons feed, experts aside."""
     by_path = {}
     for block_name in BLOCKS:
@@ -110,14 +108,14 @@ def _dense(layer: nn.Module) -> dict[str, DownProjection]:
             for down_name in DOWN:
                 module = getattr(block, down_name, None)
                 if isinstance(module, (nn.Linear, Conv1D)):
-                    by_path[f"{block_name}.{down_name}"] = DownProjection(module, block)
+                    by_path[f"{block_name}.{down_name}"] = DownProjection(module, block, inputs=dtype)
     bare = getattr(layer, BARE, None)
     if isinstance(bare, nn.Linear):
-        by_path[BARE] = DownProjection(bare, bare)
+        by_path[BARE] = DownProjection(bare, bare, inputs=dtype)
     return by_path
 
 
-def _shared(block: nn.Module) -> dict[str, DownProjection]:
+def _shared(block: nn.Module, dtype: torch.dtype) -> dict[str, DownProjection]:
     """By path, the down-projections of the MLPs that a mixture of experts applies to every token."""
     gate = getattr(block, SHARED_GATE, None)
     by_path = {}
@@ -125,7 +123,7 @@ def _shared(block: nn.Module) -> dict[str, DownProjection]:
         for down_name in DOWN:
             module = getattr(getattr(block, name, None), down_name, None)
             if isinstance(module, nn.Linear):
-                by_path[f"{name}.{down_name}"] = DownProjection(module, block, gate)
+                by_path[f"{name}.{down_name}"] = DownProjection(module, block, gate, dtype)
     return by_path
 
 

@@ -65,6 +65,16 @@ class Experts:
         return weight.transpose(1, 2) if _scales_inputs(module) or module.is_transposed else weight
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Data type of z."""
+        return self.weight.dtype
+
+    @property
+    def d_model(self) -> int:
+        """Length of a column."""
+        return self.weight.shape[1]
+
+    @property
     def number(self) -> int:
         """Number of experts."""
         return self.weight.shape[0]

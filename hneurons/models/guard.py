@@ -41,7 +41,7 @@ def check_supported(model: PreTrainedModel) -> None:
             if isinstance(part, DownProjection):
                 _check_column(f"{name}: layer {layer}", part)
     ids, mask = _rows(model)
-    dtype = layers[0].parts[0].weight.dtype
+    dtype = torch.bfloat16 if any(neurons.packed for neurons in layers) else layers[0].parts[0].dtype
     cache = DynamicCache(config=model.config)
     # Only where all layers attend to everything before them are rows padded after a prefix that they share.
     shares_prefixes = all(type(layer) is DynamicLayer for layer in cache.layers)
@@ -145,10 +145,17 @@ def _difference(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def _check_column(place: str, down: DownProjection) -> None:
-    """Check that a unit vector through the layer gives its column, besides the bias, which zeros give."""
-    weight, neuron = down.weight, down.d_ff // 2
-    z = torch.zeros(2, down.d_ff, dtype=weight.dtype, device=weight.device)
-    z[1, neuron] = 1
-    nothing, unit = down.module(z).float()
-    if _difference(unit - nothing, weight[:, neuron]) > 0.02:
+    """Check that a unit vector through the layer gives its column, besides the bias.
+
+    Of packed weights, whose columns are what unit vectors give, that these add up and are held: inputs that are quantised
+    by a fixed scale may saturate.
+    """
+    last = down.d_ff - 1
+    if down.packed:
+        columns = down.columns([0, last]).sum(1)
+        if max(_difference(down.acting([[0, last]], unit)[:, 0], columns) for unit in (1.0, 0.5)) > 0.05:
+            raise HNeuronsError(f"{place}: its packed down-projection is not linear: its neurons have no columns")
+        return
+    neuron = down.d_ff // 2
+    if _difference(down.acting([[neuron]]), down.columns([neuron])) > 0.02:
         raise HNeuronsError(f"{place}: column {neuron} of its down-projection is not what the neuron contributes")

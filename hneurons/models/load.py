@@ -1,13 +1,24 @@
 """Loading of a decoder onto the GPU if there is one, or onto several if it does not fit on one."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import (
+    BitsAndBytesConfig,
+    CompressedTensorsConfig,
+    FineGrainedFP8Config,
+    Mxfp4Config,
+    PreTrainedModel,
+    TorchAoConfig,
+)
 
-from hneurons.config.weights import tensor_files
+from hneurons.config.models import Quantization
+from hneurons.config.weights import is_packed, packing_method, read_config, tensor_files
 from hneurons.errors import HNeuronsError
 from hneurons.models.checkpoint import checkpoint_folder, folder_identity
 from hneurons.models.cpu_linear import use_fast_linear
@@ -16,6 +27,14 @@ from hneurons.models.skeleton import check_config, with_auto_class
 
 # Share of a GPU's memory that weights may take; more would leave no room for a batch.
 _SHARE_OF_ONE_GPU = 0.85
+# How transformers is told to unpack weights, whatever kernels a machine has.
+_UNPACKING: dict[str | None, Callable[[], Any]] = {
+    "compressed-tensors": partial(CompressedTensorsConfig, run_compressed=False),
+    "fp8": partial(FineGrainedFP8Config, dequantize=True),
+    "mxfp4": partial(Mxfp4Config, dequantize=True),
+}
+
+logger = logging.getLogger(__name__)
 
 
 def load_model(
@@ -25,6 +44,7 @@ def load_model(
     dtype: str = "auto",
     device_map: str | None = None,
     trust_remote_code: bool = False,
+    quantization: Quantization | None = None,
 ) -> PreTrainedModel:
     """Load a decoder in evaluation mode.
 
@@ -38,10 +58,11 @@ def load_model(
         dtype: Data type of the weights; "auto" for the checkpoint's.
         device_map: Placement as in transformers; None for the one above.
         trust_remote_code: Whether the repository's Python code may run.
+        quantization: How plain weights are packed while they are loaded; None leaves them, or packed ones as they are.
 
     Raises:
-        HNeuronsError: If the name is neither a folder nor a hub id, if weights are missing or packed, if the model is
-            not one that can be measured (`check_supported`), or if it does not fit on the GPUs.
+        HNeuronsError: If the name is neither a folder nor a hub id, if weights are missing or packed in a way that was not
+            tested, if the model is not one that can be measured (`check_supported`), or if it does not fit on the GPUs.
     """
     folder = checkpoint_folder(name, revision, trust_remote_code)
     check_config(folder)
@@ -49,6 +70,11 @@ def load_model(
     options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code, "use_safetensors": True}
     stored = sum(path.stat().st_size for path in weights)
     options |= {"device_map": _placement(device_map, stored), "output_loading_info": True}
+    if quantization:
+        options["quantization_config"] = _packing(folder, quantization)
+    elif (method := packing_method(read_config(folder))) in _UNPACKING:
+        options["quantization_config"] = _UNPACKING[method]()
+        logger.info("%s: packed weights (%s), unpacked as they are loaded: measured without packed inputs", folder, method)
     try:
         model, info = with_auto_class(name, lambda auto: auto.from_pretrained(folder, **options))
     except RuntimeError as error:
@@ -62,6 +88,22 @@ def load_model(
     check_supported(loaded)
     loaded.hneurons_identity = folder_identity(folder, name)
     return loaded
+
+
+def _packing(folder: Path, quantization: Quantization) -> Any:
+    """What transformers is told to pack weights while it loads them. Raises HNeuronsError if it cannot."""
+    if is_packed(folder):
+        raise HNeuronsError(f"{folder}: its weights are packed already; leave out quantization")
+    library = quantization.partition("-")[0]
+    if find_spec(library) is None:
+        raise HNeuronsError(f"quantization {quantization} needs a library: pip install {library}")
+    if library == "torchao":
+        from torchao.quantization import Int8WeightOnlyConfig
+
+        return TorchAoConfig(Int8WeightOnlyConfig())
+    if quantization == "bitsandbytes-8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
 
 
 def _check_complete(folder: Path, info: Mapping[str, Any]) -> None:

@@ -32,7 +32,8 @@ class PreparedModel:
         self._manifest = manifest
         self._gpus = gpus
         self._pinned = store.read_json(manifest)
-        source = {k: self._pinned["source"][k] for k in ("dtype", "trust_remote_code")}
+        keys = ("dtype", "trust_remote_code", "quantization")
+        source = {k: self._pinned["source"][k] for k in keys if k in self._pinned["source"]}
         pinned = {k: self._pinned[k] for k in ("model", "revision", "layers", "d_ff", "experts") if k in self._pinned}
         self.identity = {**pinned, **source, "model_stage": VERSIONS["model"]}
 
@@ -66,7 +67,11 @@ class PreparedModel:
         source = self._pinned["source"]
         device_map = source["device_map"] or ("auto" if self._gpus > 1 and torch.cuda.is_available() else None)
         model = load_model(
-            self.folder, dtype=source["dtype"], device_map=device_map, trust_remote_code=source["trust_remote_code"]
+            self.folder,
+            dtype=source["dtype"],
+            device_map=device_map,
+            trust_remote_code=source["trust_remote_code"],
+            quantization=source.get("quantization"),
         )
         model.hneurons_identity = {key: self._pinned[key] for key in ("model", "revision")}
         return model

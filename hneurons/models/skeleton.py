@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
-from hneurons.config.weights import check_plain, read_config
+from hneurons.config.weights import check_packing, read_config
 from hneurons.errors import HNeuronsError
 from hneurons.models.decoder import layer_neurons, widths_of
 from hneurons.models.experts import Experts
@@ -35,7 +35,7 @@ def with_auto_class(name: str | Path, build: Callable[[Any], _Built]) -> _Built:
 def check_config(folder: Path) -> None:
     """Raise HNeuronsError if config.json describes packed weights, or a type that would be measured or decoded wrongly."""
     config = read_config(folder)
-    check_plain(folder, config)
+    check_packing(folder, config)
     if reason := REFUSED_TYPES.get(kind := config.get("model_type", "")):
         raise HNeuronsError(f"{folder}: models of type {kind} are not supported: {reason}")
 

@@ -50,7 +50,8 @@ def scaled(model: PreTrainedModel, neurons: NeuronsByLayer, alpha: Alpha) -> Ite
     """Within the block, multiply the neurons' activations by alpha (eq. 5); α = 1 changes nothing.
 
     One α scales columns of the weights, which costs nothing while the model runs; they are restored bit by bit when the
-    block ends, also by an exception. One α per row is applied by a hook. Nested blocks multiply.
+    block ends, also by an exception. One α per row, and packed (quantised) weights, are scaled by a hook. Nested blocks
+    multiply.
 
     Args:
         model: the loaded model.
@@ -66,6 +67,11 @@ def scaled(model: PreTrainedModel, neurons: NeuronsByLayer, alpha: Alpha) -> Ite
         return
     check_alpha(alpha)
     layers = _checked_layers(model, neurons)
+    if packed := {layer: of_layer for layer, of_layer in layers.items() if of_layer.packed}:
+        layers = {layer: of_layer for layer, of_layer in layers.items() if layer not in packed}
+        with _inputs_scaled(packed, neurons, alpha), scaled(model, {layer: neurons[layer] for layer in layers}, alpha):
+            yield
+        return
     originals: dict[int, torch.Tensor] = {}
     try:
         with torch.no_grad():
@@ -78,6 +84,30 @@ def scaled(model: PreTrainedModel, neurons: NeuronsByLayer, alpha: Alpha) -> Ite
             # In reverse order, because layers may share a weight.
             for layer, columns in reversed(originals.items()):
                 layers[layer].write(neurons[layer], columns)
+
+
+@contextmanager
+def _inputs_scaled(layers: Mapping[int, LayerNeurons], neurons: NeuronsByLayer, alpha: float) -> Iterator[None]:
+    """Within the block, multiply neurons of these layers by one α for all rows, by a hook."""
+    factors = {layer: _factors(of_layer, [(neurons[layer], alpha)])[0] for layer, of_layer in layers.items()}
+
+    def dense(layer: int, start: int, z: torch.Tensor) -> torch.Tensor:
+        return z * factors[layer][0, start : start + z.shape[-1]]
+
+    def routed(layer: int, z: torch.Tensor, routing: Routing) -> torch.Tensor:
+        return z * factors[layer][0, : len(routing.ends) * z.shape[-1]].reshape(-1, z.shape[-1])[routing.expert]
+
+    with nullcontext() if is_untouched(alpha) else activations_changed(layers, dense, routed):
+        yield
+
+
+def _factors(layer: LayerNeurons, kinds: Sequence[tuple[Sequence[int], float]]) -> torch.Tensor:
+    """The factor of every neuron of a layer, [kinds, 1, d_ff], of kinds that each scale some neurons by an α."""
+    part = layer.parts[0]
+    factors = torch.ones(len(kinds), 1, layer.d_ff, dtype=part.dtype, device=part.weight.device)
+    for kind, (neurons, alpha) in enumerate(kinds):
+        factors[kind, 0, list(neurons)] = alpha
+    return factors
 
 
 class RowScaling:
@@ -164,17 +194,15 @@ def scaled_rows(model: PreTrainedModel, rows: Sequence[Scaling]) -> Iterator[Row
         if row not in kinds:
             kinds.append(row)
         kind_of.append(kinds.index(row))
-    scaled_kinds = [(kind, *scaling) for kind, scaling in enumerate(kinds) if scaling is not None]
-    check_alpha([alpha for _, _, alpha in scaled_kinds])
+    scalings: list[tuple[NeuronsByLayer, float]] = [({}, 1.0) if kind is None else kind for kind in kinds]
+    check_alpha([alpha for _, alpha in scalings])
     layers: dict[int, LayerNeurons] = {}
-    for _, neurons, _ in scaled_kinds:
+    for neurons, _ in scalings:
         layers |= _checked_layers(model, neurons)
-    factors = {}
-    for layer, of_layer in layers.items():
-        weight = of_layer.parts[0].weight
-        factors[layer] = torch.ones(len(kinds), 1, of_layer.d_ff, dtype=weight.dtype, device=weight.device)
-        for kind, neurons, alpha in scaled_kinds:
-            factors[layer][kind, 0, list(neurons.get(layer, ()))] = alpha
+    factors = {
+        layer: _factors(of_layer, [(neurons.get(layer, ()), alpha) for neurons, alpha in scalings])
+        for layer, of_layer in layers.items()
+    }
     scaling = RowScaling(factors, torch.tensor(kind_of))
     with activations_changed(layers, scaling.scale, scaling.scale_routed):
         yield scaling

@@ -38,13 +38,13 @@ class Work:
 
 def weights_bytes(setup: Setup, model: str) -> int:
     """Return the bytes of a model's weights in the dtype in which it is loaded."""
-    return setup.shapes[model].parameters * setup.models[model].bytes_per_weight
+    return round(setup.shapes[model].parameters * setup.models[model].bytes_per_weight)
 
 
 def peak_gpu_bytes(setup: Setup, model: str) -> int:
     """Estimate GPU memory: weights, key-value cache of a full batch, and its logits or one layer's CETT in float32."""
     shape, study = setup.shapes[model], setup.study
-    width, budget = setup.models[model].bytes_per_weight, study.runtime.token_budget
+    width, budget = setup.models[model].bytes_per_value, study.runtime.token_budget
     cache = 2 * shape.layers * (shape.kv_width or shape.d_model) * width * budget
     rows = budget / (study.estimates.prompt_tokens + study.sampling.decoding.max_new_tokens)
     logits = rows * shape.vocabulary * (width + 4 + 4)

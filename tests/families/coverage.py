@@ -74,6 +74,19 @@ Of a multimodal model the text decoder is measured.
 Adapters are written for all of these but GPT-2 and its relatives, whose weights are transposed, and {no_adapters},
 which PEFT would load otherwise: those are exported.
 
+## Packed weights
+
+- `bitsandbytes` in 8 and 4 bits and `torchao` int8, as checkpoints or by `quantization` in the models file:
+  measured as the layers act. Columns are what they make of unit vectors, and scaling multiplies their inputs.
+- `compressed-tensors`, `fp8` and `mxfp4` (GPT-OSS): unpacked as they are loaded, in the model's dtype, and measured so.
+  Inputs that a server would pack are not packed.
+- `gptq`, `awq` and others: not tested, and refused when a study is planned.
+
+The first need `pip install 'hneurons[quantised]'` or `pip install torchao`; on a GPU none of this has been tested.
+With 8-bit inputs a value depends a little on the other rows of its batch.
+Experts must be plain or unpacked. Packed checkpoints can be neither exported nor compared for drift: take the plain ones.
+`tests/unit/test_packed_weights.py` has tiny checkpoints of each.
+
 ## Refused
 
 | why | types |

@@ -1,4 +1,4 @@
-"""The whole DAG on a mixture of experts, a hybrid of convolutions and attention, and a model that thinks first."""
+"""The whole DAG on a mixture of experts, a hybrid, a model that thinks first, and packed weights."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ ARCHITECTURES = {
     },
     "hybrid": {"kind": "lfm2", "layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False},
     "thinking": {},
+    "packed": {},
 }
 THOUGHTS = "I recall it.\n</think>\n"
 FACTS = {
     "experts": {"layers": 2, "d_ff": 4 * 96 + 64, "experts": [4, 96]},
     "hybrid": {"layers": 2, "d_ff": 160},
     "thinking": {"layers": 2, "d_ff": 160},
+    "packed": {"layers": 2, "d_ff": 160},
 }
 
 
@@ -36,6 +38,8 @@ def study(request, tmp_path_factory):
         decoding = {**CONFIG["sampling"]["decoding"], "max_new_tokens": 24}
         config = {**CONFIG, "sampling": {**CONFIG["sampling"], "decoding": decoding}}
         options |= {"config": config, "models": {MODEL: {"thinking": "on"}}, "thoughts": THOUGHTS}
+    if request.param == "packed":
+        options["models"] = {MODEL: {"quantization": "bitsandbytes-8bit"}}
     workspace = tiny_study(tmp_path_factory.mktemp(request.param), **options)
     workspace.run()
     return request.param, workspace
@@ -63,8 +67,8 @@ def test_thoughts_are_stored_apart(study):
     if kind != "thinking":
         assert responses["thoughts"].isna().all()
         return
-    thought = responses["thoughts"].eq(THOUGHTS)
-    assert thought.mean() > 0.9 and responses[thought]["text"].str.match(r"It is .*\.|I do not know").mean() > 0.9
+    thought = responses["thoughts"].str.strip().eq(THOUGHTS.strip())
+    assert thought.mean() > 0.9 and responses[thought]["text"].str.match(r"\s*(It is .*\.|I do not know)").mean() > 0.9
     assert not responses["text"].str.contains("think|recall").any() and (responses[thought]["thought_tokens"] > 1).all()
     replies = pd.concat(map(pd.read_parquet, sorted((workspace.results / MODEL).glob("**/replies*/**/*.parquet"))))
     assert not replies["replies"].explode().str.contains("</think>").any()
@@ -73,5 +77,6 @@ def test_thoughts_are_stored_apart(study):
 def test_the_untouched_runs_are_those_of_every_set_at_alpha_1(study):
     _, workspace = study
     curves = pd.read_csv(workspace.results / "tables/figure3.csv")
-    at_1 = curves[curves["alpha"] == 1].groupby("benchmark")["rate"]
-    assert (at_1.nunique() == 1).all()
+    of_benchmark = curves[curves["alpha"] == 1].groupby("benchmark")
+    # Without any reply that can be counted there is no rate.
+    assert (of_benchmark["rate"].nunique() <= 1).all() and (of_benchmark["n"].nunique() == 1).all()

@@ -15,7 +15,6 @@ from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation.decode import generate
 from hneurons.models.checkpoint import Checkpoint
-from hneurons.models.decoder import layer_neurons
 from hneurons.neurons.export import export
 from hneurons.neurons.neuron_set import NeuronSet
 from tests.tiny import ARCHITECTURES, SIZES, VISION, tiny_model
@@ -200,12 +199,6 @@ def test_the_right_model_is_known_by_its_manifest(tmp_path):
 
 
 def test_packed_weights_are_refused(tmp_path):
-    model = made("llama")
-    layer_neurons(model)[1].parts[0].module.weight = torch.nn.Parameter(
-        torch.zeros(8, 4, dtype=torch.uint8), requires_grad=False
-    )
-    with pytest.raises(HNeuronsError, match=r"layer 1: .* are packed or quantised \(Parameter, torch.uint8\)"):
-        neuron_set().scale(model, 0)
     tensors = {f"model.layers.{i}.mlp.down_proj.weight": torch.zeros(8, 4, dtype=torch.uint8) for i in range(3)}
     from safetensors.torch import save_file
 
