@@ -190,7 +190,10 @@ def cett_batch(
 
 
 def cett(
-    model: PreTrainedModel, sequences: Sequence[TokenRegions], budget: int | TokenBudget = 8192
+    model: PreTrainedModel,
+    sequences: Sequence[TokenRegions],
+    budget: int | TokenBudget = 8192,
+    norms: Sequence[torch.Tensor] | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Measure CETT of every sequence (eqs. 2 and 3), batch by batch, longest first.
 
@@ -200,11 +203,12 @@ def cett(
         model: the model.
         sequences: responses with the same number of regions.
         budget: tokens per batch, padding included.
+        norms: what column_norms returns; None computes them.
 
     Yields:
         The index of a sequence and its CETT, [regions, layers, d_ff] float32.
     """
-    norms = column_norms(model)
+    norms = column_norms(model) if norms is None else norms
     prefix = read_prefix(model, sequences, norms)
     skip = prefix.length if prefix else 0
 

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from hneurons import store
 from hneurons.cett.measure import cett
+from hneurons.cett.norms import norms_of
 from hneurons.cett.regions import TokenRegions, token_regions
 from hneurons.cett.shards import SHARD_OPTIONS, read_layer, shard_table
 from hneurons.config.study import CettSettings
@@ -71,7 +72,8 @@ def measure_shard(
     features = _reusable_features(out, marks)
     missing = [key for key in sequences if key not in features]
     if missing:
-        measured = cett(prepared.model, [sequences[key] for key in missing], token_budget)
+        norms = norms_of(prepared)
+        measured = cett(prepared.model, [sequences[key] for key in missing], token_budget, norms)
         for index, values in tqdm(measured, total=len(sequences), initial=len(features), desc="CETT", unit="response"):
             key = missing[index]
             # Values above the range of float16 become infinite here; shard_table reports them with their example.

@@ -70,6 +70,11 @@ class Experts:
         return self.weight.dtype
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.weight.device
+
+    @property
     def d_model(self) -> int:
         """Length of a column."""
         return self.weight.shape[1]
@@ -104,7 +109,7 @@ class Experts:
         return torch.cat([matrix.float().square().sum(0).sqrt() for matrix in self.weight])
 
     def _places(self, neurons: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        index = torch.as_tensor(list(neurons), dtype=torch.long, device=self.weight.device)
+        index = torch.as_tensor(list(neurons), dtype=torch.long, device=self.device)
         return index // self.d_expert, index % self.d_expert
 
 

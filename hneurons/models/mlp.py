@@ -48,6 +48,11 @@ class DownProjection:
         return self.module.weight.T if isinstance(self.module, Conv1D) else self.module.weight
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.module.weight.device
+
+    @property
     def d_ff(self) -> int:
         """Number of neurons."""
         return self.weight.shape[1] if isinstance(self.module, Conv1D) else self.module.in_features
@@ -73,7 +78,7 @@ class DownProjection:
         Returns:
             [d_model, groups] float32.
         """
-        z = torch.zeros(len(groups) + 1, self.d_ff, dtype=self.dtype, device=self.module.weight.device)
+        z = torch.zeros(len(groups) + 1, self.d_ff, dtype=self.dtype, device=self.device)
         for row, neurons in enumerate(groups):
             z[row, list(neurons)] = unit
         # Not through hooks, which may be measuring or scaling.

@@ -104,7 +104,7 @@ def _inputs_scaled(layers: Mapping[int, LayerNeurons], neurons: NeuronsByLayer, 
 def _factors(layer: LayerNeurons, kinds: Sequence[tuple[Sequence[int], float]]) -> torch.Tensor:
     """The factor of every neuron of a layer, [kinds, 1, d_ff], of kinds that each scale some neurons by an α."""
     part = layer.parts[0]
-    factors = torch.ones(len(kinds), 1, layer.d_ff, dtype=part.dtype, device=part.weight.device)
+    factors = torch.ones(len(kinds), 1, layer.d_ff, dtype=part.dtype, device=part.device)
     for kind, (neurons, alpha) in enumerate(kinds):
         factors[kind, 0, list(neurons)] = alpha
     return factors

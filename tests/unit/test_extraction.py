@@ -63,7 +63,7 @@ def test_what_is_there_is_kept_and_what_is_new_is_measured(shard, monkeypatch):
     _, before = shard.measure([example(0), example(1)])
     measured = []
     real = stage.cett
-    monkeypatch.setattr(stage, "cett", lambda model, rows, budget: real(model, measured.extend(rows) or rows, budget))
+    monkeypatch.setattr(stage, "cett", lambda model, rows, *more: real(model, measured.extend(rows) or rows, *more))
     share, after = shard.measure([example(1), example(2), example(3, "test")])
     assert share == pytest.approx(2 / 3) and len(measured) == 2 and ("q0", "answer") not in after
     for region in ("answer", "other"):

@@ -13,7 +13,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig
 
 from hneurons import store
-from hneurons.cett.measure import cett_batch, token_cett
+from hneurons.cett.measure import cett_batch, column_norms, token_cett
+from hneurons.cett.norms import norms_of
 from hneurons.cett.regions import TokenRegions
 from hneurons.config.models import ModelSettings, shape_of_model
 from hneurons.config.study import Decoding
@@ -136,6 +137,12 @@ def test_a_study_packs_as_its_models_file_says(folder):
     prepare("tiny", settings, folder.with_name("manifest.json"))
     prepared = PreparedModel(folder.with_name("manifest.json"))
     assert prepared.identity["quantization"] == "bitsandbytes-8bit" and layer_neurons(prepared.model)[0].packed
+    norms = norms_of(prepared)
+    kept = folder.with_name("column_norms.parquet")
+    before = kept.stat().st_ino
+    for again, expected in zip(norms_of(prepared), column_norms(prepared.model), strict=True):
+        assert torch.equal(again, expected)
+    assert len(norms) == 2 and kept.stat().st_ino == before, "computed once"
     assert settings.bytes_per_weight < settings.model_copy(update={"quantization": None}).bytes_per_weight
     with pytest.raises(ValueError, match="leave out finetune and engine"):
         ModelSettings(
