@@ -16,6 +16,7 @@ from hneurons.cli.common import JsonOption, echo_json, one_line_errors
 from hneurons.config.base import read_yaml
 from hneurons.config.models import ModelSettings
 from hneurons.config.setup import parse_study
+from hneurons.config.weights import read_config
 from hneurons.errors import HNeuronsError
 from hneurons.planning.jobs import dry_run
 from hneurons.planning.plan import Plan, make_plan
@@ -31,32 +32,45 @@ def plan_command(
     """
     with one_line_errors():
         setup = parse_study(read_yaml(configfile), configfile)
-        _check_models(setup.models)
+        untested = _check_models(setup.models)
         results = Path("results") / setup.study.study
         with ThreadPoolExecutor() as pool:
             complete = pool.submit(dry_run, configfile, "--forceall")
             # Without results all jobs are left.
             left = pool.submit(dry_run, configfile) if results.exists() else complete
             (all_jobs, notes), (open_jobs, _) = complete.result(), left.result()
-        plan = make_plan(setup, all_jobs, open_jobs, results, notes)
+        plan = make_plan(setup, all_jobs, open_jobs, results, [*notes, *untested])
     if as_json:
         echo_json(plan.as_dict())
     else:
         _print(plan)
 
 
-def _check_models(models: Mapping[str, ModelSettings]) -> None:
-    """Raise HNeuronsError if a model whose config.json is on this machine is one that the study could not measure."""
+def _check_models(models: Mapping[str, ModelSettings]) -> list[str]:
+    """Notes on models of types that were never tested, as far as their config.json is on this machine.
+
+    Raises:
+        HNeuronsError: a model is one that the study could not measure.
+    """
+    notes = []
     for name, model in models.items():
         folder = _folder_of(model)
         if folder is None or not (folder / "config.json").is_file():
             continue
+        from hneurons.models.layouts import tested_types
         from hneurons.models.skeleton import shape_on_disk
 
         try:
             shape_on_disk(folder, model.trust_remote_code)
+            kind = read_config(folder).get("model_type")
         except HNeuronsError as error:
             raise HNeuronsError(f"models: {name}: {error}") from None
+        if kind not in tested_types():
+            notes.append(
+                f"note: {name} is of type {kind}, which was never tested (docs/models.md); it is checked on a few tokens "
+                "when it is loaded"
+            )
+    return notes
 
 
 def _folder_of(model: ModelSettings) -> Path | None:

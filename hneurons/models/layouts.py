@@ -1,6 +1,7 @@
 """Where transformers keeps the last linear layer of a decoder layer's MLP, in memory and on disk: one table for both."""
 
 import re
+from pathlib import Path
 
 # Modules of a decoder that hold its layers.
 LAYERS = ("layers", "h", "blocks")
@@ -66,3 +67,8 @@ DOWN_TENSOR = re.compile(
     rf"(?P<block>{_any(BLOCKS)}\.(?:{_UNIT})?|{_UNIT}|(?={BARE}\b))(?P<down>{_any(DOWN)})(?P<suffix>[._]weight)?$"
 )
 EXPERT = re.compile(r"\bexperts\.(\d+)\.")
+
+
+def tested_types() -> frozenset[str]:
+    """Types of transformers that were compared with the definition (docs/models.md)."""
+    return frozenset(Path(__file__).with_name("tested_types.txt").read_text(encoding="utf-8").split())

@@ -37,11 +37,14 @@ from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.neurons.scaling import scaled, scaled_rows
 from tests.families import reference
 from tests.families.build import TYPES, VOCABULARY, tiny
+from tests.paths import ROOT
 
 ALPHA = 3.0
 PROMPTS = [[5, 6, 7, 8, 9], [5, 6, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21], [5, 6, 30, 31, 32, 33, 34, 35]]
 GREEDY = Decoding(max_new_tokens=10, temperature=0)
 SAMPLED = Decoding(max_new_tokens=10, temperature=1.0, top_k=20, top_p=0.9)
+# What `hneurons plan` names types by.
+TESTED = ROOT / "hneurons/models/tested_types.txt"
 # Distances below this are rounding.
 NEAR = 1e-4
 TOLERANCE = 1e-3
@@ -305,6 +308,8 @@ def main() -> None:
     print(dict(Counter(row.outcome for row in results)), file=sys.stderr)
     if arguments.page:
         arguments.page.write_text(page(results), encoding="utf-8")
+        right = [row.kind for row in results if row.outcome == "right"]
+        TESTED.write_text("\n".join(right) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

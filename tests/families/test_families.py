@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from hneurons.models.layouts import tested_types
 from tests.families.build import TYPES
 from tests.families.coverage import outcome
 from tests.paths import ROOT
@@ -27,6 +28,10 @@ def test_a_type_is_right_or_refused_as_documented(kind):
     assert row.outcome in ("right", "refused"), row.detail
     assert row.outcome == "right" or ("\n" not in row.detail and 20 < len(row.detail) < 400)
     assert kind in documented(row.outcome), "docs/models.md is out of date: make test-families"
+
+
+def test_the_plan_names_types_by_the_page():
+    assert tested_types() == documented("right")
 
 
 def test_the_page_names_every_type_once():

@@ -160,6 +160,17 @@ def test_a_plan_refuses_what_could_not_be_measured(tmp_path, kind):
         _check_models({"mine": ModelSettings(folder=str(tmp_path), dtype="float32")})
 
 
+def test_a_plan_names_types_that_were_never_tested(tmp_path, monkeypatch):
+    from hneurons.cli.plan import _check_models
+
+    AutoConfig.for_model("llama").save_pretrained(tmp_path)
+    models = {"mine": ModelSettings(folder=str(tmp_path), dtype="float32")}
+    assert _check_models(models) == []
+    monkeypatch.setattr("hneurons.models.layouts.tested_types", lambda: {"qwen3"})
+    (note,) = _check_models(models)
+    assert note.startswith("note: mine is of type llama, which was never tested (docs/models.md); it is checked on a few")
+
+
 LONG = {
     "longrope": {
         "short_factor": [1.0] * 4,
