@@ -9,5 +9,6 @@ with job(snakemake.log[0]):
     identity = params.asked
     files = checked_hashes(identity["sources"], snakemake.input)
     splits = SplitSettings(**identity["splits"]) if identity["splits"] else None
-    table = questions_table(snakemake.wildcards.dataset, slice(*params.rows), identity["seed"], splits, list(files))
+    rows, reading = slice(*params.rows), identity.get("own")
+    table = questions_table(snakemake.wildcards.dataset, rows, identity["seed"], splits, list(files), reading)
     store.write_table(snakemake.output[0], table, {**dict(params.items()), "files": files})

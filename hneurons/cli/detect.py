@@ -166,8 +166,8 @@ def _print(
             f"calibration: of the {nearest.n} test answers in {name} to which the probe gave about "
             f"{nearest.predicted:.2f}, a share of {observed} was hallucinated"
         )
-    widths, strongest = neuron_set.widths, detection.strongest(count=max_neurons)
-    neurons = [f"{n['layer']}:{widths.named(n['layer'], n['neuron'])} {n['contribution']:+.2f}" for n in strongest]
+    strongest = detection.strongest(count=max_neurons)
+    neurons = [f"{n['layer']}:{neuron_set.place(n['layer'], n['neuron'])} {n['contribution']:+.2f}" for n in strongest]
     lines.append(f"strongest neurons (layer:neuron, log-odds): {', '.join(neurons)}\n")
     for line in lines:
         console.print(line, markup=False, highlight=False)

@@ -85,6 +85,10 @@ def parse_study(config: dict[str, Any], source: str = "config") -> Setup:
         models |= _partners(study, models, catalogue, source)
     shapes = {name: shape_of_model(name, model) for name, model in models.items()}
     for name, model in models.items():
+        if model.finetune and model.finetune.of in models and models[model.finetune.of].thinking == "on":
+            raise HNeuronsError(
+                f"{study.models_file}: {name}: {model.finetune.of} thinks, so it cannot be tuned on its answers"
+            )
         shape, base = shapes[name], str(model.tuned_from)
         if base in shapes and (shape.layers, shape.d_ff) != (shapes[base].layers, shapes[base].d_ff):
             raise HNeuronsError(f"{study.models_file}: {name}: its base {base} has a different number of layers or d_ff")

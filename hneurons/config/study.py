@@ -24,9 +24,21 @@ from hneurons.config.judges import JudgesSettings
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
-DatasetName = Literal[
-    "triviaqa", "nq-open", "bioasq", "truthfulqa", "nonexist", "cities", "us-cities", "elements", "invented-cities"
-]
+# Sets of questions that come with the package; a set of any other name is read from the user's file.
+PUBLISHED_SETS = {
+    "triviaqa",
+    "nq-open",
+    "bioasq",
+    "truthfulqa",
+}
+GENERATED_SETS = {
+    "cities",
+    "elements",
+    "invented-cities",
+    "nonexist",
+    "us-cities",
+}
+_QUESTION = "{question}"
 
 
 class Decoding(Settings):
@@ -46,7 +58,13 @@ class DatasetSettings(Settings):
     part: Literal["train", "validation"] | None = Field(
         None, description="part of the published files; null is train for the in-domain set, validation otherwise"
     )
-    file: str | None = Field(None, description="file in the set's layout, read instead of the published one")
+    file: str | None = Field(
+        None, description="file in the layout of a published set, read instead of it; or your own questions, under any name"
+    )
+    prompt: str | None = Field(
+        None,
+        description="your own questions only: the user's message, with {question} in it; null asks for an answer only",
+    )
     faithful: Literal["declines", "correct_answers"] = Field(
         "declines", description="nonexist only: the answers that hallucinations are paired with"
     )
@@ -55,6 +73,8 @@ class DatasetSettings(Settings):
     def _faithful_of_nonexist(self) -> Self:
         if self.faithful != "declines" and self.role != "nonexist":
             raise ValueError("faithful is for role nonexist only")
+        if self.prompt is not None and _QUESTION not in self.prompt:
+            raise ValueError("prompt must contain {question}")
         return self
 
 
@@ -122,7 +142,7 @@ class OriginSettings(Settings):
     Transfer applies the unchanged probe to the partner's answers. Drift compares the weights of both.
     """
 
-    datasets: list[DatasetName] = Field(min_length=1, description="data sets that partners answer, once per question")
+    datasets: list[Slug] = Field(min_length=1, description="data sets that partners answer, once per question")
     tuned: list[Slug] = Field(
         [], description="models tuned from one of the study's: compared (forward) in place of that model's base"
     )
@@ -185,7 +205,7 @@ class Study(Settings):
     models_file: str = "config/models.yaml"
     cluster_file: str = "config/cluster.yaml"
     models: list[Slug] = Field(min_length=1)
-    datasets: dict[DatasetName, DatasetSettings]
+    datasets: dict[Slug, DatasetSettings]
     splits: SplitSettings = SplitSettings()
     sampling: SamplingSettings = SamplingSettings()
     examples: ExampleSettings = ExampleSettings()
@@ -211,6 +231,8 @@ class Study(Settings):
     def _one_in_domain(self) -> Self:
         if sum(d.role == "in_domain" for d in self.datasets.values()) != 1:
             raise ValueError("datasets: exactly one must have role in_domain")
+        for name, dataset in self.datasets.items():
+            _check_source(name, dataset)
         if len(set(self.models)) < len(self.models):
             raise ValueError("models: each model may occur only once")
         for name in self.origin.datasets if self.origin else ():
@@ -221,11 +243,11 @@ class Study(Settings):
     @property
     def in_domain(self) -> str:
         """Name of the in-domain set."""
-        return next(str(name) for name, d in self.datasets.items() if d.role == "in_domain")
+        return next(name for name, d in self.datasets.items() if d.role == "in_domain")
 
     def dataset(self, name: str) -> DatasetSettings:
         """Return the settings of a data set."""
-        return {str(key): settings for key, settings in self.datasets.items()}[name]
+        return self.datasets[name]
 
     def part(self, name: str) -> str:
         """Return the part of a data set's published files that is read: train or validation."""
@@ -264,6 +286,19 @@ class Study(Settings):
     def runs(self) -> list[tuple[str, float]]:
         """Every (set, α) of the sweep; the untouched model once, first."""
         return sweep(self.neuron_sets, self.impact.alphas)
+
+
+def is_own_set(name: str) -> bool:
+    """Whether a set of questions does not come with the package, so that it is the user's own."""
+    return name not in PUBLISHED_SETS | GENERATED_SETS
+
+
+def _check_source(name: str, dataset: DatasetSettings) -> None:
+    if is_own_set(name) and dataset.file is None:
+        names = ", ".join(map(repr, sorted(PUBLISHED_SETS | GENERATED_SETS)))
+        raise ValueError(f"datasets.{name}: not one of {names}; a set of your own needs `file`")
+    if not is_own_set(name) and dataset.prompt is not None:
+        raise ValueError(f"datasets.{name}.prompt is for your own questions only")
 
 
 def default_prompt_date() -> datetime.date:

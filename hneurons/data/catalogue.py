@@ -1,13 +1,15 @@
 """The sets of questions, published and generated, and the vocabularies of possible answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from hneurons.config.study import SplitSettings
 from hneurons.data import elements, geography, nonexist, opendomain
 from hneurons.data.gold_answers import connected_answers
+from hneurons.data.own import own_questions
 from hneurons.data.questions import Question, split_of
 from hneurons.data.vocabulary import Vocabulary
 from hneurons.errors import HNeuronsError
@@ -47,7 +49,12 @@ def vocabulary_of(answer_type: str) -> Vocabulary:
 
 
 def questions_table(
-    name: str, rows: slice, seed: int, splits: SplitSettings | None, files: Sequence[str | Path] = ()
+    name: str,
+    rows: slice,
+    seed: int,
+    splits: SplitSettings | None,
+    files: Sequence[str | Path] = (),
+    reading: Mapping[str, Any] | None = None,
 ) -> pa.Table:
     """Build the table of some of a set's questions.
 
@@ -58,7 +65,8 @@ def questions_table(
             smaller one.
         splits: Shares of the splits for the in-domain set, which is split by connected sets of accepted answers among all
             questions of the set; None puts every question into the test split.
-        files: Files that a published set is read from.
+        files: Files that a published set, or one of the user's own, is read from.
+        reading: Of the user's own set: `prompt` and `answerable`, as in `own_questions`.
 
     Returns:
         A table with the schema `QUESTIONS`.
@@ -69,7 +77,9 @@ def questions_table(
     if name in GENERATED:
         questions = GENERATED[name](rows.stop, seed)
     else:
-        questions = sorted(PUBLISHED[name](Path(files[0])), key=lambda q: seed_of(seed, "order", name, q.key))
+        path = Path(files[0])
+        published = own_questions(name, path, **reading) if reading else PUBLISHED[name](path)
+        questions = sorted(published, key=lambda q: seed_of(seed, "order", name, q.key))
     if len(questions) < rows.stop:
         raise HNeuronsError(f"datasets.{name}.questions: {rows.stop} requested, but the set has {len(questions)}")
     groups = connected_answers([q.aliases for q in questions], [q.key for q in questions]) if splits else []

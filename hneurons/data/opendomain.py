@@ -93,18 +93,18 @@ def _answerable(questions: Iterable[Question]) -> list[Question]:
     ids = set()
     for q in questions:
         if q.aliases and q.key not in ids:
-            by_text.setdefault(_spoken(q.question), q)
+            by_text.setdefault(spoken(q.question), q)
             ids.add(q.key)
     return list(by_text.values())
 
 
-def _spoken(question: str) -> str:
+def spoken(question: str) -> str:
     """A question without its case and spacing."""
     return " ".join(question.casefold().split())
 
 
 def _id_and_question(row: _TriviaQA | _WithAliases) -> tuple[str, str]:
-    return row.question_id, _spoken(row.question)
+    return row.question_id, spoken(row.question)
 
 
 def triviaqa(path: Path) -> list[Question]:

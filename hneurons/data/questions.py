@@ -7,6 +7,8 @@ from typing import Any
 from hneurons.config.study import SplitSettings
 from hneurons.seeds import seed_of
 
+_PLACE = "{question}"
+
 
 @dataclass(frozen=True)
 class Question:
@@ -18,7 +20,7 @@ class Question:
         question: Text of the question.
         aliases: Accepted spellings of the gold answer; empty for a question without one.
         answer_type: Name of the vocabulary of possible answers, or "open".
-        instruction: How to answer; follows the question in the prompt.
+        instruction: How to answer; follows the question in the prompt, or is the whole prompt, with {question} in it.
         popularity: Population of the place in question, where available.
     """
 
@@ -33,7 +35,8 @@ class Question:
 
 def prompt_of(question: Mapping[str, Any]) -> str:
     """Return the prompt of a row of `QUESTIONS`: the question and its instruction."""
-    return f"{question['question']} {question['instruction']}".strip()
+    text, instruction = question["question"], question["instruction"]
+    return instruction.replace(_PLACE, text) if _PLACE in instruction else f"{text} {instruction}".strip()
 
 
 def split_of(answer: str, seed: int, splits: SplitSettings) -> str:

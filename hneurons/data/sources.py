@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from hneurons.config.base import read_yaml
-from hneurons.config.study import HubFile, Study
+from hneurons.config.study import GENERATED_SETS, HubFile, Study, is_own_set
 from hneurons.errors import HNeuronsError
 from hneurons.stages import VERSIONS
 
@@ -112,7 +112,14 @@ def questions_identity(study: Study, name: str) -> dict[str, object]:
         "sources": dataset_sources(study, name),
         "pinned": dataset_files(study, name) if not local_files else [],
         "content": [_content(path, Path(path).stat().st_mtime_ns) for path in local_files],
+        **({"own": _own(study, name)} if is_own_set(name) else {}),
     }
+
+
+def _own(study: Study, name: str) -> dict[str, object]:
+    """How the questions of a user's own set are read."""
+    settings = study.dataset(name)
+    return {"prompt": settings.prompt, "answerable": settings.role != "nonexist"}
 
 
 @cache
@@ -155,7 +162,7 @@ def check_sources(study: Study) -> None:
             raise HNeuronsError(f"sources.{name}: no such repository; choose from {', '.join(hubs)}")
     for name in map(str, study.datasets):
         sources = sources_named(name)
-        if study.dataset(name).file and not sources:
+        if study.dataset(name).file and name in GENERATED_SETS:
             raise HNeuronsError(f"datasets.{name}.file: the set is generated, so it cannot be read from a file")
         if study.dataset(name).part and (study.dataset(name).file or len(sources) < 2):
             raise HNeuronsError(f"datasets.{name}.part: this set has no parts to choose from")

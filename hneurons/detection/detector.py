@@ -24,7 +24,7 @@ from hneurons.errors import HNeuronsError
 from hneurons.generation.batching import TokenBudget, in_batches
 from hneurons.generation.control_tokens import text_ids
 from hneurons.generation.decode import generate
-from hneurons.generation.prompts import begins_in_thoughts, ends_of_reply, prompt_ids
+from hneurons.generation.prompts import begins_in_thoughts, end_of_thoughts, ends_of_reply, prompt_ids
 from hneurons.generation.thoughts import taken_apart
 from hneurons.generation.tokens import token_mask, token_offsets
 from hneurons.models.decoder import model_identity
@@ -243,7 +243,7 @@ def detect_many(
     opened = begins_in_thoughts(tokenizer)
     for i, request in enumerate(requests):
         # Thoughts are no part of the answer.
-        thoughts = taken_apart(tokenizer, responses[i], opened and request.response is None).thought_tokens
+        thoughts = taken_apart(tokenizer, responses[i], opened).thought_tokens
         text, offsets = token_offsets(tokenizer, responses[i][thoughts:])
         span = find_phrase(text, request.answer) if request.answer is not None else None
         if not text and thoughts:
@@ -275,7 +275,11 @@ def _responses(
     """Token ids of each response without end tokens, generated for requests without a response."""
     # A base model's prompt ends in "Answer:", and what follows begins with a space.
     lead = "" if tokenizer.chat_template else " "
-    responses = [text_ids(tokenizer, lead + r.response) if r.response else [] for r in requests]
+    if begins_in_thoughts(tokenizer):
+        # A response that is texts is an answer, which follows the thoughts.
+        lead = end_of_thoughts(tokenizer)
+    texts = [r.response and ("" if lead.strip() and lead.strip() in r.response else lead) + r.response for r in requests]
+    responses = [text_ids(tokenizer, text) if text else [] for text in texts]
     unanswered = [i for i, request in enumerate(requests) if request.response is None]
     if unanswered:
         decoding = Decoding(max_new_tokens=max_new_tokens, temperature=0)

@@ -14,7 +14,7 @@ from jinja2 import TemplateError
 from hneurons.config.study import default_prompt_date
 from hneurons.errors import HNeuronsError
 from hneurons.generation.control_tokens import encode, hide_control_tokens
-from hneurons.generation.thoughts import opens_thoughts
+from hneurons.generation.thoughts import TAG, opens_thoughts
 from hneurons.models.tokenizer import THINKING_SWITCHES, stop_token_ids, thinks
 
 if TYPE_CHECKING:
@@ -60,6 +60,13 @@ def chat_ids(
 def begins_in_thoughts(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Tell whether replies to `chat_ids` begin within thoughts, whose opening mark the chat template has written."""
     return thinks(tokenizer) and opens_thoughts(_templated(tokenizer, [_PROBE], default_prompt_date()))
+
+
+def end_of_thoughts(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the mark that ends the thoughts which the chat template has opened, for an answer without thoughts."""
+    *_, opening = TAG.finditer(_templated(tokenizer, [_PROBE], default_prompt_date()))
+    mark = opening[0]
+    return f"{mark[0]}/{mark[1:]}\n\n"
 
 
 def messages_of(turns: Sequence[str], parts: bool = False) -> list[dict[str, Any]]:

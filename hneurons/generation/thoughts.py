@@ -19,6 +19,11 @@ TAG = re.compile(
     r"|<\|channel\|>(?P<channel>analysis|commentary|final)(?:<\|message\|>)?",
     re.IGNORECASE,
 )
+# Of these, the ones that nobody writes by hand.
+_MARK = re.compile(
+    r"</?think(?:ing)?>|</?seed:think>|\[/?THINK\]|◁/?think▷|<\|(?:begin|start|end)_of_thought\|>|<\|channel\|>.*",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -39,26 +44,35 @@ class Reply:
 def answer_start(text: str, opened: bool = False) -> int:
     """Return where the answer begins in what a model wrote: after its thoughts; at the end if they have no end.
 
-    Thoughts are what is between marks at the beginning. The opening one may be in the prompt.
+    Thoughts are what is between marks at the beginning. The opening one may be in the prompt. Marks that are words in
+    brackets as people write them ("[Analysis]") open thoughts only where they are closed too.
 
     Args:
         text: what the model wrote, with its control tokens if it has marks among them.
         opened: whether the prompt ended with an opening mark.
     """
-    start, inside = 0, opened
+    # The name of the open block, "" if the prompt has opened it; and where the answer begins if it is never closed.
+    inside: str | None = "" if opened else None
+    start, unclosed = 0, len(text)
     for tag in TAG.finditer(text):
+        name = "channel" if tag["channel"] else tag["name"].lower()
         closes = tag["close"] is not None or (tag["channel"] or "").lower() == "final"
-        if inside:
-            if closes:
-                start, inside = tag.end(), False
-        elif not text[start : tag.start()].strip() and not closes:
-            inside = True
-        elif closes and start == 0:
+        is_mark = _MARK.fullmatch(tag[0]) is not None
+        if inside is not None:
+            if closes and inside in ("", name):
+                start, inside = tag.end(), None
+        elif not closes and not text[start : tag.start()].strip():
+            inside, unclosed = name, len(text) if is_mark else start
+        elif closes and is_mark and start == 0 and _begins_line(text, tag.start()):
             # The chat template has written the opening mark.
             start = tag.end()
         else:
             break
-    return len(text) if inside else start
+    return start if inside is None else unclosed
+
+
+def _begins_line(text: str, place: int) -> bool:
+    return text[:place].rstrip(" ")[-1:] in ("", "\n")
 
 
 def opens_thoughts(prompt: str) -> bool:

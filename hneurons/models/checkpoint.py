@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # Towers of multimodal checkpoints, and layers that predict further tokens; their MLPs do not belong to the decoder.
 _ELSEWHERE = re.compile(r"vision|visual|audio|image|tower|connector|resampler|qformer|\bmtp\b")
 _BLOCK_BYTES = 4_000_000
+# What configurations call the number of decoder layers.
+_COUNTS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
 
 @dataclass(frozen=True)
@@ -121,10 +123,15 @@ class Checkpoint:
         config = self.folder / "config.json"
         facts = read_config(self.folder) if config.is_file() else {}
         self._kind = facts.get("model_type", "")
-        self._d_model = facts.get("text_config", facts).get("hidden_size")
+        text = facts.get("text_config", facts)
+        self._d_model = text.get("hidden_size")
+        # Layers after these predict further tokens.
+        count = next((text[key] for key in _COUNTS if isinstance(text.get(key), int)), None)
         decoders: dict[str, dict[int, list[str]]] = {}
         for name in self._file_of:
             if (match := DOWN_TENSOR.match(name)) and not _ELSEWHERE.search(match["decoder"]):
+                if count is not None and int(match["layer"]) >= count:
+                    continue
                 decoders.setdefault(match["decoder"], {}).setdefault(int(match["layer"]), []).append(name)
         if len(decoders) != 1:
             count = f"{len(decoders)} decoders ({', '.join(decoders)})" if decoders else "no layers.N.mlp.down_proj.weight"

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from hneurons.config.models import Quantization
-from hneurons.config.weights import is_packed, packing_method, read_config, tensor_files
+from hneurons.config.weights import UNPACKED, is_packed, packing_method, read_config, tensor_files
 from hneurons.errors import HNeuronsError
 from hneurons.models.checkpoint import checkpoint_folder, folder_identity
 from hneurons.models.cpu_linear import use_fast_linear
@@ -68,13 +68,14 @@ def load_model(
     check_config(folder)
     weights = set(tensor_files(folder).values())
     options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code, "use_safetensors": True}
-    stored = sum(path.stat().st_size for path in weights)
-    options |= {"device_map": _placement(device_map, stored), "output_loading_info": True}
+    size: float = sum(path.stat().st_size for path in weights)
     if quantization:
         options["quantization_config"] = _packing(folder, quantization)
     elif (method := packing_method(read_config(folder))) in _UNPACKING:
         options["quantization_config"] = _UNPACKING[method]()
+        size *= (4 if dtype == "float32" else 2) / UNPACKED[str(method)]
         logger.info("%s: packed weights (%s), unpacked as they are loaded: measured without packed inputs", folder, method)
+    options |= {"device_map": _placement(device_map, size), "output_loading_info": True}
     try:
         model, info = with_auto_class(name, lambda auto: auto.from_pretrained(folder, **options))
     except RuntimeError as error:
@@ -123,7 +124,7 @@ def _check_not_offloaded(model: PreTrainedModel) -> None:
         )
 
 
-def _placement(device_map: str | None, weights: int) -> str | None:
+def _placement(device_map: str | None, weights: float) -> str | None:
     """Placement of weights of a size in bytes: the first GPU, all GPUs if that is too small, or the CPU."""
     if device_map is not None or not torch.cuda.is_available():
         return device_map

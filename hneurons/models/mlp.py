@@ -132,9 +132,9 @@ class LayerNeurons:
 
     def columns(self, neurons: Sequence[int]) -> torch.Tensor:
         """Columns of W_down of these neurons, [d_model, neurons]: a copy."""
-        parts = [(places, part.columns(indices)) for part, places, indices in self._by_part(neurons) if indices]
+        parts = [(places, part.columns(indices)) for part, places, indices in self._by_part(neurons)]
         if len(parts) < 2:
-            return parts[0][1] if parts else torch.empty(self.d_model, 0)
+            return parts[0][1] if parts else self.parts[0].columns([])
         columns = torch.empty(self.d_model, len(neurons), dtype=parts[0][1].dtype, device=parts[0][1].device)
         for places, of_part in parts:
             columns[:, places] = of_part.to(columns.device)
@@ -150,7 +150,7 @@ class LayerNeurons:
         return torch.cat([part.norms() for part in self.parts])
 
     def _by_part(self, neurons: Sequence[int]) -> Iterator[tuple[DownProjection | Experts, list[int], list[int]]]:
-        """Each part, the places of its neurons in the list, and their indices in the part."""
+        """Each part with any of them, the places of its neurons in the list, and their indices in the part."""
         for part, start in zip(self.parts, self.starts, strict=True):
-            places = [i for i, j in enumerate(neurons) if start <= j < start + part.d_ff]
-            yield part, places, [neurons[i] - start for i in places]
+            if places := [i for i, j in enumerate(neurons) if start <= j < start + part.d_ff]:
+                yield part, places, [neurons[i] - start for i in places]

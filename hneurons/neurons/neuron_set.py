@@ -96,10 +96,10 @@ class NeuronSet:
         """Neurons of each layer and expert of the model."""
         return Widths.from_facts({"layers": int(self.layers.max(initial=-1)) + 1, **self.made_by})
 
-    def named(self, layer: int, neuron: int) -> str:
-        """A neuron of a layer in words, with its expert if it has one."""
-        name = self.widths.named(layer, neuron)
-        return f"neuron {name}" if name.isdecimal() else name
+    def place(self, layer: int, neuron: int) -> str:
+        """A neuron of a layer as tables show it: its index, or its expert and the index there."""
+        # The widths of older sets may be unknown.
+        return self.widths.named(layer, neuron) if "experts" in self.made_by else str(neuron)
 
     def by_layer(self) -> dict[int, list[int]]:
         """Indices of the selected neurons, for each layer that has any."""

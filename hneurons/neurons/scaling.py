@@ -1,6 +1,6 @@
 """Scaling neurons: z_j ← α z_j (eq. 5), through the columns W_down[:, j] or, equivalently, through a hook."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -66,7 +66,7 @@ def scaled(model: PreTrainedModel, neurons: NeuronsByLayer, alpha: Alpha) -> Ite
             yield
         return
     check_alpha(alpha)
-    layers = _checked_layers(model, neurons)
+    layers = {layer: of_layer for layer, of_layer in _checked_layers(model, neurons).items() if neurons[layer]}
     if packed := {layer: of_layer for layer, of_layer in layers.items() if of_layer.packed}:
         layers = {layer: of_layer for layer, of_layer in layers.items() if layer not in packed}
         with _inputs_scaled(packed, neurons, alpha), scaled(model, {layer: neurons[layer] for layer in layers}, alpha):
@@ -118,16 +118,22 @@ class RowScaling:
     Args:
         kinds: by layer, the factor of each kind and neuron, [kinds, 1, d_ff].
         kind_of: the kind of each row, [rows].
+        with_experts: the layers that have experts, too many neurons for factors of every row.
     """
 
-    def __init__(self, kinds: dict[int, torch.Tensor], kind_of: torch.Tensor) -> None:
-        self._kinds = kinds
+    def __init__(self, kinds: dict[int, torch.Tensor], kind_of: torch.Tensor, with_experts: Collection[int] = ()) -> None:
+        self._kinds, self._with_experts = kinds, with_experts
         self._set_rows(kind_of)
 
     def _set_rows(self, kind_of: torch.Tensor) -> None:
         # Gathered here and not at every pass through a layer, where the index would be copied to the GPU each time.
         self.kind_of = kind_of
-        self._factors = {layer: factors[kind_of.to(factors.device)] for layer, factors in self._kinds.items()}
+        self._kind_on = {device: kind_of.to(device) for device in {factors.device for factors in self._kinds.values()}}
+        self._factors = {
+            layer: factors[self._kind_on[factors.device]]
+            for layer, factors in self._kinds.items()
+            if layer not in self._with_experts
+        }
 
     def keep(self, rows: torch.Tensor) -> None:
         """Replace the rows of the batch by those with these indices, [rows]."""
@@ -154,7 +160,8 @@ class RowScaling:
         Raises:
             HNeuronsError: `z` has another number of rows.
         """
-        factor = self._factors[layer][..., start : start + z.shape[-1]]
+        kinds = self._kinds[layer][..., start : start + z.shape[-1]]
+        factor = kinds[self._kind_on[kinds.device]] if layer in self._with_experts else self._factors[layer]
         if z.dim() == 2 and len(z) % len(factor) == 0:
             # Some models pass all tokens of a batch as one row.
             return (z.reshape(len(factor), -1, z.shape[-1]) * factor).reshape(z.shape)
@@ -164,14 +171,14 @@ class RowScaling:
 
     def scale_routed(self, layer: int, z: torch.Tensor, routing: Routing) -> torch.Tensor:
         """Compute z_{e,j} ← α z_{e,j} of the routed experts of a layer, [pairs, d_e]."""
-        factor = self._factors[layer][:, 0]
-        if routing.tokens % len(factor):
-            raise HNeuronsError(
-                f"alpha has {len(factor)} numbers, one per row, which its {routing.tokens} tokens are not in"
-            )
-        row = routing.token // (routing.tokens // len(factor))
+        kinds = self._kinds[layer]
+        kind_of = self._kind_on[kinds.device]
+        if routing.tokens % len(kind_of):
+            raise HNeuronsError(f"alpha has {len(kind_of)} numbers, one per row, but the batch has {routing.tokens} tokens")
+        row = routing.token // (routing.tokens // len(kind_of))
         d_e, experts = z.shape[-1], len(routing.ends)
-        return z * factor[:, : experts * d_e].reshape(len(factor), experts, d_e)[row, routing.expert]
+        factors = kinds[:, 0, : experts * d_e].view(len(kinds), experts, d_e)
+        return z * factors[kind_of[row], routing.expert]
 
 
 @contextmanager
@@ -203,7 +210,8 @@ def scaled_rows(model: PreTrainedModel, rows: Sequence[Scaling]) -> Iterator[Row
         layer: _factors(of_layer, [(neurons.get(layer, ()), alpha) for neurons, alpha in scalings])
         for layer, of_layer in layers.items()
     }
-    scaling = RowScaling(factors, torch.tensor(kind_of))
+    with_experts = [layer for layer, of_layer in layers.items() if of_layer.experts]
+    scaling = RowScaling(factors, torch.tensor(kind_of), with_experts)
     with activations_changed(layers, scaling.scale, scaling.scale_routed):
         yield scaling
 

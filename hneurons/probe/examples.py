@@ -23,18 +23,23 @@ def example_frame(examples: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
         texts: responses joined with spans and questions, one row per question_id and sample.
 
     Returns:
-        The examples with answer (text), length (tokens), logprob (mean over the response), answer_logprob and
+        The examples with answer (text), length (tokens without thoughts), logprob (mean over them), answer_logprob and
         answer_logprob_min (mean and minimum over the answer tokens; all three NaN if a server returned none), and
         population (log10; NaN for questions that are not about a city).
     """
     frame = examples.merge(texts, on=["question_id", "sample"], how="left", validate="one_to_one")
     frame["answer"] = [t[s:e] for t, s, e in zip(frame["text"], frame["start"], frame["end"], strict=True)]
-    frame["length"] = [len(ids) for ids in frame["response_ids"]]
+    # Thoughts before the answer are not what the model says.
+    thoughts = frame["thought_tokens"]
+    frame["length"] = [len(ids) - n for ids, n in zip(frame["response_ids"], thoughts, strict=True)]
     of_answer = [
         np.asarray(values)[np.asarray(mask, dtype=bool)] if len(values) else np.array([np.nan])
         for values, mask in zip(frame["logprobs"], frame["token_mask"], strict=True)
     ]
-    frame["logprob"] = [float(np.mean(values)) if len(values) else np.nan for values in frame["logprobs"]]
+    frame["logprob"] = [
+        float(np.mean(values[n:])) if len(values) > n else np.nan
+        for values, n in zip(frame["logprobs"], thoughts, strict=True)
+    ]
     frame["answer_logprob"] = [float(values.mean()) for values in of_answer]
     frame["answer_logprob_min"] = [float(values.min()) for values in of_answer]
     frame["population"] = np.log10(frame["popularity"])

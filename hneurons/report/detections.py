@@ -49,5 +49,5 @@ def write_detections_page(
         calibration=calibration_grid(neurons),
         errors={name: curve.error for name, curve in neurons.calibration.items()},
         stability=dict(zip(places, neurons.stability.tolist(), strict=True)),
-        named=neurons.named,
+        place_of=neurons.place,
     )

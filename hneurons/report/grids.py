@@ -185,8 +185,7 @@ def _largest_weights(neurons: NeuronSet) -> list[dict[str, Any]]:
     order = largest[np.argsort(-neurons.weights[largest])]
     frame = pd.DataFrame({"layer": neurons.layers, "neuron": neurons.neurons, "weight": neurons.weights})
     frame = frame.assign(model=neurons.made_by["model"], stability=neurons.stability)
-    widths = neurons.widths
-    return [{**row, "name": widths.named(row["layer"], row["neuron"])} for row in frame_rows(frame.iloc[order])]
+    return [{**row, "name": neurons.place(row["layer"], row["neuron"])} for row in frame_rows(frame.iloc[order])]
 
 
 def _states(study: Study, frames: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from hneurons.config.base import SLUG
 from hneurons.config.impact import ITEM_VERSIONS, TEST_QUESTIONS, WORDINGS, BenchmarkName, BenchmarkSettings
 from hneurons.config.models import load_models
 from hneurons.config.setup import parse_study
-from hneurons.config.study import DatasetName
+from hneurons.config.study import GENERATED_SETS, PUBLISHED_SETS
 from hneurons.data.catalogue import GENERATED, PUBLISHED
 from hneurons.errors import HNeuronsError
 from hneurons.impact.benchmarks import BENCHMARKS as BENCHMARK_CODE
@@ -134,7 +134,7 @@ def test_slugs_cannot_leave_their_folder(name):
 
 
 def test_the_names_in_the_configuration_are_those_that_exist():
-    assert set(get_args(DatasetName)) == {*GENERATED, *PUBLISHED}
+    assert set(GENERATED) == GENERATED_SETS and set(PUBLISHED) == PUBLISHED_SETS
     assert {*get_args(BenchmarkName), TEST_QUESTIONS} == set(BENCHMARK_CODE)
     assert {"faitheval": tuple(FAITHEVAL_PROMPTS)} == WORDINGS and set(ITEM_VERSIONS) <= set(BENCHMARK_CODE)
 

@@ -13,6 +13,7 @@ from hneurons.config.cluster import ClusterSettings
 from hneurons.config.models import ModelSettings
 from hneurons.config.setup import parse_study
 from hneurons.config.study import Study
+from hneurons.data.own import own_questions
 from hneurons.impact.benchmarks.benchmark import ItemDraw
 from hneurons.judges.panel import Judges
 from tests.paths import ROOT
@@ -47,15 +48,14 @@ def test_the_model_and_the_study_of_ones_own_are_valid(tmp_path):
     (tmp_path / "models.yaml").write_text(model.replace("<40 hex digits>", "a" * 40))
     files = {"models_file": str(tmp_path / "models.yaml"), "cluster_file": str(ROOT / "config/cluster.yaml")}
     setup = parse_study({**yaml.safe_load(study), **files})
-    assert setup.shapes["qwen3-8b"].neurons == 36 * 12288 and setup.study.in_domain == "triviaqa"
+    assert setup.shapes["qwen3-8b"].neurons == 36 * 12288 and setup.study.in_domain == "painters"
 
 
 def test_the_questions_of_ones_own_are_read(tmp_path):
-    from hneurons.data.opendomain import triviaqa
-
-    line = " ".join(re.search(r"`(\{\"question_id\".*?\})`", TEXT, flags=re.DOTALL)[1].split())
+    line = " ".join(re.search(r"`(\{\"question\".*?\})`", TEXT, flags=re.DOTALL)[1].split())
     (tmp_path / "q.jsonl").write_text(line + "\n")
-    assert triviaqa(tmp_path / "q.jsonl")[0].aliases == ("Picasso", "Pablo Picasso")
+    (question,) = own_questions("painters", tmp_path / "q.jsonl", None, answerable=True)
+    assert question.aliases == ("Picasso", "Pablo Picasso")
 
 
 def test_the_behaviour_of_ones_own_runs():

@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hneurons import store
@@ -147,6 +148,26 @@ def test_rows_scaled_differently_in_one_batch_equal_one_by_one(model, temperatur
         with scaled(model, *(scaling or ({}, 1.0))):
             ((_, alone),) = generate(model, IDS[i : i + 1], decoding, seeds=[i], **options)
         assert [r.token_ids for r in together[i]] == [r.token_ids for r in alone]
+
+
+def test_layers_without_neurons_are_left_alone():
+    model = tiny("qwen2_moe").bfloat16()
+    before = copy.deepcopy(model.state_dict())
+    with scaled(model, {0: [1, 100], 1: []}, 0.5):
+        pass
+    with scaled(model, {0: []}, 0.5):
+        pass
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_layers_that_predict_further_tokens_are_not_the_decoder(tmp_path):
+    """GLM 4.5 and DeepSeek V3 number them after the decoder's."""
+    model = tiny("glm4_moe")
+    model.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    further = {n.replace("layers.3.", "layers.4."): t.clone() for n, t in tensors.items() if "layers.3." in n}
+    save_file({**tensors, **further}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert Checkpoint(tmp_path).widths.facts == model_identity(model)
 
 
 def test_scaled_columns_come_back_bit_by_bit(model):

@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 import datetime
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from hneurons import store
+from hneurons.cett.measure import token_cett
 from hneurons.cett.regions import token_regions
 from hneurons.config.models import ModelSettings
 from hneurons.config.study import CettSettings
 from hneurons.data.catalogue import questions_table
+from hneurons.detection.detector import detect
 from hneurons.errors import HNeuronsError
+from hneurons.generation.control_tokens import text_ids
 from hneurons.generation.prompts import begins_in_thoughts, chat_ids
 from hneurons.generation.thoughts import answer_start, opens_thoughts, taken_apart
 from hneurons.judges.judge import Choice, Exchange
@@ -22,8 +26,9 @@ from hneurons.judges.rule_judge import RuleJudge
 from hneurons.judges.spans import span_table
 from hneurons.judges.states import CORRECT, INCORRECT, UNPARSED, Answer
 from hneurons.models.tokenizer import with_thinking
+from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.records import REPLIES, RESPONSES, upgraded_row
-from tests.tiny import byte_level_tokenizer
+from tests.tiny import byte_level_tokenizer, tiny_model
 
 DATE = datetime.date(2024, 7, 26)
 SWITCHED = (
@@ -68,6 +73,10 @@ def thinking(tokenizer, template, *marks, special=False):
         ),
         ("<|channel|>final<|message|>Canberra", False, "Canberra"),
         ("Write <think> and </think> around it", False, "Write <think> and </think> around it"),
+        ("To close a block write </think>. Canberra", False, "To close a block write </think>. Canberra"),
+        ("[Analysis]\nThe answer is B.", False, "[Analysis]\nThe answer is B."),
+        ("<reasoning>Not Sydney.</reasoning>Canberra", False, "Canberra"),
+        ("<think>a</thinking>b</think>c", False, "c"),
     ],
 )
 def test_where_the_answer_begins(text, opened, answer):
@@ -169,3 +178,19 @@ def test_files_without_the_columns_are_read(tmp_path):
     store.write_table(tmp_path / "replies.parquet", pa.Table.from_pylist([replies], schema=columns), {})
     (read,) = store.read_table(tmp_path / "replies.parquet", REPLIES).to_pylist()
     assert read == {**replies, "thoughts": None} == upgraded_row(replies)
+
+
+def test_an_answer_that_is_given_follows_closed_thoughts(plain):
+    """The probe has seen answers after thoughts, not text within them."""
+    tokenizer = with_thinking(thinking(plain, OPENED))
+    model = tiny_model("llama")
+    n = 3
+    facts = {"layers": 3, "d_ff": 48, "intercept": 0.0}
+    neurons = NeuronSet(np.arange(n), np.arange(n), np.ones(n), np.ones(n, bool), facts)
+    found = detect(model, neurons, "What is it?", "It is Canberra.", answer="Canberra", tokenizer=tokenizer)
+    assert found.response.strip() == "It is Canberra." and "think" not in "".join(found.tokens)
+    ids = [*chat_ids(tokenizer, ["What is it?"], DATE), *text_ids(tokenizer, "</think>\n\nIt is Canberra.")]
+    ((cetts, _),) = token_cett(model, [ids], {i: [i] for i in range(n)}, [1])
+    np.testing.assert_allclose(found.contributions, cetts[-len(found.tokens) :], rtol=1e-4, atol=1e-7)
+    whole = detect(model, neurons, "What is it?", "Sydney?</think>\n\nIt is Canberra.", tokenizer=tokenizer)
+    assert whole.response.strip() == "It is Canberra."
