@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from hneurons.config.base import SLUG, HubSource, Settings, Slug, parse_settings, read_yaml
-from hneurons.config.weights import UNPACKED, check_packing, packing_method, read_config, weight_files
+from hneurons.config.weights import UNPACKED, check_packing, is_packed, packing_method, read_config, weight_files
 from hneurons.errors import HNeuronsError
 
 
@@ -203,6 +203,7 @@ def shape_of_model(name: str, model: ModelSettings) -> Shape:
         # With a shape, the folder may still be missing where the study is planned.
         config = read_config(folder) if model.shape is None or (folder / "config.json").is_file() else {}
         check_packing(folder, config)
+        check_engine(folder, model)
         if model.shape is not None:
             return model.shape
         stored = sum(path.stat().st_size for path in weight_files(folder))
@@ -223,6 +224,12 @@ def shape_of_model(name: str, model: ModelSettings) -> Shape:
             f"models: {name}: {folder}/config.json does not give the model's size ({type(error).__name__}: {error}); "
             f"set it under shape ({keys})"
         ) from None
+
+
+def check_engine(folder: Path, model: ModelSettings) -> None:
+    """Raise HNeuronsError if a server is to scale packed weights, of which it would need other columns."""
+    if model.engine and is_packed(folder):
+        raise HNeuronsError(f"{folder}: packed weights are scaled in the job itself, by no server: leave out engine")
 
 
 def _stored_bytes(config: dict[str, Any]) -> float:

@@ -11,6 +11,7 @@ from hneurons.config.base import parse_settings
 from hneurons.config.cluster import ClusterSettings, load_cluster
 from hneurons.config.models import ModelSettings, Shape, load_models, shape_of_model
 from hneurons.config.study import Study
+from hneurons.config.weights import is_packed
 from hneurons.errors import HNeuronsError
 
 
@@ -84,6 +85,11 @@ def parse_study(config: dict[str, Any], source: str = "config") -> Setup:
     if study.origin:
         models |= _partners(study, models, catalogue, source)
     shapes = {name: shape_of_model(name, model) for name, model in models.items()}
+    for name, model in models.items() if study.origin else ():
+        if model.folder and is_packed(Path(model.folder).expanduser()):
+            raise HNeuronsError(
+                f"{study.models_file}: {name}: drift of packed weights cannot be measured; leave out origin"
+            )
     for name, model in models.items():
         if model.finetune and model.finetune.of in models and models[model.finetune.of].thinking == "on":
             raise HNeuronsError(

@@ -276,7 +276,7 @@ def _responses(
     # A base model's prompt ends in "Answer:", and what follows begins with a space.
     lead = "" if tokenizer.chat_template else " "
     if begins_in_thoughts(tokenizer):
-        # A response that is texts is an answer, which follows the thoughts.
+        # A response from elsewhere is an answer, which follows the thoughts.
         lead = end_of_thoughts(tokenizer)
     texts = [r.response and ("" if lead.strip() and lead.strip() in r.response else lead) + r.response for r in requests]
     responses = [text_ids(tokenizer, text) if text else [] for text in texts]

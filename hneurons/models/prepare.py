@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hneurons import store
 from hneurons.config.base import HubSource
-from hneurons.config.models import ModelSettings, Shape, WheelSource
+from hneurons.config.models import ModelSettings, Shape, WheelSource, check_engine
 from hneurons.config.weights import tensor_files
 from hneurons.errors import HNeuronsError
 from hneurons.models.hub import fetch_snapshot
@@ -122,6 +122,7 @@ def write_manifest(
         HNeuronsError: If the checkpoint is incomplete or packed, or does not have the expected shape.
     """
     try:
+        check_engine(folder, settings)
         shape = shape_on_disk(folder, settings.trust_remote_code)
         weights = sorted(set(tensor_files(folder).values()))
     except HNeuronsError as error:

@@ -136,8 +136,8 @@ def _engine_notes(setup: Setup) -> list[str]:
         if engine is None:
             continue
         how = (
-            "LoRA adapters scale neurons, on one server per job; a set with more than "
-            f"{ADAPTER_RANKS[-1]} neurons in a layer needs an exported checkpoint and a server start for every alpha"
+            "LoRA adapters scale neurons, on one server per job; a set with neurons of experts, or with more than "
+            f"{ADAPTER_RANKS[-1]} in a layer, needs an exported checkpoint and a server start for every alpha"
             if engine.takes_adapters
             else "every set of neurons at every alpha needs an exported checkpoint and a server start, which are not "
             "counted; vLLM with --max-lora-rank {lora_rank} needs neither"

@@ -16,7 +16,7 @@ from hneurons import store
 from hneurons.cett.measure import cett_batch, column_norms, token_cett
 from hneurons.cett.norms import norms_of
 from hneurons.cett.regions import TokenRegions
-from hneurons.config.models import ModelSettings, shape_of_model
+from hneurons.config.models import EngineSettings, ModelSettings, shape_of_model
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation.decode import generate
@@ -161,6 +161,10 @@ def test_a_packed_checkpoint_is_measured_as_it_is(folder, tmp_path):
     np.testing.assert_allclose(
         values, cett_batch(load_model(folder, dtype="float32", quantization="bitsandbytes-8bit"), REGIONS), atol=1e-4
     )
+    server = settings.model_copy(update={"engine": EngineSettings(command="serve", speaks="vllm")})
+    for planned in (lambda: shape_of_model("m", server), lambda: prepare("m", server, tmp_path / "m.json")):
+        with pytest.raises(HNeuronsError, match="scaled in the job itself, by no server: leave out engine"):
+            planned()
     with pytest.raises(HNeuronsError, match="are packed already"):
         load_model(tmp_path, quantization="bitsandbytes-4bit")
     neurons = NeuronSet(np.array([0]), np.array([1]), np.ones(1), np.ones(1, bool), {"layers": 2, "d_ff": 256})
