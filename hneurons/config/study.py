@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from hneurons.config.base import HubSource, Settings, Slug
+from hneurons.config.datasets import DatasetSettings, check_set
 from hneurons.config.impact import (
     H_NEURONS,
     NEGATIVE,
@@ -24,22 +25,6 @@ from hneurons.config.judges import JudgesSettings
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
-# Sets of questions that come with the package; a set of any other name is read from the user's file.
-PUBLISHED_SETS = {
-    "triviaqa",
-    "nq-open",
-    "bioasq",
-    "truthfulqa",
-}
-GENERATED_SETS = {
-    "cities",
-    "elements",
-    "invented-cities",
-    "nonexist",
-    "us-cities",
-}
-_QUESTION = "{question}"
-
 
 class Decoding(Settings):
     """How the next token is drawn: temperature 0 is greedy; otherwise top-k, then top-p on the remaining tokens."""
@@ -48,34 +33,6 @@ class Decoding(Settings):
     temperature: float = Field(default=1.0, ge=0)
     top_k: int = Field(default=0, ge=0, description="0 keeps all tokens")
     top_p: float = Field(default=1.0, gt=0, le=1)
-
-
-class DatasetSettings(Settings):
-    """One data set. The set with role `in_domain` trains, selects and tests the probe; all other sets only test it."""
-
-    role: Literal["in_domain", "transfer", "nonexist"]
-    questions: int = Field(ge=1)
-    part: Literal["train", "validation"] | None = Field(
-        None, description="part of the published files; null is train for the in-domain set, validation otherwise"
-    )
-    file: str | None = Field(
-        None, description="file in the layout of a published set, read instead of it; or your own questions, under any name"
-    )
-    prompt: str | None = Field(
-        None,
-        description="your own questions only: the user's message, with {question} in it; null asks for an answer only",
-    )
-    faithful: Literal["declines", "correct_answers"] = Field(
-        "declines", description="nonexist only: the answers that hallucinations are paired with"
-    )
-
-    @model_validator(mode="after")
-    def _faithful_of_nonexist(self) -> Self:
-        if self.faithful != "declines" and self.role != "nonexist":
-            raise ValueError("faithful is for role nonexist only")
-        if self.prompt is not None and _QUESTION not in self.prompt:
-            raise ValueError("prompt must contain {question}")
-        return self
 
 
 class SplitSettings(Settings):
@@ -232,7 +189,7 @@ class Study(Settings):
         if sum(d.role == "in_domain" for d in self.datasets.values()) != 1:
             raise ValueError("datasets: exactly one must have role in_domain")
         for name, dataset in self.datasets.items():
-            _check_source(name, dataset)
+            check_set(name, dataset)
         if len(set(self.models)) < len(self.models):
             raise ValueError("models: each model may occur only once")
         for name in self.origin.datasets if self.origin else ():
@@ -286,19 +243,6 @@ class Study(Settings):
     def runs(self) -> list[tuple[str, float]]:
         """Every (set, α) of the sweep; the untouched model once, first."""
         return sweep(self.neuron_sets, self.impact.alphas)
-
-
-def is_own_set(name: str) -> bool:
-    """Whether a set of questions does not come with the package, so that it is the user's own."""
-    return name not in PUBLISHED_SETS | GENERATED_SETS
-
-
-def _check_source(name: str, dataset: DatasetSettings) -> None:
-    if is_own_set(name) and dataset.file is None:
-        names = ", ".join(map(repr, sorted(PUBLISHED_SETS | GENERATED_SETS)))
-        raise ValueError(f"datasets.{name}: not one of {names}; a set of your own needs `file`")
-    if not is_own_set(name) and dataset.prompt is not None:
-        raise ValueError(f"datasets.{name}.prompt is for your own questions only")
 
 
 def default_prompt_date() -> datetime.date:

@@ -9,7 +9,8 @@ from functools import cache, partial
 from pathlib import Path
 
 from hneurons.config.base import read_yaml
-from hneurons.config.study import GENERATED_SETS, HubFile, Study, is_own_set
+from hneurons.config.datasets import GENERATED_SETS, is_own_set
+from hneurons.config.study import HubFile, Study
 from hneurons.errors import HNeuronsError
 from hneurons.stages import VERSIONS
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from hneurons.config.study import DatasetSettings, ExampleSettings
+from hneurons.config.datasets import DatasetSettings
+from hneurons.config.study import ExampleSettings
 from hneurons.errors import HNeuronsError
 from hneurons.judges.states import REPAIRED
 from hneurons.judges.verdicts import consistent_label, verdicts_by_question

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from hneurons.config.base import SLUG
+from hneurons.config.datasets import GENERATED_SETS, PUBLISHED_SETS
 from hneurons.config.impact import ITEM_VERSIONS, TEST_QUESTIONS, WORDINGS, BenchmarkName, BenchmarkSettings
 from hneurons.config.models import load_models
 from hneurons.config.setup import parse_study
-from hneurons.config.study import GENERATED_SETS, PUBLISHED_SETS
 from hneurons.data.catalogue import GENERATED, PUBLISHED
 from hneurons.errors import HNeuronsError
 from hneurons.impact.benchmarks import BENCHMARKS as BENCHMARK_CODE

@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from hneurons.config.study import DatasetSettings, ExampleSettings, SplitSettings
+from hneurons.config.datasets import DatasetSettings
+from hneurons.config.study import ExampleSettings, SplitSettings
 from hneurons.data.catalogue import questions_table, vocabulary_of
 from hneurons.data.geography import all_place_names
 from hneurons.data.vocabulary import find_mentions

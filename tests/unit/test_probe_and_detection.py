@@ -234,7 +234,7 @@ def test_baselines_learn_what_is_there_and_are_left_out_where_they_cannot_be():
     assert "population" not in baseline_logits(examples, frame(30, 3, "test", population=False), [1])
     told = pd.DataFrame({"question_id": ["q"], "sample": [0], "text": ["It is Rome."], "start": [6], "end": [10]})
     told["response_ids"], told["logprobs"], told["popularity"] = [[5, 6]], [np.array([])], np.nan
-    told["token_mask"] = [[False, True]]
+    told["token_mask"], told["thought_tokens"] = [[False, True]], 0
     untold = example_frame(pd.DataFrame({"question_id": ["q"], "sample": [0], "label": [1], "split": ["test"]}), told)
     assert not [name for name in baseline_logits(examples, untold, [1]) if "logprob" in name], "the server has none"
     told["logprobs"] = [np.array([-0.5, -2.0])]
