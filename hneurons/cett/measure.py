@@ -244,7 +244,7 @@ def token_cett(
 
     def measure(layer: int, activations: LayerActivations) -> None:
         norms = activations.neurons.columns(neurons[layer]).float().norm(dim=0)
-        z = torch.stack([activations.of_neuron(j) for j in neurons[layer]], dim=-1)
+        z = activations.of_neurons(neurons[layer])
         by_layer[layer] = (z.abs() * norms / _norm(activations.h)[:, None]).reshape(*ids.shape, -1).cpu()
 
     ids, mask = ids.to(model.device), mask.to(model.device)

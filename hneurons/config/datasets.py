@@ -23,7 +23,8 @@ GENERATED_SETS = {
     "nonexist",
     "us-cities",
 }
-_QUESTION = "{question}"
+# Stands for the question in a prompt.
+QUESTION_PLACE = "{question}"
 
 
 class DatasetSettings(Settings):
@@ -49,7 +50,7 @@ class DatasetSettings(Settings):
     def _faithful_of_nonexist(self) -> Self:
         if self.faithful != "declines" and self.role != "nonexist":
             raise ValueError("faithful is for role nonexist only")
-        if self.prompt is not None and _QUESTION not in self.prompt:
+        if self.prompt is not None and QUESTION_PLACE not in self.prompt:
             raise ValueError("prompt must contain {question}")
         return self
 
@@ -60,7 +61,7 @@ def is_own_set(name: str) -> bool:
 
 
 def check_set(name: str, dataset: DatasetSettings) -> None:
-    """Raise ValueError if a set of questions does not come with the package and has no file, or the other way round."""
+    """Raise ValueError if a set of the user's own has no file, or one that comes with the package has a prompt."""
     if is_own_set(name) and dataset.file is None:
         names = ", ".join(map(repr, sorted(PUBLISHED_SETS | GENERATED_SETS)))
         raise ValueError(f"datasets.{name}: not one of {names}; a set of your own needs `file`")

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hneurons.config.datasets import QUESTION_PLACE
 from hneurons.config.study import SplitSettings
 from hneurons.seeds import seed_of
-
-_PLACE = "{question}"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Question:
 def prompt_of(question: Mapping[str, Any]) -> str:
     """Return the prompt of a row of `QUESTIONS`: the question and its instruction."""
     text, instruction = question["question"], question["instruction"]
-    return instruction.replace(_PLACE, text) if _PLACE in instruction else f"{text} {instruction}".strip()
+    return instruction.replace(QUESTION_PLACE, text) if QUESTION_PLACE in instruction else f"{text} {instruction}".strip()
 
 
 def split_of(answer: str, seed: int, splits: SplitSettings) -> str:

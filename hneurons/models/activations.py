@@ -1,6 +1,6 @@
 """Activations of MLP neurons, seen or changed while a model runs, in dense layers and in experts alike."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -54,18 +54,20 @@ class LayerActivations:
             return self.parts[0].output
         return torch.stack([part.output.float() for part in self.parts]).sum(0)
 
-    def of_neuron(self, neuron: int) -> torch.Tensor:
-        """g z of one neuron at every token, [tokens] float32; 0 where the token is not routed to its expert."""
-        part = next(part for part in reversed(self.parts) if part.start <= neuron)
-        j = neuron - part.start
-        if part.routing is None:
-            z = part.z[:, j].float()
-            return z if part.g is None else z * part.g
-        expert, j = divmod(j, part.z.shape[-1])
-        first, last = [0, *part.routing.ends][expert : expert + 2]
-        of_token = torch.zeros(len(part.output), device=part.z.device)
-        of_token[part.routing.token[first:last]] = part.z[first:last, j].float() * part.routing.g[first:last].float()
-        return of_token
+    def of_neurons(self, neurons: Sequence[int]) -> torch.Tensor:
+        """g z of some neurons at every token, [tokens, neurons] float32; 0 where a token is not routed to the expert."""
+        values = torch.zeros(len(self.parts[0].output), len(neurons), device=self.parts[0].z.device)
+        for n, places, indices in self.neurons.by_part(neurons):
+            part = self.parts[n]
+            if part.routing is None:
+                z = part.z[:, indices].float()
+                values[:, places] = z if part.g is None else z * part.g[:, None]
+                continue
+            ends = [0, *part.routing.ends]
+            for place, (expert, j) in zip(places, (divmod(index, part.z.shape[-1]) for index in indices), strict=True):
+                pairs = slice(ends[expert], ends[expert + 1])
+                values[part.routing.token[pairs], place] = part.z[pairs, j].float() * part.routing.g[pairs].float()
+        return values
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The text decoder inside any model, and the neurons of each of its layers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -76,6 +76,12 @@ def _neurons_of(place: str, layer: nn.Module, scaled_after: bool, dtype: torch.d
         dense = {key: part for key, part in dense.items() if not key.startswith(f"{block_path}.")}
         if others := [key for key in dense if key.split(".")[0] not in SHARED_EXPERTS]:
             raise HNeuronsError(f"{place} has experts beside an MLP ({others[0]}), which is not supported")
+        weight = module.down_proj
+        if type(weight) is not nn.Parameter or weight.dtype not in PLAIN_DTYPES:
+            raise HNeuronsError(
+                f"{place}: the weights of {path} are packed or quantised ({type(weight).__name__}, {weight.dtype}), which "
+                "is not supported of experts; load the model in bfloat16, float16 or float32"
+            )
         factor = float(block.routed_scaling_factor) if scaled_after else 1.0
         parts = {path: Experts(module, block, factor), **beside}
     elif len(dense) != 1:
@@ -89,26 +95,12 @@ def _neurons_of(place: str, layer: nn.Module, scaled_after: bool, dtype: torch.d
             f"{place} has routed experts ({unknown}) in a form that would be neither measured nor scaled; "
             "what transformers runs by its experts functions is supported"
         )
-    for path, part in parts.items():
-        weight = part.module.down_proj if isinstance(part, Experts) else part.module.weight
-        if isinstance(part, Experts) and (type(weight) is not nn.Parameter or weight.dtype not in PLAIN_DTYPES):
-            raise HNeuronsError(
-                f"{place}: the weights of {path} are packed or quantised ({type(weight).__name__}, {weight.dtype}), which "
-                "is not supported of experts; load the model in bfloat16, float16 or float32"
-            )
     return LayerNeurons(tuple(parts.values()))
 
 
 def _dense(layer: nn.Module, dtype: torch.dtype) -> dict[str, DownProjection]:
     """By path, the linear layers of a decoder layer that its neurons feed, experts aside."""
-    by_path = {}
-    for block_name in BLOCKS:
-        block = getattr(layer, block_name, None)
-        if isinstance(block, nn.Module):
-            for down_name in DOWN:
-                module = getattr(block, down_name, None)
-                if isinstance(module, (nn.Linear, Conv1D)):
-                    by_path[f"{block_name}.{down_name}"] = DownProjection(module, block, inputs=dtype)
+    by_path = {path: DownProjection(module, block, inputs=dtype) for path, block, module in _last_linear(layer, BLOCKS)}
     bare = getattr(layer, BARE, None)
     if isinstance(bare, nn.Linear):
         by_path[BARE] = DownProjection(bare, bare, inputs=dtype)
@@ -118,13 +110,17 @@ def _dense(layer: nn.Module, dtype: torch.dtype) -> dict[str, DownProjection]:
 def _shared(block: nn.Module, dtype: torch.dtype) -> dict[str, DownProjection]:
     """By path, the down-projections of the MLPs that a mixture of experts applies to every token."""
     gate = getattr(block, SHARED_GATE, None)
-    by_path = {}
-    for name in SHARED_EXPERTS:
-        for down_name in DOWN:
-            module = getattr(getattr(block, name, None), down_name, None)
-            if isinstance(module, nn.Linear):
-                by_path[f"{name}.{down_name}"] = DownProjection(module, block, gate, dtype)
-    return by_path
+    return {path: DownProjection(module, block, gate, dtype) for path, _, module in _last_linear(block, SHARED_EXPERTS)}
+
+
+def _last_linear(module: nn.Module, names: Iterable[str]) -> Iterator[tuple[str, nn.Module, nn.Linear | Conv1D]]:
+    """Path, MLP and last linear layer of the MLPs that a module has under these names."""
+    for name in names:
+        mlp = getattr(module, name, None)
+        for down in DOWN:
+            linear = getattr(mlp, down, None)
+            if isinstance(mlp, nn.Module) and isinstance(linear, (nn.Linear, Conv1D)):
+                yield f"{name}.{down}", mlp, linear
 
 
 def _unknown_experts(layer: nn.Module, parts: Mapping[str, Any]) -> Iterator[str]:

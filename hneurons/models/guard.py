@@ -116,7 +116,8 @@ def _outputs(
             for block in {part.block: None for part in neurons.parts if part.block is not part.module}:
                 hook = block.register_forward_hook(partial(compare, layer), with_kwargs=True)
                 stack.callback(hook.remove)
-            stack.callback(neurons.parts[0].module.register_forward_hook(keep).remove) if neurons.experts else None
+            if neurons.experts:
+                stack.callback(neurons.parts[0].module.register_forward_hook(keep).remove)
         stack.enter_context(observed(model, range(len(layers)), see))
         options = {"use_cache": False} if cache is None else {"past_key_values": cache, "use_cache": True}
         module(**text_inputs(module, ids, mask, position_ids(mask)[:, -ids.shape[1] :]), **options)

@@ -132,7 +132,7 @@ class LayerNeurons:
 
     def columns(self, neurons: Sequence[int]) -> torch.Tensor:
         """Columns of W_down of these neurons, [d_model, neurons]: a copy."""
-        parts = [(places, part.columns(indices)) for part, places, indices in self._by_part(neurons)]
+        parts = [(places, self.parts[n].columns(indices)) for n, places, indices in self.by_part(neurons)]
         if len(parts) < 2:
             return parts[0][1] if parts else self.parts[0].columns([])
         columns = torch.empty(self.d_model, len(neurons), dtype=parts[0][1].dtype, device=parts[0][1].device)
@@ -142,15 +142,15 @@ class LayerNeurons:
 
     def write(self, neurons: Sequence[int], columns: torch.Tensor) -> None:
         """Replace columns of W_down by these, [d_model, neurons]."""
-        for part, places, indices in self._by_part(neurons):
-            part.write(indices, columns[:, places])
+        for n, places, indices in self.by_part(neurons):
+            self.parts[n].write(indices, columns[:, places])
 
     def norms(self) -> torch.Tensor:
         """‖W_down[:, j]‖₂ of every neuron, [d_ff] float32."""
         return torch.cat([part.norms() for part in self.parts])
 
-    def _by_part(self, neurons: Sequence[int]) -> Iterator[tuple[DownProjection | Experts, list[int], list[int]]]:
-        """Each part with any of them, the places of its neurons in the list, and their indices in the part."""
-        for part, start in zip(self.parts, self.starts, strict=True):
+    def by_part(self, neurons: Sequence[int]) -> Iterator[tuple[int, list[int], list[int]]]:
+        """Yield the number of each part with any of them, the places of these in the list, and their indices in it."""
+        for n, (part, start) in enumerate(zip(self.parts, self.starts, strict=True)):
             if places := [i for i, j in enumerate(neurons) if start <= j < start + part.d_ff]:
-                yield part, places, [neurons[i] - start for i in places]
+                yield n, places, [neurons[i] - start for i in places]

@@ -10,9 +10,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageText
 from hneurons.config.weights import check_packing, read_config
 from hneurons.errors import HNeuronsError
 from hneurons.models.decoder import layer_neurons, widths_of
-from hneurons.models.experts import Experts
 from hneurons.models.layouts import REFUSED_TYPES
-from hneurons.models.mlp import DownProjection
+from hneurons.models.mlp import LayerNeurons
 
 _Built = TypeVar("_Built")
 
@@ -76,12 +75,12 @@ def shape_on_disk(folder: Path, trust_remote_code: bool = False) -> dict[str, An
     }
 
 
-def named_parts(folder: Path) -> list[dict[str, DownProjection | Experts]]:
-    """Return the parts of each layer's neurons by their names in a loaded model, which may differ from those on disk.
+def named_neurons(folder: Path) -> list[tuple[LayerNeurons, list[str]]]:
+    """Return the neurons of each layer, and the names of their parts in memory, which may differ from those on disk.
 
     Raises:
         HNeuronsError: As `shape_on_disk`.
     """
     model = skeleton(folder)
     names = {module: name for name, module in model.named_modules()}
-    return [{names[part.module]: part for part in layer.parts} for layer in layer_neurons(model)]
+    return [(layer, [names[part.module] for part in layer.parts]) for layer in layer_neurons(model)]

@@ -15,7 +15,7 @@ from hneurons.models.checkpoint import Checkpoint
 from hneurons.models.experts import Experts
 from hneurons.models.layouts import NO_ADAPTERS
 from hneurons.models.mlp import DownProjection
-from hneurons.models.skeleton import named_parts
+from hneurons.models.skeleton import named_neurons
 from hneurons.neurons.scaling import NeuronsByLayer
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -52,8 +52,8 @@ def write_adapter(checkpoint: Checkpoint, neurons: NeuronsByLayer, alpha: float,
     rank = max([1, *counts.values()])
     tensors: dict[str, torch.Tensor] = {}
     modules, parameters = [], []
-    for layer, path, part, start, indices in scaled:
-        columns = (alpha - 1) * checkpoint.columns(layer, [start + j for j in indices]).float()
+    for layer, path, part, numbers, indices in scaled:
+        columns = (alpha - 1) * checkpoint.columns(layer, numbers).float()
         units = part.number if isinstance(part, Experts) else 1
         a, b = torch.zeros(units, rank, _width(part)), torch.zeros(len(columns), rank, units)
         ranks: Counter[int] = Counter()
@@ -96,18 +96,17 @@ def _width(part: DownProjection | Experts) -> int:
 
 def _scaled_parts(
     checkpoint: Checkpoint, neurons: NeuronsByLayer
-) -> Iterator[tuple[int, str, DownProjection | Experts, int, list[int]]]:
-    """Layer, name, part, its first neuron, and the indices of its scaled neurons in it, of each part with any."""
-    layers = named_parts(checkpoint.folder)
-    for layer, indices in sorted(neurons.items()):
-        start = 0
-        for name, part in layers[layer].items():
-            if inside := [j - start for j in indices if start <= j < start + part.d_ff]:
-                if isinstance(part, DownProjection) and not isinstance(part.module, nn.Linear):
-                    kind = type(part.module).__name__
-                    raise HNeuronsError(
-                        f"{checkpoint.folder}: its down-projections are {kind} layers, for which no adapter is written; "
-                        "export it"
-                    )
-                yield layer, name, part, start, inside
-            start += part.d_ff
+) -> Iterator[tuple[int, str, DownProjection | Experts, list[int], list[int]]]:
+    """Layer, name, part, its scaled neurons as the layer numbers them, and their indices in it, of each part with any."""
+    layers = named_neurons(checkpoint.folder)
+    for layer, numbers in sorted(neurons.items()):
+        of_layer, names = layers[layer]
+        for n, places, indices in of_layer.by_part(numbers):
+            part = of_layer.parts[n]
+            if isinstance(part, DownProjection) and not isinstance(part.module, nn.Linear):
+                kind = type(part.module).__name__
+                raise HNeuronsError(
+                    f"{checkpoint.folder}: its down-projections are {kind} layers, for which no adapter is written; "
+                    "export it"
+                )
+            yield layer, names[n], part, [numbers[i] for i in places], indices
