@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -11,6 +12,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 CONF = Path("/etc/slurm/slurm.conf")
 GRES = Path("/etc/slurm/gres.conf")
@@ -36,7 +39,7 @@ ReturnToService=2
 SlurmdTimeout=10
 InactiveLimit=0
 KillWait=5
-MinJobAge=600
+MinJobAge=7200
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,bf_interval=2
 SelectType=select/cons_tres
@@ -55,7 +58,7 @@ PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes={host} MaxTime=INFINITE State=UP PriorityTier=10
 """
 
-PROFILE = ["--profile", "slurm", "--slurm-init-seconds-before-status-checks", "3", "--slurm-status-command", "squeue"]
+PROFILE = ["--profile", "slurm", "--slurm-status-command", "squeue"]
 
 
 def missing() -> str | None:
@@ -135,6 +138,15 @@ class Cluster:
     def kill(self, daemon: str) -> None:
         run("pkill", "-KILL", "-x", daemon)
 
+    def kill_node(self) -> None:
+        """The node as it dies: its daemon, and every process of its jobs at the same time."""
+        self.kill("slurmd")
+        self.kill("slurmstepd")
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if "SLURM_JOB_ID" in process.environ():
+                    process.kill()
+
     def node_log(self) -> str:
         return (STATE / "slurmd.log").read_text()
 
@@ -170,7 +182,7 @@ class Run:
     """snakemake --profile slurm, in the background."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
-        command = [sys.executable, "-m", "snakemake", *PROFILE, *arguments]
+        command = [sys.executable, str(Path(__file__).with_name("looking_often.py")), *PROFILE, *arguments]
         self.log = folder / "snakemake.log"
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(

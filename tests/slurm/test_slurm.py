@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -139,7 +138,7 @@ def test_jobs_ask_slurm_for_what_their_model_needs(workspace, swept):
         n: [(field(j, "StartTime"), field(j, "EndTime")) for j in gpu_jobs if field(j, "TresPerJob").endswith(f":{n}")]
         for n in (1, 4)
     }
-    assert any(a < d and c < b for a, b in times[1] for c, d in times[4]), "side by side"
+    assert any(a < d and c < b for a, b in times[1] for c, d in times[4]), f"side by side: {times}"
 
 
 def sampled_before(workspace):
@@ -171,6 +170,11 @@ class Caught:
         wait_until(lambda: lines(self.journal) > 10, 120, "some questions are sampled")
         assert lines(self.journal) < QUESTIONS / 2, "it was not caught in the middle"
         self.job = cluster.job("responses")
+
+    def start_again(self):
+        """Start the job now, which SLURM has requeued: it would let it wait for two minutes."""
+        wait_until(lambda: "BeginTime" in self.cluster.show(self.job), 60, "it is requeued")
+        run("scontrol", "update", f"jobid={self.job}", "starttime=now")
 
     def is_whole(self, slow):
         assert store.read_table(self.path, RESPONSES).equals(slow)
@@ -210,15 +214,15 @@ def test_a_job_over_its_memory_is_given_more(cluster, workspace, slow):
 
 
 def test_a_node_that_dies_and_is_drained_loses_no_question(caught, cluster, workspace, slow):
-    cluster.kill("slurmd")
+    cluster.kill_node()
+    done = lines(caught.journal) - 1
     wait_until(lambda: "DOWN" in cluster.node_state(), 60, "the controller misses the node")
     run("scontrol", "update", f"nodename={cluster.host}", "state=drain", "reason=test")
-    subprocess.run(["pkill", "-KILL", "slurmstepd"])
-    done = lines(caught.journal) - 1
     cluster.start_node()
     time.sleep(3)
     assert cluster.job("responses") is None, "nothing starts on a drained node"
     run("scontrol", "update", f"nodename={cluster.host}", "state=resume")
+    caught.start_again()
     caught.run.finish()
     assert caught.is_whole(slow)
     assert sampled_before(workspace) >= min(done, 10)
@@ -259,9 +263,7 @@ def test_a_preempted_job_goes_on_when_it_is_requeued(caught, cluster, workspace,
         "/dev/null",
     )
     wait_until(lambda: cluster.job("responses", "PENDING") or cluster.job("responses", "REQUEUED"), 60, "it is preempted")
-    # SLURM lets a requeued job wait for two minutes.
-    wait_until(lambda: "BeginTime" in cluster.show(caught.job), 60, "it is requeued")
-    run("scontrol", "update", f"jobid={caught.job}", "starttime=now")
+    caught.start_again()
     caught.run.finish()
     assert caught.is_whole(slow)
     assert sampled_before(workspace) >= 10
