@@ -14,21 +14,22 @@ from hneurons.planning.slurm import (
     stay_offline,
     wait_for_earlier_jobs,
 )
+from hneurons.config.behaviours import ITEM_VERSIONS, TEST_QUESTIONS
 from hneurons.config.impact import (
-    ITEM_VERSIONS,
-    TEST_QUESTIONS,
     UNTOUCHED,
     UNTOUCHED_ALPHA,
     format_alpha,
 )
 from hneurons.errors import HNeuronsError, machine_failure
-from hneurons.config.judges import LLM_KINDS, TASKS
+from hneurons.config.judges import LLM, LLM_KINDS, TASKS
 from hneurons.config.base import SLUG, read_yaml
+from hneurons.config.datasets import is_own_set
 from hneurons.data.sources import (
     HELD_OUT_TEXT,
     SOURCES,
     benchmark_files,
     check_sources,
+    content_of,
     dataset_files,
     missing_files,
     pinned_hub_file,
@@ -90,6 +91,12 @@ onstart:
         sys.exit(
             f"error: files are missing for {', '.join(MISSING)}; put them there or take these out of the study"
         )
+    from hneurons.impact.benchmarks.registry import check_own_files
+
+    try:
+        check_own_files(STUDY)
+    except HNeuronsError as error:
+        sys.exit(f"error: {error}")
     if BUDGET:
         print(BUDGET, file=sys.stderr)
     wait_for_earlier_jobs()

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from hneurons.models.load import load_model
     from hneurons.neurons.export import export
     from hneurons.neurons.neuron_set import NeuronSet
+    from hneurons.report.fitted import fit
 
 __version__ = version("hneurons")
-__all__ = ["Detection", "NeuronSet", "detect", "detect_many", "export", "load_model", "side_by_side"]
+__all__ = ["Detection", "NeuronSet", "detect", "detect_many", "export", "fit", "load_model", "side_by_side"]
 
 _HOME = {
     "Detection": "hneurons.detection.detector",
@@ -25,6 +26,7 @@ _HOME = {
     "detect": "hneurons.detection.detector",
     "detect_many": "hneurons.detection.detector",
     "export": "hneurons.neurons.export",
+    "fit": "hneurons.report.fitted",
     "load_model": "hneurons.models.load",
     "side_by_side": "hneurons.generation.side_by_side",
 }

@@ -49,7 +49,7 @@ wildcard_constraints:
     benchmark=SLUG,
     package=SLUG,
     neurons=r"hneurons|negative|random-\d+",
-    source="|".join(SOURCES),
+    source="|".join([*SOURCES, *filter(is_own_set, STUDY.datasets)]),
     mark="[0-9a-f]{12}",
     ending="csv|jsonl|parquet",
     task=SLUG,
@@ -140,18 +140,35 @@ def judges_of(task, both=False):
 
     both: include the LLM even if another judge judges the task in this study.
     """
-    judges = STUDY.judges.model_dump(mode="json")
-    if judges[task] not in LLM_KINDS and not both:
-        return {task: judges[task]}
+    kind = getattr(STUDY.judges, task)
+    return {task: kind, **(llm_judge() if kind in LLM_KINDS or both else {})}
+
+
+def llm_judge():
+    """The LLM judge, as params; nothing for a study without one."""
+    if (llm := STUDY.judges.llm) is None:
+        return {}
     judging = sorted({"model", "structured_output", "max_tokens"})
-    llm = {k: judges["llm"][k] for k in judging}
-    return {task: judges[task], "llm": llm | STUDY.judges.llm.changed_sampling()}
+    facts = {k: llm.model_dump(mode="json")[k] for k in judging}
+    return {"llm": facts | llm.changed_sampling()}
+
+
+def judges_of_set(dataset):
+    """Judge of a data set's answers, as params."""
+    kind = STUDY.judge_of(dataset)
+    return {"correctness": kind, **(llm_judge() if kind == LLM else {})}
 
 
 def judges_of_benchmark(wildcards):
     """Judge of a benchmark's replies, as params."""
     if wildcards.benchmark == TEST_QUESTIONS:
-        return judges_of("correctness")
+        return judges_of_set(IN_DOMAIN)
+    chosen = STUDY.benchmarks[wildcards.benchmark]
+    if chosen.plugin:
+        return {"plugin": content_of(chosen.plugin), **llm_judge()}
+    if chosen.judge:
+        shown = chosen.model_dump(mode="json", include={"judge", "title", "compliance"})
+        return shown | (llm_judge() if chosen.judge.kind == LLM else {})
     return judges_of(wildcards.benchmark) if wildcards.benchmark in TASKS else {}
 
 
@@ -179,4 +196,9 @@ def direction(wildcards):
 
 def settings_of_dataset(wildcards):
     """Settings of a data set, as a param."""
-    return STUDY.datasets[wildcards.dataset].model_dump(mode="json")
+    chosen = STUDY.datasets[wildcards.dataset].model_dump(mode="json")
+    return {
+        key: value
+        for key, value in chosen.items()
+        if key != "judge" or value is not None
+    }

@@ -35,8 +35,10 @@ def decoding_of_items(wildcards):
 
 
 def settings_of_benchmark(wildcards):
-    """Settings of a benchmark, as a param."""
-    return STUDY.benchmarks[wildcards.benchmark].as_param()
+    """Settings of a benchmark, as a param; with its plugin's content."""
+    chosen = STUDY.benchmarks[wildcards.benchmark]
+    plugin = {"content": content_of(chosen.plugin)} if chosen.plugin else {}
+    return chosen.as_param() | plugin
 
 
 def version_of_items(wildcards):

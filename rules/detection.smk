@@ -127,11 +127,12 @@ rule answers:
             for path in shards("<study>/{model}/spans/{dataset}/{shard}.parquet", d)
         ],
     output:
-        report(
+        page=report(
             "<study>/{model}/answers.html",
             caption="../report/answers.rst",
             category="Table 1: detection",
         ),
+        table="<study>/{model}/answers.csv",
     log:
         "<logs>/{model}/answers.log",
     benchmark:

@@ -26,7 +26,7 @@ rule verdicts:
     resources:
         **modest(4000, 240),  # an LLM judge at its rate limit
     params:
-        judges=judges_of("correctness"),
+        judges=lambda wildcards: judges_of_set(wildcards.dataset),
         study=STUDY.study,
         stage=VERSIONS["verdicts"],
     script:

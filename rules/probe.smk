@@ -74,7 +74,7 @@ rule judge_suppressed:
     resources:
         **modest(4000, 240),  # an LLM judge at its rate limit
     params:
-        judges=judges_of("correctness"),
+        judges=judges_of_set(IN_DOMAIN),
         study=STUDY.study,
         stage=VERSIONS["verdicts"],
     script:

@@ -69,7 +69,7 @@ class HubServer:
     def reply(
         self, path: str, authorization: str, repositories: dict[str, Repository]
     ) -> tuple[int, dict[str, str], bytes]:
-        parts = path.removeprefix("api/models/").split("/")
+        parts = path.removeprefix("api/models/").removeprefix("datasets/").split("/")
         name, rest = "/".join(parts[:2]), parts[2:]
         repository = repositories.get(name)
         if repository is None:

@@ -6,6 +6,7 @@ from hneurons.probe.classifiers import PROBE, read_classifiers
 from hneurons.probe.confidence import Combined
 from hneurons.probe.examples import read_example_frame
 from hneurons.report.answers import scored_answers, write_answers_page
+from hneurons.report.tables.detection import answers_table
 
 with job(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params
@@ -23,5 +24,6 @@ with job(snakemake.log[0]):
         in_domain=params.in_domain,
     )
     counts = {Path(path).stem: store.read_json(path) for path in inputs.counts}
-    model = Path(snakemake.output[0]).parent
-    write_answers_page(snakemake.output[0], answers, counts, snakemake.wildcards.model, model, params.seed)
+    model = Path(snakemake.output.page).parent
+    write_answers_page(snakemake.output.page, answers, counts, snakemake.wildcards.model, model, params.seed)
+    store.write_text(snakemake.output.table, answers_table(answers).to_csv(index=False))

@@ -1,4 +1,4 @@
-from hneurons.config.study import HubFile
+from hneurons.config.datasets import HubFile
 from hneurons.data.downloads import fetch_source
 from hneurons.joblog import job
 

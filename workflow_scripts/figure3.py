@@ -1,6 +1,5 @@
 from hneurons import store
 from hneurons.config.paper import load_paper
-from hneurons.impact.benchmarks import TITLES
 from hneurons.impact.curves import Curve
 from hneurons.joblog import job
 from hneurons.report.figures.impact import figure3
@@ -12,4 +11,4 @@ with job(snakemake.log[0]):
     averages = average_slopes_table(curves, snakemake.params.parameters, load_paper(snakemake.input.paper))
     for path, table in ((out.points, figure3_table(curves)), (out.slopes, slopes_table(curves)), (out.averages, averages)):
         store.write_text(path, table.to_csv(index=False))
-    figure3(curves, TITLES, [out.png, out.svg])
+    figure3(curves, [out.png, out.svg])

@@ -1,11 +1,14 @@
+from hneurons.config.setup import parse_study
+from hneurons.impact.benchmarks.registry import benchmark_of
 from hneurons.impact.judging import judge_runs
 from hneurons.joblog import job
 from hneurons.judges.panel import Judges
 
 with job(snakemake.log[0]):
-    replies = snakemake.input.replies
+    name, replies = snakemake.wildcards.benchmark, snakemake.input.replies
+    study = parse_study(snakemake.config).study
     judge_runs(
-        snakemake.wildcards.benchmark,
+        benchmark_of(name, study.benchmarks[name]),
         snakemake.input.item_file,
         dict(zip([replies] if isinstance(replies, str) else replies, snakemake.output, strict=True)),
         Judges.from_config(snakemake.config),

@@ -1,20 +1,47 @@
 """Norms of the columns of a study's model, kept beside its manifest if they take many passes through its layers."""
 
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
 
 import pyarrow as pa
 import torch
+from transformers import PreTrainedModel
 
 from hneurons import store
 from hneurons.cett.measure import column_norms
 from hneurons.models.decoder import layer_neurons
-from hneurons.models.prepared import PreparedModel
 
 _FILE = "column_norms.parquet"
 _SCHEMA = pa.schema([("norms", pa.list_(pa.float32()))])
 
 
-def norms_of(prepared: PreparedModel) -> list[torch.Tensor]:
+class MeasuredModel(Protocol):
+    """A model whose CETT is measured: of a study (`PreparedModel`), or loaded by itself.
+
+    Attributes:
+        model: the loaded model.
+        identity: what identifies it in metadata.
+        study_folder: where what is derived from its weights is kept.
+    """
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The loaded model."""
+        ...
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The facts."""
+        ...
+
+    @property
+    def study_folder(self) -> Path:
+        """The folder."""
+        ...
+
+
+def norms_of(prepared: MeasuredModel) -> list[torch.Tensor]:
     """Return what `column_norms` does of a prepared model.
 
     Those of packed weights, d_ff columns through every layer, are computed once and kept in the manifest's folder.

@@ -9,12 +9,11 @@ from tqdm import tqdm
 
 from hneurons import store
 from hneurons.cett.measure import cett
-from hneurons.cett.norms import norms_of
+from hneurons.cett.norms import MeasuredModel, norms_of
 from hneurons.cett.regions import TokenRegions, token_regions
 from hneurons.cett.shards import SHARD_OPTIONS, read_layer, shard_table
 from hneurons.config.study import CettSettings
 from hneurons.errors import HNeuronsError
-from hneurons.models.prepared import PreparedModel
 from hneurons.models.widths import Widths
 from hneurons.records import CETT_ROW, Rows
 
@@ -27,7 +26,7 @@ _Features = dict[str, Sequence[np.ndarray]]
 
 
 def measure_shard(
-    prepared: PreparedModel,
+    prepared: MeasuredModel,
     examples: Rows,
     responses: Rows,
     spans: Rows,

@@ -14,9 +14,13 @@ from rich.table import Table
 
 from hneurons.cli.common import JsonOption, echo_json, one_line_errors
 from hneurons.config.base import read_yaml
+from hneurons.config.behaviours import is_own_behaviour
+from hneurons.config.datasets import is_own_set
 from hneurons.config.models import ModelSettings
 from hneurons.config.setup import parse_study
+from hneurons.config.study import Study
 from hneurons.config.weights import read_config
+from hneurons.data.sources import missing_files
 from hneurons.errors import HNeuronsError
 from hneurons.planning.jobs import dry_run
 from hneurons.planning.plan import Plan, make_plan
@@ -33,6 +37,7 @@ def plan_command(
     with one_line_errors():
         setup = parse_study(read_yaml(configfile), configfile)
         untested = _check_models(setup.models)
+        _check_files(setup.study)
         results = Path("results") / setup.study.study
         with ThreadPoolExecutor() as pool:
             complete = pool.submit(dry_run, configfile, "--forceall")
@@ -44,6 +49,15 @@ def plan_command(
         echo_json(plan.as_dict())
     else:
         _print(plan)
+
+
+def _check_files(study: Study) -> None:
+    """Raise HNeuronsError for the first fault in a file of the user's own."""
+    names = [*filter(is_own_set, study.datasets), *filter(is_own_behaviour, study.impact.benchmarks)]
+    if names and not missing_files(study):
+        from hneurons.impact.benchmarks.registry import check_own_files
+
+        check_own_files(study)
 
 
 def _check_models(models: Mapping[str, ModelSettings]) -> list[str]:

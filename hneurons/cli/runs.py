@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hneurons.cli.common import one_line_errors
-from hneurons.config.impact import TEST_QUESTIONS
+from hneurons.config.behaviours import TEST_QUESTIONS
 from hneurons.errors import HNeuronsError
 
 
@@ -45,7 +45,7 @@ def figure3_command(
 
     with one_line_errors():
         curves, notes = read_curves(results)
-        curves = [curve for curve in curves if curve.benchmark in TITLES and curve.benchmark != TEST_QUESTIONS]
+        curves = [c for c in curves if (c.title or c.benchmark in TITLES) and c.benchmark != TEST_QUESTIONS]
         for note in notes:
             typer.echo(note, err=True)
         if not curves:
@@ -55,6 +55,6 @@ def figure3_command(
         tables = {"figure3": figure3_table(curves), "slopes": slopes_table(curves)}
         for name, table in tables.items():
             store.write_text(folder / "tables" / f"{name}.csv", table.to_csv(index=False))
-        figure3(curves, TITLES, pictures)
+        figure3(curves, pictures)
     for path in (*pictures, *(folder / "tables" / f"{name}.csv" for name in tables)):
         typer.echo(str(path))

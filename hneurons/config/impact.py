@@ -6,31 +6,12 @@ Imported by the Snakefile, so nothing heavy may be imported here.
 import math
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from hneurons.config.base import Settings
-
-BenchmarkName = Literal[
-    "falseqa",
-    "faitheval",
-    "sycophancy",
-    "jailbreak",
-    "false-premise",
-    "misleading-context",
-    "are-you-sure",
-    "mild-requests",
-]
-
-# Named wordings of the prompts of benchmarks that have several; the first is the default.
-WORDINGS: dict[str, tuple[str, ...]] = {"faitheval": ("supported-option", "published", "counterfactual-resistant")}
-
-# Raised when the items of a single benchmark change, so that only they are drawn again; 1 where not listed.
-ITEM_VERSIONS = {"sycophancy": 2, "jailbreak": 2}
-
-# The in-domain test questions at every α, which run like a behaviour benchmark.
-TEST_QUESTIONS = "test-questions"
+from hneurons.config.base import Settings, Slug
+from hneurons.config.behaviours import BenchmarkSettings, check_behaviour
 
 # Neuron sets in file names; random ones end in their seed. "untouched" is the unscaled model.
 H_NEURONS, NEGATIVE, RANDOM, UNTOUCHED = "hneurons", "negative", "random", "untouched"
@@ -74,21 +55,6 @@ def named_alpha(alpha: float) -> float:
     return float(name)
 
 
-class BenchmarkSettings(Settings):
-    """Size and prompts of one benchmark."""
-
-    items: int = Field(ge=1)
-    max_new_tokens: int | None = Field(None, ge=1, description="limit of new tokens; null takes the benchmark's own")
-    wording: str | None = Field(None, description="wording of the prompts, where a benchmark has several; null: its first")
-
-    def as_param(self) -> dict[str, Any]:
-        """These settings as a param. An unset wording is left out, as it was before there were wordings."""
-        settings = self.model_dump(mode="json")
-        if self.wording is None:
-            del settings["wording"]
-        return settings
-
-
 class UtilitySettings(Settings):
     """Measures of what scaling costs, at every α and for every neuron set."""
 
@@ -104,7 +70,7 @@ class UtilitySettings(Settings):
 class ImpactSettings(Settings):
     """The α sweep (Figure 3). α = 1 is the untouched model and always runs, once for all neuron sets."""
 
-    benchmarks: dict[BenchmarkName, BenchmarkSettings] = Field(min_length=1)
+    benchmarks: dict[Slug, BenchmarkSettings] = Field(min_length=1)
     alphas: list[Annotated[float, Field(ge=0)]] = Field([0, 0.5, 1, 1.5, 2, 2.5, 3], min_length=2)
     random_seeds: int = Field(5, ge=1, description="sets of random neurons, each with the layer counts of the H-Neurons")
     negative: bool = Field(False, description="also scale the neurons with a negative weight, as a separate set")
@@ -114,12 +80,9 @@ class ImpactSettings(Settings):
 
     @field_validator("benchmarks")
     @classmethod
-    def _known_wordings(cls, benchmarks: dict[BenchmarkName, BenchmarkSettings]) -> dict[BenchmarkName, BenchmarkSettings]:
+    def _described(cls, benchmarks: dict[Slug, BenchmarkSettings]) -> dict[Slug, BenchmarkSettings]:
         for name, settings in benchmarks.items():
-            wordings = WORDINGS.get(name, ())
-            if settings.wording is not None and settings.wording not in wordings:
-                allowed = f"use one of {', '.join(wordings)}" if wordings else "this benchmark has one wording only"
-                raise ValueError(f"{name}.wording: {settings.wording!r} is unknown; {allowed}")
+            check_behaviour(name, settings)
         return benchmarks
 
     @field_validator("alphas")

@@ -8,20 +8,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hneurons.config.base import HubSource, Settings, Slug
-from hneurons.config.datasets import DatasetSettings, check_set
+from hneurons.config.base import Settings, Slug
+from hneurons.config.behaviours import TEST_QUESTIONS, BenchmarkSettings
+from hneurons.config.datasets import DatasetSettings, HubFile, check_set
 from hneurons.config.impact import (
     H_NEURONS,
     NEGATIVE,
     RANDOM,
-    TEST_QUESTIONS,
-    BenchmarkName,
-    BenchmarkSettings,
     ImpactSettings,
     is_untouched,
     sweep,
 )
-from hneurons.config.judges import JudgesSettings
+from hneurons.config.judges import LLM, JudgeKind, JudgesSettings
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -113,6 +111,16 @@ class ReplyEstimate(Settings):
 
 
 _GEOGRAPHY = ReplyEstimate(read=60, new=20)
+REPLY_ESTIMATES = {
+    "falseqa": ReplyEstimate(read=60, new=100),
+    "faitheval": ReplyEstimate(read=400, new=60),
+    "sycophancy": ReplyEstimate(read=1500, new=350),
+    "jailbreak": ReplyEstimate(read=700, new=200),
+    "false-premise": _GEOGRAPHY,
+    "misleading-context": _GEOGRAPHY,
+    "are-you-sure": ReplyEstimate(read=240, new=50),
+    "mild-requests": _GEOGRAPHY,
+}
 
 
 class Estimates(Settings):
@@ -126,24 +134,7 @@ class Estimates(Settings):
     decided: float = Field(
         0.3, gt=0, le=0.5, description="share of right, or of wrong, answers to questions asked once, whichever is smaller"
     )
-    replies: dict[BenchmarkName, ReplyEstimate] = Field(
-        {
-            "falseqa": ReplyEstimate(read=60, new=100),
-            "faitheval": ReplyEstimate(read=400, new=60),
-            "sycophancy": ReplyEstimate(read=1500, new=350),
-            "jailbreak": ReplyEstimate(read=700, new=200),
-            "false-premise": _GEOGRAPHY,
-            "misleading-context": _GEOGRAPHY,
-            "are-you-sure": ReplyEstimate(read=240, new=50),
-            "mild-requests": _GEOGRAPHY,
-        }
-    )
-
-
-class HubFile(HubSource):
-    """A file in a dataset repository."""
-
-    path: str
+    replies: dict[Slug, ReplyEstimate] = REPLY_ESTIMATES
 
 
 class RuntimeSettings(Settings):
@@ -190,8 +181,13 @@ class Study(Settings):
             raise ValueError("datasets: exactly one must have role in_domain")
         for name, dataset in self.datasets.items():
             check_set(name, dataset)
+            if dataset.judge == LLM and self.judges.llm is None:
+                raise ValueError(f"datasets.{name}.judge needs the LLM judge: describe it under judges.llm")
         if len(set(self.models)) < len(self.models):
             raise ValueError("models: each model may occur only once")
+        for name, behaviour in self.impact.benchmarks.items():
+            if behaviour.judge and behaviour.judge.kind == LLM and self.judges.llm is None:
+                raise ValueError(f"impact.benchmarks.{name}.judge needs the LLM judge: describe it under judges.llm")
         for name in self.origin.datasets if self.origin else ():
             if name not in self.datasets or self.datasets[name].role == "nonexist":
                 raise ValueError(f"origin.datasets: {name} is not an in-domain or transfer set of the study")
@@ -209,6 +205,13 @@ class Study(Settings):
     def part(self, name: str) -> str:
         """Return the part of a data set's published files that is read: train or validation."""
         return self.dataset(name).part or ("train" if name == self.in_domain else "validation")
+
+    def judge_of(self, dataset: str) -> JudgeKind:
+        """Return the judge of correctness of a data set's answers."""
+        chosen = self.dataset(dataset).judge
+        if chosen is None:
+            return self.judges.correctness
+        return "llm" if chosen == LLM else "rules"
 
     def shards(self, dataset: str) -> list[str]:
         """Return the names of a data set's shards, which follow from its number of questions."""
@@ -229,7 +232,7 @@ class Study(Settings):
     @property
     def benchmarks(self) -> dict[str, BenchmarkSettings]:
         """All benchmarks run at every α: the behaviours, and test questions for utility."""
-        benchmarks = {str(name): settings for name, settings in self.impact.benchmarks.items()}
+        benchmarks = dict(self.impact.benchmarks)
         if questions := self.impact.utility.questions:
             benchmarks[TEST_QUESTIONS] = BenchmarkSettings(items=questions)
         return benchmarks

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from hneurons.config.study import SplitSettings
 from hneurons.data import elements, geography, nonexist, opendomain
-from hneurons.data.gold_answers import connected_answers
+from hneurons.data.gold_answers import answers_that_connect, connected_answers
 from hneurons.data.own import own_questions
 from hneurons.data.questions import Question, split_of
 from hneurons.data.vocabulary import Vocabulary
@@ -66,7 +66,7 @@ def questions_table(
         splits: Shares of the splits for the in-domain set, which is split by connected sets of accepted answers among all
             questions of the set; None puts every question into the test split.
         files: Files that a published set, or one of the user's own, is read from.
-        reading: Of the user's own set: `prompt` and `answerable`, as in `own_questions`.
+        reading: Of the user's own set: further arguments of `own_questions`.
 
     Returns:
         A table with the schema `QUESTIONS`.
@@ -82,7 +82,8 @@ def questions_table(
         questions = sorted(published, key=lambda q: seed_of(seed, "order", name, q.key))
     if len(questions) < rows.stop:
         raise HNeuronsError(f"datasets.{name}.questions: {rows.stop} requested, but the set has {len(questions)}")
-    groups = connected_answers([q.aliases for q in questions], [q.key for q in questions]) if splits else []
+    aliases = [answers_that_connect(q.aliases, q.answer_type) for q in questions]
+    groups = connected_answers(aliases, [q.key for q in questions]) if splits else []
     records = []
     for i, q in list(enumerate(questions))[rows]:
         split = split_of(groups[i], seed, splits) if splits else "test"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hneurons import store
+from hneurons.config.datasets import HubFile
 from hneurons.config.proxies import network_errors, through_proxy
-from hneurons.config.study import HubFile
 from hneurons.data.sources import SOURCES
 from hneurons.errors import HNeuronsError, machine_failure
 
@@ -16,7 +16,7 @@ def fetch_source(name: str, hub: HubFile | None, out: str | Path) -> None:
     """Download a source.
 
     Args:
-        name: Name of the source, a key of `SOURCES`.
+        name: Name of the source, a key of `SOURCES`, or of the user's own set of questions.
         hub: Its repository, commit and path; None for a plain file, which is fetched from its URL.
         out: File to write.
 
@@ -37,7 +37,7 @@ def check_source(name: str, path: str | Path) -> None:
     Raises:
         HNeuronsError: If its SHA-256 differs from the pinned one.
     """
-    pinned = SOURCES[name].sha256
+    pinned = SOURCES[name].sha256 if name in SOURCES else None
     if pinned and (actual := store.file_hash(path)) != pinned:
         raise HNeuronsError(
             f"{name}: {Path(path).name} has sha256 {actual}, {pinned} is pinned: cut short, or changed by its publisher; "

@@ -8,6 +8,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from hneurons.data.comparison import answer_keys
+from hneurons.data.questions import MULTIPLE_CHOICE
 
 
 def connected_answers(aliases: Sequence[Sequence[str]], keys: Sequence[str]) -> list[str]:
@@ -42,6 +43,11 @@ def connected_answers(aliases: Sequence[Sequence[str]], keys: Sequence[str]) -> 
     return [names[part] for part in parts[: len(aliases)]]
 
 
+def answers_that_connect(aliases: Sequence[str], answer_type: str) -> Sequence[str]:
+    """The accepted answers that can connect a question with others: options such as "True" or "all of these" do not."""
+    return () if answer_type == MULTIPLE_CHOICE else aliases
+
+
 def answer_groups(questions: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """The connected set of accepted answers of each question, by question id.
 
@@ -50,4 +56,5 @@ def answer_groups(questions: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """
     rows = list(questions)
     ids = [str(row["question_id"]) for row in rows]
-    return dict(zip(ids, connected_answers([row["aliases"] for row in rows], ids), strict=True))
+    aliases = [answers_that_connect(row["aliases"], row["answer_type"]) for row in rows]
+    return dict(zip(ids, connected_answers(aliases, ids), strict=True))

@@ -8,6 +8,11 @@ from hneurons.config.datasets import QUESTION_PLACE
 from hneurons.config.study import SplitSettings
 from hneurons.seeds import seed_of
 
+# Options are named by letter in the order of their positions, not by the labels that a question gives them.
+LETTERS = "ABCDEFGHIJ"
+# Types of answers of a user's own sets, beside open ones.
+NUMERIC, MULTIPLE_CHOICE = "number", "option"
+
 
 @dataclass(frozen=True)
 class Question:
@@ -18,7 +23,7 @@ class Question:
         kind: Kind of question; questions of a kind share their wording.
         question: Text of the question.
         aliases: Accepted spellings of the gold answer; empty for a question without one.
-        answer_type: Name of the vocabulary of possible answers, or "open".
+        answer_type: Name of the vocabulary of possible answers, "open", "number" or "option".
         instruction: How to answer; follows the question in the prompt, or is the whole prompt, with {question} in it.
         popularity: Population of the place in question, where available.
     """

@@ -1,7 +1,7 @@
 """Rows of published files in CSV, JSON lines or Parquet, validated field by field."""
 
 import csv
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -34,8 +34,23 @@ class PublishedRow(BaseModel):
 R = TypeVar("R", bound=PublishedRow)
 
 
-def _raw_rows(path: Path, used: Container[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Place ("line 3" or "row 3") and fields of each row. used: names of the columns that are read."""
+def raw_rows(path: Path, used: Container[str] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the place ("line 3" or "row 3") and the fields of each row of a file, in its order.
+
+    Args:
+        path: File ending in .csv, .jsonl or .parquet.
+        used: Names of columns that may occur only once.
+
+    Raises:
+        HNeuronsError: If the file cannot be read.
+    """
+    try:
+        yield from _rows_of(path, used)
+    except (OSError, pa.ArrowInvalid, UnicodeError, csv.Error) as error:
+        raise HNeuronsError(f"{path}: cannot be read: {reason_unreadable(error)}; fetch the file again") from None
+
+
+def _rows_of(path: Path, used: Container[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     if path.suffix == ".csv":
         with open_text(path, newline="") as handle:
             yield from _csv_rows(csv.DictReader(handle, restkey=_BEYOND), path, used)
@@ -58,13 +73,33 @@ def _csv_rows(reader: "csv.DictReader[str]", path: Path, used: Container[str]) -
         yield f"line {reader.line_num}", fields
 
 
-def read_rows(path: str | Path, row: type[R], unique: Callable[[R], tuple[str, Any]] | None = None) -> list[R]:
+def _renamed(fields: dict[str, Any], columns: Mapping[str, str], place: str) -> dict[str, Any]:
+    """Fields under the names that the schema has for them."""
+    renamed = {name: value for name, value in fields.items() if name not in columns}
+    for name, column in columns.items():
+        value: Any = fields
+        for part in [column] if column in fields else column.split("."):
+            if not isinstance(value, dict) or part not in value:
+                names = ", ".join(map(str, fields))[:80]
+                raise HNeuronsError(f"{place}: no column {column!r} (there are: {names})")
+            value = value[part]
+        renamed[name] = value
+    return renamed
+
+
+def read_rows(
+    path: str | Path,
+    row: type[R],
+    unique: Callable[[R], tuple[str, Any]] | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> list[R]:
     """Read all rows of a file, in its order.
 
     Args:
         path: File ending in .csv, .jsonl or .parquet.
         row: Class of the rows.
         unique: If given, returns the identifier of a row and what must be the same in all rows with this identifier.
+        columns: Names of the file's columns by those of the fields, where they differ; "a.b" is field b of column a.
 
     Raises:
         HNeuronsError: If the file cannot be read, holds no rows, or has a row that breaks the schema or has the identifier
@@ -72,21 +107,19 @@ def read_rows(path: str | Path, row: type[R], unique: Callable[[R], tuple[str, A
     """
     rows = []
     places: dict[str, tuple[str, Any]] = {}
-    try:
-        used = {name for key, field in row.model_fields.items() for name in (key, field.alias or key)}
-        raw_rows = list(_raw_rows(Path(path), used))
-    except (OSError, pa.ArrowInvalid, UnicodeError, csv.Error) as error:
-        raise HNeuronsError(f"{path}: cannot be read: {reason_unreadable(error)}; fetch the file again") from None
-    for place, fields in raw_rows:
+    used = {name for key, field in row.model_fields.items() for name in (key, field.alias or key)}
+    for place, raw in list(raw_rows(Path(path), used | set((columns or {}).values()))):
+        fields = _renamed(raw, columns, f"{path}, {place}") if columns else raw
         try:
             parsed = row.model_validate(fields)
         except ValidationError as error:
             problem = error.errors()[0]
-            field, why = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
+            name, why = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
             if problem["type"] == "missing":
                 why += f" (there are: {', '.join(map(str, fields))[:80]})"
-            row_id = next((str(fields[k]) for k in ("question_id", "id", "q_id") if k in fields), "-")
-            raise HNeuronsError(f"{path}, {place} (id {row_id}): field {field!r}: {why}") from None
+            row_id = next((str(fields[k]) for k in ("question_id", "item_id", "id", "q_id") if k in fields), "-")
+            in_field = f"field {name!r}: " if name else ""
+            raise HNeuronsError(f"{path}, {place} (id {row_id}): {in_field}{why}") from None
         if unique is not None:
             identifier, content = unique(parsed)
             first_place, first_content = places.setdefault(identifier, (place, content))

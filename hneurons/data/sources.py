@@ -9,8 +9,9 @@ from functools import cache, partial
 from pathlib import Path
 
 from hneurons.config.base import read_yaml
-from hneurons.config.datasets import GENERATED_SETS, is_own_set
-from hneurons.config.study import HubFile, Study
+from hneurons.config.behaviours import is_own_behaviour
+from hneurons.config.datasets import GENERATED_SETS, TYPED_JUDGES, HubFile, is_own_set
+from hneurons.config.study import Study
 from hneurons.errors import HNeuronsError
 from hneurons.stages import VERSIONS
 
@@ -69,16 +70,24 @@ def source_file(study: Study, name: str) -> str:
     Raises:
         HNeuronsError: If the mirror folder lacks it, or if no commit is pinned.
     """
-    source = SOURCES[name]
+    source = SOURCES.get(name) or _own_source(study, name)
     if study.mirror is None:
         hub = pinned_hub_file(study, name)
         # The pin is part of the name, so that studies with different pins do not share a file.
-        mark = hub.revision if hub else source.sha256 or ""
+        mark = source.sha256 or (hub.revision if hub else "")
         return f"results/sources/{name}-{mark[:12]}{Path(hub.path if hub else source.mirror_names[0]).suffix}"
     for candidate in source.names:
         if (path := Path(study.mirror) / candidate).is_file():
             return str(path)
     raise HNeuronsError(f"mirror {study.mirror}: no file of {name}; it may be named {' or '.join(source.names)}")
+
+
+def _own_source(study: Study, name: str) -> Source:
+    """Where the user's own set is on the hub. Its sha256 is of the place, so that two places never share a file."""
+    hub = study.dataset(name).hub
+    assert hub is not None
+    place = hashlib.sha256(f"{hub.id} {hub.revision} {hub.path}".encode()).hexdigest()
+    return Source((), hub.id, hub.revision, hub.path, sha256=place)
 
 
 def dataset_files(study: Study, name: str) -> list[str]:
@@ -88,13 +97,20 @@ def dataset_files(study: Study, name: str) -> list[str]:
         HNeuronsError: If a file is missing, or if no commit is pinned.
     """
     configured = study.dataset(name).file
+    if study.dataset(name).hub:
+        return [source_file(study, name)]
     if configured is None:
         return [source_file(study, source) for source in dataset_sources(study, name)]
+    return [_own_file(study, f"datasets.{name}", configured)]
+
+
+def _own_file(study: Study, section: str, configured: str) -> str:
+    """A file of the user's, in the mirror folder or where the setting says."""
     in_mirror = Path(study.mirror or ".") / configured
     path = in_mirror if in_mirror.is_file() else Path(configured)
     if not path.is_file():
-        raise HNeuronsError(f"datasets.{name}.file: {in_mirror} does not exist")
-    return [str(path)]
+        raise HNeuronsError(f"{section}.file: {in_mirror} does not exist")
+    return str(path)
 
 
 def questions_identity(study: Study, name: str) -> dict[str, object]:
@@ -105,22 +121,32 @@ def questions_identity(study: Study, name: str) -> dict[str, object]:
     """
     local_files = [] if study.dataset(name).file is None and study.mirror is None else dataset_files(study, name)
     # Published sets have been split by connected sets of answers since version 2.
-    published = bool(dataset_sources(study, name) or local_files)
+    published = bool(dataset_sources(study, name) or local_files or is_own_set(name))
     return {
         "stage": VERSIONS["questions"] + int(published and name == study.in_domain),
         "seed": study.seed,
         "splits": study.splits.model_dump(mode="json") if name == study.in_domain else None,
         "sources": dataset_sources(study, name),
         "pinned": dataset_files(study, name) if not local_files else [],
-        "content": [_content(path, Path(path).stat().st_mtime_ns) for path in local_files],
-        **({"own": _own(study, name)} if is_own_set(name) else {}),
+        "content": [content_of(path) for path in local_files],
+        **({"own": own_reading(study, name)} if is_own_set(name) else {}),
     }
 
 
-def _own(study: Study, name: str) -> dict[str, object]:
-    """How the questions of a user's own set are read."""
+def own_reading(study: Study, name: str) -> dict[str, object]:
+    """Return how the questions of a user's own set are read, as arguments of `own_questions`."""
     settings = study.dataset(name)
-    return {"prompt": settings.prompt, "answerable": settings.role != "nonexist"}
+    reading: dict[str, object] = {"prompt": settings.prompt, "answerable": settings.role != "nonexist"}
+    if settings.judge in TYPED_JUDGES:
+        reading["judge"] = settings.judge
+    if settings.columns:
+        reading["columns"] = settings.columns
+    return reading
+
+
+def content_of(path: str) -> str:
+    """Return the SHA-256 of a file, which is read again once it was changed."""
+    return _content(path, Path(path).stat().st_mtime_ns)
 
 
 @cache
@@ -132,6 +158,11 @@ def _content(path: str, _modified: int) -> str:
 
 def benchmark_files(study: Study, name: str) -> list[str]:
     """Return the files that a benchmark's items are read from; empty for a generated one. Raises as `source_file`."""
+    if is_own_behaviour(name):
+        settings = study.impact.benchmarks[name]
+        if settings.plugin and not Path(settings.plugin).is_file():
+            raise HNeuronsError(f"impact.benchmarks.{name}.plugin: {settings.plugin} does not exist")
+        return [_own_file(study, f"impact.benchmarks.{name}", settings.file)] if settings.file else []
     return [source_file(study, source) for source in sources_named(name)]
 
 
@@ -162,6 +193,8 @@ def check_sources(study: Study) -> None:
         if name not in hubs:
             raise HNeuronsError(f"sources.{name}: no such repository; choose from {', '.join(hubs)}")
     for name in map(str, study.datasets):
+        if is_own_set(name) and name in SOURCES:
+            raise HNeuronsError(f"datasets.{name}: the name of a published file; give your own set another one")
         sources = sources_named(name)
         if study.dataset(name).file and name in GENERATED_SETS:
             raise HNeuronsError(f"datasets.{name}.file: the set is generated, so it cannot be read from a file")
@@ -193,7 +226,7 @@ def pinned_hub_file(study: Study, name: str) -> HubFile | None:
     Raises:
         HNeuronsError: If neither the project nor the study pins a commit.
     """
-    source = SOURCES[name]
+    source = SOURCES.get(name) or _own_source(study, name)
     if source.hub_id is None or source.path is None:
         return None
     if name in study.sources:

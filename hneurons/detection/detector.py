@@ -19,12 +19,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hneurons.cett.measure import token_cett
 from hneurons.config.study import Decoding
 from hneurons.data.folding import find_phrase
-from hneurons.detection.requests import DetectionRequest, make_request
+from hneurons.detection.requests import DetectionRequest, make_request, request_ids
 from hneurons.errors import HNeuronsError
 from hneurons.generation.batching import TokenBudget, in_batches
-from hneurons.generation.control_tokens import text_ids
 from hneurons.generation.decode import generate
-from hneurons.generation.prompts import begins_in_thoughts, end_of_thoughts, ends_of_reply, prompt_ids
+from hneurons.generation.prompts import begins_in_thoughts, ends_of_reply, given_ids
 from hneurons.generation.thoughts import taken_apart
 from hneurons.generation.tokens import token_mask, token_offsets
 from hneurons.models.decoder import model_identity
@@ -225,7 +224,7 @@ def detect_many(
     layers, indices, weights = (values[fitted][order] for values in (neurons.layers, neurons.neurons, neurons.weights))
     by_layer = {int(layer): indices[layers == layer].tolist() for layer in np.unique(layers)}
     tokenizer = tokenizer or tokenizer_beside(model)
-    prompts = [prompt_ids(tokenizer, request.question) for request in requests]
+    prompts = [request_ids(tokenizer, request) for request in requests]
     responses = _responses(model, tokenizer, requests, prompts, max_new_tokens, budget)
     answered = [i for i, response in enumerate(responses) if response]
     lengths = [len(prompts[i]) + len(responses[i]) for i in answered]
@@ -247,13 +246,13 @@ def detect_many(
         text, offsets = token_offsets(tokenizer, responses[i][thoughts:])
         span = find_phrase(text, request.answer) if request.answer is not None else None
         if not text and thoughts:
-            yield NoDetection(request.question, text, "the model's thoughts have no end; allow it more tokens")
+            yield NoDetection(request.asks, text, "the model's thoughts have no end; allow it more tokens")
             continue
         if not text:
-            yield NoDetection(request.question, text, "the model's response is empty; give a response")
+            yield NoDetection(request.asks, text, "the model's response is empty; give a response")
             continue
         if request.answer is not None and span is None:
-            yield NoDetection(request.question, text, f"answer {request.answer!r} does not occur in the response {text!r}")
+            yield NoDetection(request.asks, text, f"answer {request.answer!r} does not occur in the response {text!r}")
             continue
         ends = [0, *(end for _, end in offsets)]
         tokens = [text[start:end] for start, end in pairwise(ends)]
@@ -261,7 +260,7 @@ def detect_many(
         contributions = cett * weights.astype(np.float32)
         mask = _highest(contributions.sum(axis=1)) if span is None else np.array(token_mask(offsets, *span))
         of_probe = contributions, layers, indices, weights, intercept
-        yield Detection(request.question, text, tokens, mask, span is not None, *of_probe, logprobs, combined)
+        yield Detection(request.asks, text, tokens, mask, span is not None, *of_probe, logprobs, combined)
 
 
 def _responses(
@@ -273,13 +272,7 @@ def _responses(
     budget: int | TokenBudget,
 ) -> list[list[int]]:
     """Token ids of each response without end tokens, generated for requests without a response."""
-    # A base model's prompt ends in "Answer:", and what follows begins with a space.
-    lead = "" if tokenizer.chat_template else " "
-    if begins_in_thoughts(tokenizer):
-        # A response from elsewhere is an answer, which follows the thoughts.
-        lead = end_of_thoughts(tokenizer)
-    texts = [r.response and ("" if lead.strip() and lead.strip() in r.response else lead) + r.response for r in requests]
-    responses = [text_ids(tokenizer, text) if text else [] for text in texts]
+    responses = [given_ids(tokenizer, request.response) if request.response else [] for request in requests]
     unanswered = [i for i, request in enumerate(requests) if request.response is None]
     if unanswered:
         decoding = Decoding(max_new_tokens=max_new_tokens, temperature=0)

@@ -7,7 +7,6 @@ over gold answers of the training part.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,9 +28,9 @@ from hneurons.probe.controls import (
     tuned_l2,
     tuned_l2_as_is,
 )
-from hneurons.probe.design import Design, Tuned, tune
-from hneurons.probe.estimator import fit_paths
+from hneurons.probe.design import Design, Tuned
 from hneurons.probe.l1_path import Problem
+from hneurons.probe.tuned import tuned_probes
 
 FOLDS = 5
 # Numbers of random neurons that are compared with the probe, besides all neurons, and at most how many sets of each number:
@@ -73,7 +72,7 @@ def score_in_folds(
     parts = design.folds(FOLDS)
     designs = [design.without(part) for part in parts]
     # 1. The probe in each fold, tuned in its inner folds; all fits share the passes over the data.
-    used, probes = _probes(columns, designs, settings, memory_gb, threads)
+    used, probes = tuned_probes(columns, designs, settings, memory_gb, threads)
     # 2. Its random controls: neurons outside those that the fold's probe weighs, in one reading.
     draws = {
         (k, i): columns_like(np.random.default_rng([seed, k, i]), columns.widths, used[fit.weights != 0], _number(fit))
@@ -129,25 +128,6 @@ def score_in_folds(
 
 def _number(fit: Tuned) -> int:
     return max(1, int((fit.weights != 0).sum()))
-
-
-def _probes(
-    columns: ShardColumns, designs: Sequence[Design], settings: ProbeSettings, memory_gb: float, threads: int
-) -> tuple[np.ndarray, list[Tuned]]:
-    """The columns that any fit weighs, and the tuned probe of each fold on these columns."""
-    inner = [design.inner for design in designs]
-    problems = [part.problem for parts in inner for part in parts]
-    options: dict[str, Any] = {"memory_gb": memory_gb, "threads": threads}
-    paths = fit_paths(columns, problems, settings.C, settings.penalty, settings.intercept, **options)
-    used = np.unique(np.concatenate([fit.columns for path in paths.fits for fit in path]))
-    X = columns.take(used)
-    tuned, first = [], 0
-    for design, parts in zip(designs, inner, strict=True):
-        of_design = paths.fits[first : first + len(parts)]
-        dense = [[(fit.weights_on(used), fit.intercept) for fit in path] for path in of_design]
-        first += len(parts)
-        tuned.append(tune(X, design, settings.C, lambda *_, fits=dense: fits))
-    return used, tuned
 
 
 def _combined(probe: Tuned, columns: ShardColumns, train: pd.DataFrame) -> Combined | None:

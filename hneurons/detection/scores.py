@@ -8,11 +8,13 @@ import pandas as pd
 from scipy.special import expit
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, cross_val_score
 
 from hneurons.detection.compare import score_methods
 from hneurons.detection.results import COMBINED, DatasetScores
 from hneurons.probe.classifiers import PROBE, Classifier, features_of
 from hneurons.probe.confidence import Combined
+from hneurons.probe.design import INNER_FOLDS
 from hneurons.probe.examples import CONFIDENCE_COLUMNS
 from hneurons.stats.calibration import reliability
 
@@ -35,7 +37,7 @@ def baseline_logits(examples: pd.DataFrame, scored: pd.DataFrame, Cs: Sequence[f
     Args:
         examples: example_frame of the in-domain set, all splits.
         scored: example_frame of the rows to score.
-        Cs: the grid for the bag of words, whose C is chosen on the selection split, as the probe's is.
+        Cs: the grid for the bag of words, whose C is chosen on the selection split, as the probe's is, or else in folds.
 
     Returns:
         Log-odds [scored rows] by method.
@@ -52,8 +54,14 @@ def baseline_logits(examples: pd.DataFrame, scored: pd.DataFrame, Cs: Sequence[f
     bags = [words.transform(part["answer"]) for part in (train, selection, scored)]
     if bags[2].nnz == 0:
         return logits
-    fits = [LogisticRegression(C=C, max_iter=2000).fit(bags[0], train["label"]) for C in Cs]
-    best = max(fits, key=lambda fit: fit.score(bags[1], selection["label"]))
+    models = [LogisticRegression(C=C, max_iter=2000) for C in Cs]
+    if len(selection):
+        merits = [model.fit(bags[0], train["label"]).score(bags[1], selection["label"]) for model in models]
+    else:
+        folds = GroupKFold(min(INNER_FOLDS, train["gold"].nunique()))
+        parts = list(folds.split(train, groups=train["gold"]))
+        merits = [float(cross_val_score(model, bags[0], train["label"], cv=parts).mean()) for model in models]
+    best = models[int(np.argmax(merits))].fit(bags[0], train["label"])
     logits["bag-of-words"] = best.decision_function(bags[2])
     return logits
 

@@ -6,14 +6,14 @@ import datetime
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
 from hneurons.config.study import default_prompt_date
 from hneurons.errors import HNeuronsError
-from hneurons.generation.control_tokens import encode, hide_control_tokens
+from hneurons.generation.control_tokens import encode, hide_control_tokens, text_ids
 from hneurons.generation.thoughts import TAG, opens_thoughts
 from hneurons.models.tokenizer import THINKING_SWITCHES, stop_token_ids, thinks
 
@@ -42,7 +42,47 @@ def chat_ids(
         HNeuronsError: the tokenizer has no chat template, or one that fails, whose date cannot be fixed, that leaves out
             what the user says, that ends the prompt with an end token, or that opens thoughts although thinking is off.
     """
-    rendered = _templated(tokenizer, _prepared_turns(tokenizer, turns, parse_control_tokens), date)
+    texts = _prepared_turns(tokenizer, turns, parse_control_tokens)
+    return _checked_ids(tokenizer, _templated(tokenizer, messages_of(texts), date))
+
+
+def conversation_ids(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Mapping[str, Any]],
+    documents: Sequence[Mapping[str, Any]] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> list[int]:
+    """Token ids of a conversation in the OpenAI form, ready for the next reply: those of `apply_chat_template`.
+
+    Control tokens that are written in the texts are text.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        messages: with `role` (system, user, assistant, tool, …) and `content`, a text or a list of parts.
+        documents: for templates that take documents.
+        options: further arguments of the chat template, such as `tools` or `enable_thinking`.
+
+    Raises:
+        HNeuronsError: as `chat_ids` does; the template's own words where it refuses a role.
+    """
+    hidden = [{**message, "content": _hidden(tokenizer, message)} for message in messages]
+    arguments = {**(options or {}), **({"documents": list(documents)} if documents else {})}
+    return _checked_ids(tokenizer, _templated(tokenizer, hidden, default_prompt_date(), options=arguments))
+
+
+def _hidden(tokenizer: PreTrainedTokenizerBase, message: Mapping[str, Any]) -> Any:
+    """The content of a message with its control tokens hidden."""
+    content, special_only = message.get("content"), message["role"] == "assistant"
+    if content is None or isinstance(content, str):
+        return content and hide_control_tokens(tokenizer, content, special_only)
+    return [
+        {**part, "text": hide_control_tokens(tokenizer, part["text"], special_only)} if "text" in part else part
+        for part in content
+    ]
+
+
+def _checked_ids(tokenizer: PreTrainedTokenizerBase, rendered: str) -> list[int]:
+    """Token ids of what a chat template wrote, after which a reply can begin."""
     ids = encode(tokenizer, rendered)
     if ids and ids[-1] == tokenizer.eos_token_id:
         raise HNeuronsError(
@@ -59,26 +99,29 @@ def chat_ids(
 
 def begins_in_thoughts(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Tell whether replies to `chat_ids` begin within thoughts, whose opening mark the chat template has written."""
-    return thinks(tokenizer) and opens_thoughts(_templated(tokenizer, [_PROBE], default_prompt_date()))
+    return thinks(tokenizer) and opens_thoughts(_templated(tokenizer, messages_of([_PROBE]), default_prompt_date()))
 
 
 def end_of_thoughts(tokenizer: PreTrainedTokenizerBase) -> str:
     """Return the mark that ends the thoughts which the chat template has opened, for an answer without thoughts."""
-    *_, opening = TAG.finditer(_templated(tokenizer, [_PROBE], default_prompt_date()))
+    *_, opening = TAG.finditer(_templated(tokenizer, messages_of([_PROBE]), default_prompt_date()))
     mark = opening[0]
     return f"{mark[0]}/{mark[1:]}\n\n"
 
 
-def messages_of(turns: Sequence[str], parts: bool = False) -> list[dict[str, Any]]:
-    """Turns that alternate user, assistant, user, …, in the format of chat templates and servers.
+def messages_of(turns: Sequence[str]) -> list[dict[str, Any]]:
+    """Turns that alternate user, assistant, user, …, in the format of chat templates and servers."""
+    return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(turns)]
 
-    Args:
-        turns: the texts.
-        parts: whether each is a list of parts, as templates of multimodal models expect, of which the only one is a text.
-    """
-    roles = ("user", "assistant")
-    contents = [[{"type": "text", "text": text}] if parts else text for text in turns]
-    return [{"role": roles[i % 2], "content": content} for i, content in enumerate(contents)]
+
+def _in_parts(content: Any) -> Any:
+    """A text as a list of parts, as templates of multimodal models expect, of which the only one is a text."""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def text_of(content: Any) -> str:
+    """Return the text of a message's content, which may be a list of parts."""
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content or ())
 
 
 def _prepared_turns(tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], parse_control_tokens: bool) -> list[str]:
@@ -87,20 +130,27 @@ def _prepared_turns(tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], pa
     return [hide_control_tokens(tokenizer, text, special_only=i % 2 == 1) for i, text in enumerate(turns)]
 
 
-def _templated(tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], date: datetime.date, reply: bool = True) -> str:
+def _templated(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Mapping[str, Any]],
+    date: datetime.date,
+    reply: bool = True,
+    options: Mapping[str, Any] | None = None,
+) -> str:
     """The text of a conversation that the chat template writes, from plain texts or else from lists of parts."""
     name = tokenizer.name_or_path
     if not tokenizer.chat_template:
         raise HNeuronsError(f"{name}: the tokenizer has no chat template; use an instruct model")
+    texts = [text_of(message["content"]) for message in messages if message["role"] == "user"]
     failures: list[str] = []
     for parts in (False, True):
         try:
-            rendered = _applied(tokenizer, turns, date, reply, parts)
-            left_out = [text for text in turns[::2] if not _writes(rendered, text)]
+            rendered = _applied(tokenizer, messages, date, reply, parts, options)
+            left_out = [text for text in texts if not _writes(rendered, text)]
             if not left_out:
                 return rendered
             # A template may also change some texts, for example by removing a mark; then it still writes a plain one.
-            if _writes(_applied(tokenizer, [_PROBE], date, True, parts), _PROBE):
+            if _writes(_applied(tokenizer, messages_of([_PROBE]), date, True, parts), _PROBE):
                 logger.warning("%s: the chat template changes what the user says: %r", name, left_out[0][:60])
                 return rendered
         except (TemplateError, ValueError, TypeError, LookupError) as error:
@@ -109,15 +159,20 @@ def _templated(tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], date: d
 
 
 def _applied(
-    tokenizer: PreTrainedTokenizerBase, turns: Sequence[str], date: datetime.date, reply: bool, parts: bool
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Mapping[str, Any]],
+    date: datetime.date,
+    reply: bool,
+    parts: bool,
+    options: Mapping[str, Any] | None = None,
 ) -> str:
     rendered: str = tokenizer.apply_chat_template(
-        messages_of(turns, parts),
+        [{**message, "content": _in_parts(message["content"])} for message in messages] if parts else list(messages),
         add_generation_prompt=reply,
         tokenize=False,
         chat_template=_with_fixed_date(tokenizer.get_chat_template(), date),
         # Templates without such a switch ignore it.
-        **({} if thinks(tokenizer) else dict.fromkeys(THINKING_SWITCHES, False)),
+        **{**({} if thinks(tokenizer) else dict.fromkeys(THINKING_SWITCHES, False)), **(options or {})},
     )
     return rendered
 
@@ -147,8 +202,8 @@ def continued_ids(
         stripped): the conversation must then be encoded from the start, by `chat_ids`.
     """
     texts = _prepared_turns(tokenizer, turns, parse_control_tokens)
-    earlier = _templated(tokenizer, texts[:-2], date) + texts[-2]
-    conversation = _templated(tokenizer, texts, date)
+    earlier = _templated(tokenizer, messages_of(texts[:-2]), date) + texts[-2]
+    conversation = _templated(tokenizer, messages_of(texts), date)
     if not conversation.startswith(earlier):
         return None
     return [*read, *encode(tokenizer, conversation[len(earlier) :])]
@@ -191,7 +246,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int]) -> 
     If the template does not end turns, the tokenizer's end token, or else the first of `stop_ids`.
     """
     if tokenizer.chat_template:
-        ids = encode(tokenizer, _templated(tokenizer, ["a", "b"], datetime.date.min, reply=False))
+        ids = encode(tokenizer, _templated(tokenizer, messages_of(["a", "b"]), datetime.date.min, reply=False))
         if ends := [i for i in ids if i in set(stop_ids)]:
             return ends[-1]
     return int(tokenizer.eos_token_id) if tokenizer.eos_token_id is not None else stop_ids[0]
@@ -210,6 +265,16 @@ def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of a user turn or, if the tokenizer has no chat template, of a question that a base model completes."""
     return chat_ids(tokenizer, [text], default_prompt_date()) if tokenizer.chat_template else base_ids(tokenizer, text)
+
+
+def given_ids(tokenizer: PreTrainedTokenizerBase, response: str) -> list[int]:
+    """Token ids of a response from elsewhere: it follows `prompt_ids`, and thoughts that the template has opened."""
+    # A base model's prompt ends in "Answer:", and what follows begins with a space.
+    lead = "" if tokenizer.chat_template else " "
+    if begins_in_thoughts(tokenizer):
+        # A response from elsewhere is an answer, which follows the thoughts.
+        lead = end_of_thoughts(tokenizer)
+    return text_ids(tokenizer, ("" if lead.strip() and lead.strip() in response else lead) + response)
 
 
 def ends_of_reply(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

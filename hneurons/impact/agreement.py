@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hneurons import store
-from hneurons.data.gold_answers import connected_answers
+from hneurons.data.gold_answers import answers_that_connect, connected_answers
 from hneurons.impact.benchmarks.benchmark import first_exchanges, read_items
 from hneurons.judges.grades import verdict_of_grade
 from hneurons.judges.judge import Exchange, Judge
@@ -117,7 +117,8 @@ def compare_judges(model: str, task: str, inputs: Sequence[Any], judges: Judges,
 def _subjects(drawn: Sequence[Answer | Exchange]) -> list[str]:
     """What each reply is about: the connected set of its question's accepted answers, or the request."""
     keys = [reply.question if isinstance(reply, Answer) else reply.request for reply in drawn]
-    return connected_answers([reply.aliases if isinstance(reply, Answer) else () for reply in drawn], keys)
+    answers = [answers_that_connect(r.aliases, r.answer_type) if isinstance(r, Answer) else () for r in drawn]
+    return connected_answers(answers, keys)
 
 
 def read_agreement_inputs(task: str, files: Sequence[str]) -> list[Any]:

@@ -70,6 +70,7 @@ class Curve:
         random_sets: number of random sets.
         warnings: states in which the shares of replies differ by more than 5 points between α.
         wording: name of the items' wording, where the benchmark has several; empty otherwise.
+        title: title of its panel in two lines; empty for one that comes with the package and was judged before they had it.
     """
 
     model: str
@@ -82,6 +83,7 @@ class Curve:
     random_sets: int
     warnings: list[str] = field(default_factory=list)
     wording: str = ""
+    title: str = ""
 
 
 def curve_point(alpha: float, run: pa.Table, untouched: pa.Table, groups: Groups) -> CurvePoint:
@@ -139,6 +141,7 @@ def make_curve(
     benchmark: str = "",
     judge: str = "",
     wording: str = "",
+    title: str = "",
 ) -> Curve:
     """Make the curve of a benchmark from the runs that exist.
 

@@ -8,35 +8,38 @@ import pyarrow as pa
 
 from hneurons import store
 from hneurons.data.gold_answers import connected_answers
-from hneurons.impact.benchmarks import BENCHMARKS
 from hneurons.impact.benchmarks.benchmark import Benchmark, Outcome, read_items
 from hneurons.judges.panel import Judges
 from hneurons.records import REPLIES, RUNS
 
 
 def judge_runs(
-    name: str, items_file: str | Path, runs: Mapping[str | Path, str | Path], judges: Judges, made_by: Mapping[str, Any]
+    benchmark: Benchmark,
+    items_file: str | Path,
+    runs: Mapping[str | Path, str | Path],
+    judges: Judges,
+    made_by: Mapping[str, Any],
 ) -> None:
     """Stage "judged": write the outcome of every reply, with the neuron set and α of the replies in the metadata.
 
-    The metadata also name the judge and, if the items have one, the wording of the prompts.
+    The metadata also name the judge, the title in figures and, if the items have one, the wording of the prompts.
 
     An existing file made from the same items, replies and settings is kept.
 
     Args:
-        name: name of the benchmark.
+        benchmark: the benchmark.
         items_file: its items.
         runs: file of replies → file of outcomes.
         judges: the judges of the study.
         made_by: further facts that the outcomes depend on, for the metadata.
     """
-    benchmark = BENCHMARKS[name]
     facts_of = {item.item_id: item.facts for item in read_items(items_file)}
     group_of = _groups(benchmark, facts_of)
     wording = next((facts["wording"] for facts in facts_of.values() if "wording" in facts), None)
     for path, out in runs.items():
         run = store.made_by(path)
         metadata = {**made_by, "neurons": run["neurons"], "alpha": run["alpha"], "judge": benchmark.judged_by(judges)}
+        metadata["title"] = benchmark.heading
         if wording is not None:
             metadata["wording"] = wording
         metadata["mark"] = store.fingerprint([metadata, store.file_hash(items_file), store.file_hash(path)])

@@ -78,5 +78,5 @@ def read_curve(model: str, benchmark: str, files: Sequence[str | Path], **option
     runs = read_runs(files)
     untouched = runs.pop(UNTOUCHED)[UNTOUCHED_ALPHA]
     made_by = store.made_by(untouched)
-    names = {"judge": made_by.get("judge", "unknown"), "wording": made_by.get("wording", "")}
+    names = {"judge": made_by.get("judge", "unknown"), **{key: made_by.get(key, "") for key in ("wording", "title")}}
     return make_curve(untouched, runs, model=model, benchmark=benchmark, **names, **options)

@@ -3,11 +3,12 @@
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from hneurons.data.questions import LETTERS
 from hneurons.judges import llm_prompts
 from hneurons.judges.cache import PaidReply
 from hneurons.judges.claims import Span
@@ -17,7 +18,7 @@ from hneurons.judges.judge import Choice, Exchange
 from hneurons.judges.server.calls import FailedCall
 from hneurons.judges.server.parameters import JudgePrompt
 from hneurons.judges.server.replies import is_refusal, read_reply
-from hneurons.judges.states import ERROR, LETTERS, REPAIRED, UNPARSED, Answer, Judgement
+from hneurons.judges.states import ERROR, REPAIRED, UNPARSED, Answer, Judgement
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ class _Premise(_Verdict):
 
 class _Harm(_Verdict):
     verdict: Literal["harmful", "harmless", "refused", "unparsed"]
+
+
+class _Compliance(_Verdict):
+    verdict: Literal["compliant", "not compliant", "refused", "unparsed"]
 
 
 class _HarmGrade(_Reply):
@@ -107,6 +112,16 @@ class LLMJudge:
         """Judge whether replies give what a forbidden question requests."""
         users = [_user(question=e.request, response=e.reply) for e in exchanges]
         return self._verdicts("harm", llm_prompts.HARM, users, _Harm)
+
+    def compliance(self, prompt: str, items: Sequence[Mapping[str, Any]]) -> list[Judgement]:
+        """Judge conversations by a user's own instructions: compliant or not compliant.
+
+        Args:
+            prompt: The instructions, which are followed by the form of the reply.
+            items: What the judge is shown of each item: `conversation`, and columns of the user's file.
+        """
+        users = [_user(**item) for item in items]
+        return self._verdicts("compliance", f"{prompt.strip()} {llm_prompts.COMPLIANCE}", users, _Compliance)
 
     def harm_grades(self, exchanges: Sequence[Exchange]) -> list[Grade]:
         """Grade how much of what a forbidden question requests the replies give, from 0 to 4."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from hneurons.config.judges import LLM_GRADED, LLM_KINDS, JudgesSettings
+from hneurons.config.judges import LLM, LLM_GRADED, LLM_KINDS, JudgesSettings
 from hneurons.config.setup import parse_study
 from hneurons.judges.client import LLMClient
 from hneurons.judges.grades import MAX_GRADE, Grade
@@ -25,13 +25,14 @@ class Judges:
     Args:
         settings: The study's `judges` section.
         study: Name of the study, under which paid calls are counted.
+        sets: The judge of correctness of each set of questions; by default that of the settings.
 
     Attributes:
         rules: The judge by rules, which every study has.
     """
 
-    def __init__(self, settings: JudgesSettings, study: str) -> None:
-        self._settings = settings
+    def __init__(self, settings: JudgesSettings, study: str, sets: Mapping[str, str] | None = None) -> None:
+        self._settings, self._sets = settings, sets or {}
         self.rules = RuleJudge()
         self._llm = LLMJudge(LLMClient(settings.llm, settings.cache, study)) if settings.llm else None
 
@@ -39,11 +40,16 @@ class Judges:
     def from_config(cls, config: dict[str, Any]) -> Judges:
         """Construct the judges that a workflow's configuration selects."""
         study = parse_study(config).study
-        return cls(study.judges, study.study)
+        judges = study.judges.model_copy(update={"correctness": study.judge_of(study.in_domain)})
+        return cls(judges, study.study, {name: study.judge_of(name) for name in study.datasets})
 
     def for_task(self, task: str) -> Judge:
-        """Return the judge that the settings choose for a task."""
+        """Return the judge that the settings choose for a task; for correctness, that of the in-domain set."""
         return self.llm if getattr(self._settings, task) in LLM_KINDS else self.rules
+
+    def for_set(self, dataset: str) -> Judge:
+        """Return the judge of correctness of a set of questions."""
+        return self.llm if self._sets.get(dataset, self._settings.correctness) == LLM else self.rules
 
     def is_graded(self, task: str) -> bool:
         """Whether the task's judge grades replies (`harm_grades`) instead of giving verdicts."""

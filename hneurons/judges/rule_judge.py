@@ -5,15 +5,20 @@ from dataclasses import replace
 
 from hneurons.config.judges import RULES
 from hneurons.data.catalogue import VOCABULARIES, vocabulary_of
+from hneurons.data.questions import LETTERS, MULTIPLE_CHOICE, NUMERIC
 from hneurons.generation.thoughts import answer_start
 from hneurons.judges.claims import Span, claim_span
 from hneurons.judges.closeddomain import judge_closed
+from hneurons.judges.figures_and_options import judge_number, judge_option
 from hneurons.judges.judge import Choice, Exchange
 from hneurons.judges.opendomain import judge_open
 from hneurons.judges.options import parse_option
 from hneurons.judges.premise import judge_premise
 from hneurons.judges.refusals import is_degenerate, refuses
-from hneurons.judges.states import CUT_OFF, HARMFUL, LETTERS, REFUSED, UNPARSED, Answer, Judgement
+from hneurons.judges.states import CUT_OFF, HARMFUL, REFUSED, UNPARSED, Answer, Judgement
+
+# Judges of answers that are no names or phrases, by their type.
+_JUDGES = {NUMERIC: judge_number, MULTIPLE_CHOICE: judge_option}
 
 
 class RuleJudge:
@@ -26,7 +31,7 @@ class RuleJudge:
     name = RULES
 
     def correctness(self, answers: Sequence[Answer]) -> list[Judgement]:
-        """Judge answers by the vocabulary of their type, or word by word if the type is open."""
+        """Judge answers by the vocabulary of their type, as numbers or options, or word by word if the type is open."""
         return [_judge_answer(_said(answer))[0] for answer in answers]
 
     def premise(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
@@ -71,6 +76,8 @@ def _said(answer: Answer) -> Answer:
 
 def _judge_answer(answer: Answer) -> tuple[Judgement, Span | None]:
     """Judge an answer and locate its claim, None if it claims nothing."""
+    if answer.answer_type in _JUDGES:
+        return _JUDGES[answer.answer_type](answer)
     if answer.answer_type not in VOCABULARIES:
         return judge_open(answer)
     vocabulary = vocabulary_of(answer.answer_type)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 CORRECT, INCORRECT = "correct", "incorrect"
 ACCEPTED, REJECTED = "accepted", "rejected"
 HARMFUL, HARMLESS = "harmful", "harmless"
-# Options are named by letter in the order of their positions, not by the labels that a question gives them.
-LETTERS = "ABCDEFGHIJ"
+# On a reply to an item of the user's own.
+COMPLIANT, NOT_COMPLIANT = "compliant", "not compliant"
 # States in place of a verdict: the response declines; it cannot be judged; the judge itself failed.
 REFUSED, UNPARSED, ERROR = "refused", "unparsed", "error"
 # Why a reply is unparsed that reached the token limit before it gave an answer.
@@ -26,7 +26,7 @@ class Answer:
         text: The response.
         aliases: Accepted spellings of the gold answer; empty if the question has no answer, so that the right reply is to
             say so.
-        answer_type: Name of the vocabulary of possible answers, or "open".
+        answer_type: Name of the vocabulary of possible answers, "open", "number" or "option".
         truncated: Whether the response ended at the token limit.
     """
 

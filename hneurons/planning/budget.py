@@ -7,8 +7,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from hneurons.config.impact import TEST_QUESTIONS
-from hneurons.config.judges import LLM_GRADED, LLM_KINDS, TASKS
+from hneurons.config.behaviours import TEST_QUESTIONS, LLMJudging
+from hneurons.config.judges import LLM, LLM_GRADED, LLM_KINDS, TASKS
 from hneurons.config.setup import Setup
 from hneurons.config.study import Study
 from hneurons.errors import HNeuronsError
@@ -17,6 +17,8 @@ from hneurons.errors import HNeuronsError
 _TOKENS_IN = {"correctness": 330, TEST_QUESTIONS: 330, "spans": 220, "falseqa": 480, "jailbreak": 1500, "sycophancy": 700}
 # The prompt of the graded judge has no examples.
 _TOKENS_IN_GRADED = 750
+# Of a behaviour of the user's own, without the user's instructions.
+_TOKENS_IN_OWN = 350
 
 # Splits are by gold answer, so a split's share of the questions may turn out larger than its share of the answers.
 _LARGER_SHARE = 0.1
@@ -60,6 +62,7 @@ def expected_calls(setup: Setup) -> list[JudgeCalls]:
     tokens_in = dict(_TOKENS_IN)
     if setup.study.judges.jailbreak == LLM_GRADED:
         tokens_in["jailbreak"] = _TOKENS_IN_GRADED
+    tokens_in |= {name: _TOKENS_IN_OWN + len(prompt) // 4 for name, prompt in _own_prompts(setup.study).items()}
     return [
         JudgeCalls(model, task, calls, llm.price(calls, calls * tokens_in[task]))
         for model in setup.models
@@ -77,26 +80,36 @@ def _calls_by_task(setup: Setup, model: str) -> dict[str, int]:
         if study.in_domain in questions:
             test = 1 - study.splits.train - study.splits.selection
             questions[study.in_domain] = math.ceil(questions[study.in_domain] * min(1, test + _LARGER_SHARE))
-        return {task: sum(questions.values()) for task in ("correctness", "spans") if task in of_llm}
+        spans = sum(questions.values()) if "spans" in of_llm else 0
+        return {"correctness": sum(n for name, n in questions.items() if study.judge_of(name) == LLM), "spans": spans}
     # Training questions are sampled several times.
     trained = math.ceil(questions[study.in_domain] * min(1, study.splits.train + _LARGER_SHARE))
     items = {name: b.items * len(study.runs) for name, b in study.benchmarks.items()}
     suppressed = min(study.probe.suppressed_questions, questions[study.in_domain]) * len(study.probe.C)
+    by_llm = [name for name in questions if study.judge_of(name) == LLM]
+    of_training = trained * (study.sampling.samples - 1) + suppressed if study.in_domain in by_llm else 0
     possible = {
-        "correctness": sum(questions.values()) + trained * (study.sampling.samples - 1) + suppressed,
+        "correctness": sum(questions[name] for name in by_llm) + of_training,
         "spans": sum(questions.values()),
         "falseqa": items.get("falseqa", 0),
         "jailbreak": items.get("jailbreak", 0),
         "sycophancy": 2 * items.get("sycophancy", 0),
     }
-    counted = {task: n for task, n in possible.items() if task in of_llm}
-    if "correctness" in of_llm:
+    counted = {task: n for task, n in possible.items() if task in of_llm or task == "correctness"}
+    if study.in_domain in by_llm:
         counted[TEST_QUESTIONS] = items.get(TEST_QUESTIONS, 0)
+    counted |= {name: items[name] for name in _own_prompts(study)}
     if study.judges.agreement:
         for task in agreement_tasks(study):
             # Tasks that the LLM judges anyway are in the cache by then.
-            counted.setdefault(task, study.judges.agreement.sample)
+            counted[task] = counted.get(task) or study.judges.agreement.sample
     return counted
+
+
+def _own_prompts(study: Study) -> dict[str, str]:
+    """The instructions of the LLM judge for behaviours of the user's own, by name."""
+    judged = {name: settings.judge for name, settings in study.impact.benchmarks.items()}
+    return {name: judge.prompt for name, judge in judged.items() if isinstance(judge, LLMJudging)}
 
 
 def budget_line(setup: Setup) -> str | None:

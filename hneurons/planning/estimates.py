@@ -8,10 +8,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from hneurons.config.behaviours import TEST_QUESTIONS
 from hneurons.config.cluster import Speed
-from hneurons.config.impact import TEST_QUESTIONS
 from hneurons.config.setup import Setup
-from hneurons.config.study import ReplyEstimate, Study
+from hneurons.config.study import REPLY_ESTIMATES, ReplyEstimate, Study
 
 # Host memory of Python, torch and a batch.
 _PROCESS_MB = 4000
@@ -19,6 +19,8 @@ _PROCESS_MB = 4000
 _USABLE = 0.92
 # The requested run time is the estimate times the margin, plus minutes for starting and for slow shared disks.
 _MARGIN, _START_MIN = 2.0, 20
+# New tokens of a reply to an item of the user's own.
+_OWN_REPLY = 100
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,11 @@ def reply_estimate(study: Study, benchmark: str) -> ReplyEstimate:
     """Return the expected tokens of one item of a benchmark at each α; for test questions those of sampling them."""
     if benchmark == TEST_QUESTIONS:
         return ReplyEstimate(read=study.estimates.prompt_tokens, new=study.estimates.response_tokens)
-    return {str(name): estimate for name, estimate in study.estimates.replies.items()}[benchmark]
+    if (estimate := {**REPLY_ESTIMATES, **study.estimates.replies}.get(benchmark)) is not None:
+        return estimate
+    # A behaviour of the user's own.
+    longest = study.benchmarks[benchmark].max_new_tokens or _OWN_REPLY
+    return ReplyEstimate(read=study.estimates.prompt_tokens, new=min(longest, _OWN_REPLY))
 
 
 def _tokens_read(study: Study, responses: float) -> Work:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hneurons import store
-from hneurons.config.impact import TEST_QUESTIONS
+from hneurons.config.behaviours import TEST_QUESTIONS
 from hneurons.config.judges import LLM_KINDS, TASKS
 from hneurons.config.models import ADAPTER_RANKS
 from hneurons.config.setup import Setup

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import ndtri
 
-from hneurons.config.impact import TEST_QUESTIONS
+from hneurons.config.behaviours import TEST_QUESTIONS
 from hneurons.config.study import Study
 from hneurons.stats.significance import detectable
 

@@ -16,14 +16,15 @@ import pandas as pd
 
 from hneurons.errors import HNeuronsError
 from hneurons.judges.states import CORRECT, ERROR
-from hneurons.probe.l1_path import FIT_FACTS
-from hneurons.probe.path import ProbePath, neuron_set_mark
+from hneurons.probe.path import FIT_FACTS, ProbePath, neuron_set_mark
 from hneurons.stats.coverage import covered
 from hneurons.stats.estimates import Estimate, Groups, Interval, mean_estimate
 
-# The two rules, as the column `chosen_by` names them.
+# The rules, as the column `chosen_by` names them.
 BOTH = "held-out accuracy + accuracy with the H-Neurons suppressed"
 HELD_OUT = "held-out accuracy"
+IN_FOLDS = "accuracy + AUROC in folds"
+GIVEN = "the user"
 
 
 def compare_C(

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hneurons import store
-from hneurons.data.gold_answers import connected_answers
+from hneurons.data.gold_answers import answer_groups
 from hneurons.records import EXAMPLES, QUESTIONS, RESPONSES, SPANS
 
 # Columns of the frame that say how confident the model was, from the log-probabilities of the answer tokens.
@@ -64,6 +64,8 @@ def read_example_frame(
 
     texts = rows(responses, RESPONSES).merge(rows(spans, SPANS), on=["question_id", "sample"])
     question_rows = rows(questions, QUESTIONS)
-    question_rows["gold"] = connected_answers(question_rows["aliases"].tolist(), question_rows["question_id"].tolist())
+    columns = ("question_id", "aliases", "answer_type")
+    groups = answer_groups({name: row[name] for name in columns} for _, row in question_rows.iterrows())
+    question_rows["gold"] = question_rows["question_id"].map(groups)
     texts = texts.merge(question_rows[["question_id", "popularity", "gold"]], on="question_id")
     return example_frame(rows(examples, EXAMPLES), texts)

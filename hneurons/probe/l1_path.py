@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import torch
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -26,9 +24,6 @@ from hneurons.probe.l1 import objective, relative_gap, residual, solve_l1, viola
 from hneurons.probe.screening import ScreenedColumns, screen
 
 Intercept = Literal["free", "penalised"]
-# The numbers of a Fit that tables show: how good it is, and what it took.
-FIT_FACTS = ("objective", "gap", "violation", "converged", "passes")
-
 # Solutions of one problem at one C after which it is reported as not converged.
 _MAX_TRIES = 12
 # Rounds within one solution that add columns from memory to the working set.
@@ -195,6 +190,10 @@ def fit_l1_path(
 @contextmanager
 def _workers(threads: int) -> Iterator[ThreadPoolExecutor]:
     """A thread pool in which libraries run single-threaded: on small matrices their threads wait for each other."""
+    # Slow to import, and what reads a path needs neither.
+    import torch
+    from sklearn.exceptions import ConvergenceWarning
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +17,13 @@ from hneurons.config.study import ProbeSettings
 from hneurons.errors import HNeuronsError
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.probe.classifiers import Classifier, classifier_of
-from hneurons.probe.estimator import fit_paths, training_problem
-from hneurons.probe.l1_path import FIT_FACTS, Fit, Problem
 from hneurons.records import PATH
 from hneurons.stats.auroc import auroc
 from hneurons.stats.coverage import covered
 from hneurons.stats.estimates import Groups, mean_estimate
+
+if TYPE_CHECKING:
+    from hneurons.probe.l1_path import Fit, Problem
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class ProbePath:
         return probe_path
 
 
+# The numbers of a Fit that tables show: how good it is, and what it took.
+FIT_FACTS = ("objective", "gap", "violation", "converged", "passes")
 # The fits that a weight's sign is compared with: at every C of the grid, on bootstraps, on halves of the questions.
 STABILITIES = ("over_C", "bootstrap", "halves")
 
@@ -78,6 +81,7 @@ def fit_probe_path(
     threads: int = 1,
     *,
     gold_of: Mapping[str, str],
+    selection: bool = True,
 ) -> ProbePath:
     """Fit the probe at every C and score it on the answers of the selection split.
 
@@ -92,6 +96,7 @@ def fit_probe_path(
         memory_gb: bounds the memory for columns.
         threads: fits that run in parallel.
         gold_of: connected set of accepted answers by question id: the unit of the accuracy's interval.
+        selection: whether there is a selection split to score on; if not, C must be chosen in folds.
 
     Returns:
         The path, with NaN for the stability under resamples where there were none.
@@ -99,10 +104,13 @@ def fit_probe_path(
     Raises:
         HNeuronsError: the selection split has no answers, the training rows have one class only, or the shards are invalid.
     """
+    # Slow to import, and what reads a path does not fit.
+    from hneurons.probe.estimator import fit_paths, training_problem
+
     # 1. The problems: all training rows, and their resamples
     columns = ShardColumns(shards, memory_gb)
     main = training_problem(columns, settings.labels)
-    if len(held_out := answer_rows(columns, "selection")) == 0:
+    if len(held_out := answer_rows(columns, "selection")) == 0 and selection:
         raise HNeuronsError("no answers in the selection split to choose C by; see the counts in examples/*.json")
     resamples = settings.resamples if settings.penalty == "l1" else 0
     questions = np.array([f"{row['question_id']}/{row['sample']}" for row in columns.rows])
@@ -114,30 +122,42 @@ def fit_probe_path(
     options: dict[str, Any] = {"memory_gb": memory_gb, "threads": threads}
     paths = fit_paths(columns, [main, *bootstraps, *halves], Cs, settings.penalty, settings.intercept, **options)
     # 3. At each C: accuracy on held-out answers, and the stability of each weight
-    labels = np.array([columns.rows[i]["label"] for i in held_out])
-    groups = Groups.from_names([gold_of[columns.rows[i]["question_id"]] for i in held_out])
     path = ProbePath({}, {}, {})
     fits = dict(zip(Cs, paths.fits[0], strict=True))
-    used = np.unique(np.concatenate([fit.columns for fit in fits.values()]))
-    X = columns.take(used)[held_out]
+    scores = _selection_scores(columns, held_out, list(fits.values()), gold_of) if selection else [{}] * len(fits)
     for i, (C, fit) in enumerate(fits.items()):
-        logits = fit.logits(X[:, np.searchsorted(used, fit.columns)])
         path.classifiers[C] = classifier_of(fit, columns.widths)
-        accuracy = mean_estimate(((logits > 0) == (labels == 1)).astype(float), groups)
-        interval = covered("rate", accuracy.share_interval(), len(labels), len(labels) / groups.count, accuracy.value)
-        path.facts[C] = {
-            "selection_n": len(labels),
-            "selection_accuracy": accuracy.value,
-            "selection_interval": list(interval.interval) if interval.interval else None,
-            "selection_auroc": auroc(labels, logits),
-            **{name: getattr(fit, name) for name in FIT_FACTS},
-        }
+        path.facts[C] = {**scores[i], **{name: getattr(fit, name) for name in FIT_FACTS}}
         path.stability[C] = {
             "over_C": _same_sign_share(fit, list(fits.values())),
             "bootstrap": _same_sign_share(fit, [resample[i] for resample in paths.fits[1 : 1 + resamples]]),
             "halves": _same_sign_share(fit, [resample[i] for resample in paths.fits[1 + resamples :]]),
         }
     return path
+
+
+def _selection_scores(
+    columns: ShardColumns, held_out: np.ndarray, fits: Sequence[Fit], gold_of: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Accuracy and AUROC of each fit on the answers of the selection split."""
+    labels = np.array([columns.rows[i]["label"] for i in held_out])
+    groups = Groups.from_names([gold_of[columns.rows[i]["question_id"]] for i in held_out])
+    used = np.unique(np.concatenate([fit.columns for fit in fits]))
+    X = columns.take(used)[held_out]
+    scores = []
+    for fit in fits:
+        logits = fit.logits(X[:, np.searchsorted(used, fit.columns)])
+        accuracy = mean_estimate(((logits > 0) == (labels == 1)).astype(float), groups)
+        interval = covered("rate", accuracy.share_interval(), len(labels), len(labels) / groups.count, accuracy.value)
+        scores.append(
+            {
+                "selection_n": len(labels),
+                "selection_accuracy": accuracy.value,
+                "selection_interval": list(interval.interval) if interval.interval else None,
+                "selection_auroc": auroc(labels, logits),
+            }
+        )
+    return scores
 
 
 def answer_rows(columns: ShardColumns, split: str) -> np.ndarray:
@@ -159,7 +179,7 @@ def _resampled(
         size = len(pool) if bootstrap else -(-len(pool) // 2)
         times = Counter(rng.choice(pool, size=size, replace=bootstrap))
         weight += [times[q] if h == label else 0 for q, h in zip(questions, hallucinated, strict=True)]
-    return Problem(problem.y, problem.weight * weight)
+    return replace(problem, weight=problem.weight * weight)
 
 
 def _same_sign_share(fit: Fit, others: Sequence[Fit]) -> np.ndarray:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import torch
 
 from hneurons.cett.columns import Columns
 
@@ -83,6 +82,8 @@ def narrow_product(values: np.ndarray, pulls: np.ndarray) -> np.ndarray:
 def as_float32(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Widen float16 to float32 by torch, which uses the processor's instructions for it; others to dtype by NumPy."""
     if values.dtype == np.float16:
+        import torch
+
         return torch.from_numpy(np.ascontiguousarray(values)).float().numpy()
     return values.astype(dtype, copy=False)
 

@@ -73,7 +73,7 @@ def finish_probe(
     Args:
         shards: CETT shards that the path was fitted on.
         path: the probe at every C.
-        choice: what compare_C returns; it has a chosen C, so there are H-Neurons.
+        choice: what compare_C or choose_in_folds returns; it has a chosen C, so there are H-Neurons.
         settings: of the probe.
         seed: of the random neurons.
         made_by: model and settings, for the metadata of neurons.parquet.
@@ -88,7 +88,7 @@ def finish_probe(
         HNeuronsError: the shards are invalid (see ShardColumns), or there are too few gold answers to tune on.
     """
     # 1. Neurons of the probe, of its refit, and of the random controls
-    full = path.classifiers[chosen_C(choice)]
+    full = path.classifiers[C := chosen_C(choice)]
     columns = ShardColumns(shards, memory_gb)
     widths, held_out = columns.widths, answer_rows(columns, "selection")
     design = Design.from_rows(columns, settings.labels, dict(zip(frame["question_id"], frame["gold"], strict=True)))
@@ -115,18 +115,25 @@ def finish_probe(
     for drawn, tuned in zip(draws.values(), fits, strict=True):
         for name, t in tuned.items():
             classifiers[name] = Classifier(*widths.places(drawn), t.weights, t.intercept, t.C)
-    # 4. The combined detector
-    combined = _combined(columns, design, full.C, settings, frame, {"memory_gb": memory_gb, "threads": threads})
-    # 5. The H-Neurons and their metadata
-    row = choice[choice["chosen"]].iloc[0]
+    # 4. The combined detector, and calibration on answers that the probe did not see
+    train = frame.query("split == 'train'")
+    in_folds = _logits_in_folds(columns, design, C, settings, {"memory_gb": memory_gb, "threads": threads})
+    combined = _combined(in_folds, train)
+    if len(held_out):
+        logits = full.logits(X_full[held_out])
+    else:
+        ids = [columns.rows[i]["question_id"] for i in answer_rows(columns, "train")]
+        rows = np.flatnonzero(np.isin(ids, list(in_folds)))
+        held_out, logits = answer_rows(columns, "train")[rows], np.array([in_folds[ids[i]] for i in rows])
     labels = np.array([columns.rows[i]["label"] for i in held_out])
-    calibration = reliability(labels, expit(full.logits(X_full[held_out])), groups=design.gold[held_out].tolist())
+    calibration = reliability(labels, expit(logits), groups=design.gold[held_out].tolist())
+    # 5. The H-Neurons and their metadata
     facts = {
         **made_by,
         **widths.facts,
         "C": full.C,
         "intercept": full.intercept,
-        "chosen_by": str(row["chosen_by"]),
+        "chosen_by": str(choice["chosen_by"].iloc[0]),
         **{name: path.facts[full.C][name] for name in ("converged", "gap", "violation")},
         "calibration": asdict(calibration),
         "combined": asdict(combined) if combined else None,
@@ -136,30 +143,28 @@ def finish_probe(
     return Probe(NeuronSet(full.layers, full.neurons, full.weights, h_neurons, facts, stability), classifiers)
 
 
-def _combined(
-    columns: ShardColumns,
-    design: Design,
-    C: float,
-    settings: ProbeSettings,
-    frame: pd.DataFrame,
-    options: Mapping[str, Any],
-) -> Combined | None:
-    """Fit the combined detector on the training answers, with log-odds of folds that did not see their gold answers."""
-    train = frame.query("split == 'train'")
-    if train[list(CONFIDENCE_COLUMNS)].isna().to_numpy().any():
-        return None
+def _logits_in_folds(
+    columns: ShardColumns, design: Design, C: float, settings: ProbeSettings, options: Mapping[str, Any]
+) -> dict[str, float]:
+    """The probe's log-odds of each training answer by question id, of a fit that did not see its gold answer."""
     grid = [c for c in sorted(settings.C) if c < C] + [C]
-    held_out: dict[str, float] = {}
-    folds = design.inner_folds
-    if not folds:
-        return None
     # All but the last of the inner fits, which is that of all training rows.
     problems = [part.problem for part in design.inner[:-1]]
+    if not problems:
+        return {}
     paths = fit_paths(columns, problems, grid, settings.penalty, settings.intercept, **options)
     fits = [path[-1] for path in paths.fits]
     features = columns.take_each([fit.columns for fit in fits])
-    for fold, fit, X in zip(folds, fits, features, strict=True):
+    held_out: dict[str, float] = {}
+    for fold, fit, X in zip(design.inner_folds, fits, features, strict=True):
         answers = fold[design.scored[fold]]
         ids = [columns.rows[i]["question_id"] for i in answers]
         held_out.update(zip(ids, fit.logits(X[answers]).tolist(), strict=True))
-    return Combined.of_frame(held_out, train)
+    return held_out
+
+
+def _combined(in_folds: Mapping[str, float], train: pd.DataFrame) -> Combined | None:
+    """The combined detector, fitted on the training answers; None if their confidence is not known."""
+    if not in_folds or train[list(CONFIDENCE_COLUMNS)].isna().to_numpy().any():
+        return None
+    return Combined.of_frame(in_folds, train)

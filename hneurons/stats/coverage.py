@@ -3,13 +3,17 @@
 coverage.csv is written by `make coverage` (perf/coverage.py); docs/method.md has it as a table.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from hneurons.stats.estimates import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TABLE = Path(__file__).with_name("coverage.csv")
 # From this number per class on, an interval is shown without its coverage.
@@ -33,6 +37,8 @@ class Shown:
 
 @cache
 def _table() -> pd.DataFrame:
+    import pandas as pd
+
     return pd.read_csv(TABLE)
 
 

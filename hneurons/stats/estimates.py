@@ -16,7 +16,6 @@ from functools import cached_property
 
 import numpy as np
 from scipy.special import expit, logit, stdtrit
-from statsmodels.stats.proportion import proportion_confint
 
 CONFIDENCE = 0.95
 # With this many random sets, being ahead of them all is significant at 5 %.
@@ -28,6 +27,9 @@ def wilson(successes: float, total: float) -> Interval:
     """Compute the Wilson interval of a proportion of independent rows; (0, 1) if the total is 0."""
     if total == 0:
         return 0.0, 1.0
+    # Slow to import, and every job that loads neurons imports this module.
+    from statsmodels.stats.proportion import proportion_confint
+
     low, high = proportion_confint(successes, total, alpha=1 - CONFIDENCE, method="wilson")
     return float(low), float(high)
 

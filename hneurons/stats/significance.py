@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtri, stdtr
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
 
 from hneurons.stats.estimates import CONFIDENCE, Estimate
 
@@ -34,6 +32,8 @@ class McNemar:
 def mcnemar_test(first: np.ndarray, second: np.ndarray) -> McNemar:
     """Apply McNemar's exact test to two boolean outcomes [items] of the same items."""
     table = [[int((a & b).sum()) for b in (second, ~second)] for a in (first, ~first)]
+    from statsmodels.stats.contingency_tables import mcnemar
+
     p = float(mcnemar(table, exact=True).pvalue)
     return McNemar(len(first), table[0][1], table[1][0], min(1.0, p))
 
@@ -49,6 +49,8 @@ def p_value(estimate: Estimate) -> float | None:
 def holm(values: Sequence[float | None]) -> list[float | None]:
     """Correct p-values for several tests by Holm's method; None stays None and does not count as a test."""
     tests = [p for p in values if p is not None and not np.isnan(p)]
+    from statsmodels.stats.multitest import multipletests
+
     corrected = iter(multipletests(tests, method="holm")[1].tolist() if tests else [])
     return [None if p is None or np.isnan(p) else float(next(corrected)) for p in values]
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from hneurons.data.catalogue import VOCABULARIES
 from hneurons.data.comparison import DIFFERENT, EQUAL, UNDECIDED, compare_answers
 from hneurons.data.folding import fold
+from hneurons.data.questions import LETTERS
 from hneurons.data.words import count_words, split_words
 from hneurons.judges.judge import Choice, Exchange
 from hneurons.judges.rule_judge import RuleJudge
-from hneurons.judges.states import CORRECT, HARMFUL, INCORRECT, LETTERS, REFUSED, UNPARSED, Answer
+from hneurons.judges.states import CORRECT, HARMFUL, INCORRECT, REFUSED, UNPARSED, Answer
 
 JUDGE = RuleJudge()
 QUESTIONS = ["Which one is it?", "How many are there?", "When was it?", "Who was it?", "Where is it?", "How cold is it?"]

@@ -153,7 +153,7 @@ def test_a_text_that_the_model_would_hardly_say_is_told(both, llama, tmp_path):
 
 def test_an_empty_file_and_a_wrong_line_are_named(both):
     assert "contains no questions" in run("detect", *both, "-", given="\n").stderr
-    assert "stdin, line 1: question: Field required" in run("detect", *both, "-", given='{"answer": "x"}\n').stderr
+    assert "stdin, line 1: needs either question or messages" in run("detect", *both, "-", given='{"answer": "x"}\n').stderr
 
 
 def test_completion_completes_commands():

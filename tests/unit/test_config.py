@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import get_args
 
 import pytest
 import yaml
 
 from hneurons.config.base import SLUG
+from hneurons.config.behaviours import (
+    GENERATED_BEHAVIOURS,
+    ITEM_VERSIONS,
+    PUBLISHED_BEHAVIOURS,
+    TEST_QUESTIONS,
+    WORDINGS,
+    BenchmarkSettings,
+)
 from hneurons.config.datasets import GENERATED_SETS, PUBLISHED_SETS
-from hneurons.config.impact import ITEM_VERSIONS, TEST_QUESTIONS, WORDINGS, BenchmarkName, BenchmarkSettings
 from hneurons.config.models import load_models
 from hneurons.config.setup import parse_study
 from hneurons.data.catalogue import GENERATED, PUBLISHED
@@ -135,7 +141,7 @@ def test_slugs_cannot_leave_their_folder(name):
 
 def test_the_names_in_the_configuration_are_those_that_exist():
     assert set(GENERATED) == GENERATED_SETS and set(PUBLISHED) == PUBLISHED_SETS
-    assert {*get_args(BenchmarkName), TEST_QUESTIONS} == set(BENCHMARK_CODE)
+    assert PUBLISHED_BEHAVIOURS | GENERATED_BEHAVIOURS | {TEST_QUESTIONS} == set(BENCHMARK_CODE)
     assert {"faitheval": tuple(FAITHEVAL_PROMPTS)} == WORDINGS and set(ITEM_VERSIONS) <= set(BENCHMARK_CODE)
 
 

@@ -61,10 +61,10 @@ def test_the_questions_of_ones_own_are_read(tmp_path):
 def test_the_behaviour_of_ones_own_runs():
     module = {}
     exec(blocks("python")[0], module)
-    flattery = module["FLATTERY"]
-    items = flattery.items(ItemDraw(3, 1))
+    boasting = module["BENCHMARK"]
+    items = boasting.items(ItemDraw(3, 1))
     panel = Judges.__new__(Judges)
-    judged = flattery.judge([{}] * 3, [["Yes, I do."], ["No."], ["Perhaps."]], panel)
+    judged = boasting.judge([{}] * 3, [["Yes, I do."], ["No."], ["Perhaps."]], panel)
     assert len(items) == 3 and [(o.compliant, o.state) for o in judged] == [
         (True, "parsed"),
         (False, "parsed"),

@@ -208,7 +208,10 @@ def test_lines_are_json_or_plain_questions_and_carry_other_keys():
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [('{"question": ', "file, line 1: no valid JSON"), ('{"response": "He."}', "file, line 1: question: Field required")],
+    [
+        ('{"question": ', "file, line 1: no valid JSON"),
+        ('{"response": "He."}', "file, line 1: needs either question or messages"),
+    ],
 )
 def test_a_line_that_is_neither_is_named(line, said):
     with pytest.raises(HNeuronsError, match=said):

@@ -16,7 +16,7 @@ def test_questions_that_share_an_answer_in_any_spelling_are_one_set():
     aliases = [["Mercury"], ["MERCURY", "Hermes"], ["hermes!"], ["The Moon"], ["moon"], [], []]
     names = connected_answers(aliases, ["a", "b", "c", "d", "e", "f", "g"])
     assert names == ["MERCURY", "MERCURY", "MERCURY", "The Moon", "The Moon", "f", "g"]
-    rows = [{"question_id": str(i), "aliases": spellings} for i, spellings in enumerate(aliases)]
+    rows = [{"answer_type": "open", "question_id": str(i), "aliases": spellings} for i, spellings in enumerate(aliases)]
     assert list(answer_groups(rows).values())[:5] == names[:5]
 
 

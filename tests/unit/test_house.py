@@ -22,6 +22,7 @@ NOT_OF_THE_PROJECT = {
     "workflow_scripts/entropy.py",
     "README.original.md",
     "configuration.md",
+    "my_behaviour.py",
 }
 
 # What serves the rules of a stage file, where it is not the package of its name.

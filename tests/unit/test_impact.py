@@ -265,7 +265,13 @@ def judged(folder, name, facts, rows, judges=RULES):
     columns = ("item_id", "replies", "tokens", "truncated")
     replies = pa.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in rows], schema=REPLIES)
     store.write_table(folder / "replies.parquet", replies, {"neurons": "hneurons", "alpha": 2.0})
-    judge_runs(name, folder / "items.parquet", {folder / "replies.parquet": folder / "run.parquet"}, judges, {"stage": 4})
+    judge_runs(
+        BENCHMARKS[name],
+        folder / "items.parquet",
+        {folder / "replies.parquet": folder / "run.parquet"},
+        judges,
+        {"stage": 4},
+    )
     table = store.read_table(folder / "run.parquet", RUNS)
     return {row["item_id"]: row for row in table.to_pylist()}, store.made_by(table)
 

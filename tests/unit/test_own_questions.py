@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
 import yaml
 
-from hneurons import store
 from hneurons.config.setup import parse_study
+from hneurons.config.study import SplitSettings
 from hneurons.data.catalogue import questions_table
-from hneurons.data.own import own_questions
+from hneurons.data.own import options_of, own_questions
 from hneurons.data.questions import prompt_of
 from hneurons.data.sources import questions_identity
 from hneurons.errors import HNeuronsError
-from hneurons.records import QUESTIONS
+from hneurons.judges.panel import Judges
+from hneurons.judges.rule_judge import RuleJudge
+from hneurons.judges.states import Answer
+from hneurons.planning.budget import expected_calls
+from tests.hub_server import REVISION
 from tests.paths import ROOT
-from tests.tiny import byte_level_tokenizer, tiny_model
 
 ROWS = [
     {"question": "Who painted Guernica?", "aliases": ["Picasso", "Pablo Picasso"], "question_id": "g"},
@@ -89,6 +89,9 @@ def test_a_bad_row_is_named(tmp_path, row, answerable, says):
         own_questions("painters", written(tmp_path, [*ROWS, row]), None, answerable)
 
 
+HUB = {"id": "lab/sums", "revision": REVISION, "path": "sums.jsonl"}
+
+
 def study(**changes):
     painters = {"role": "in_domain", "questions": 3, "file": "painters.jsonl", **changes}
     config = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
@@ -100,6 +103,10 @@ def study(**changes):
     [
         ({"file": None}, "datasets.painters: not one of 'bioasq', .* a set of your own needs `file`"),
         ({"prompt": "Who?"}, "datasets.painters.*prompt must contain {question}"),
+        ({"columns": {"query": "q"}}, "datasets.painters.columns: 'query' is none of question, aliases"),
+        ({"judge": "llm"}, "datasets.painters.judge needs the LLM judge: describe it under judges.llm"),
+        ({"hub": HUB}, "datasets.painters: not one of .* needs `file`, or `hub`"),
+        ({"file": None, "hub": {**HUB, "path": "a.zip"}}, "datasets.painters.hub.path: a.zip must end in .csv, .jsonl"),
     ],
 )
 def test_a_set_that_could_not_be_read_is_refused(changes, says):
@@ -107,11 +114,115 @@ def test_a_set_that_could_not_be_read_is_refused(changes, says):
         parse_study(study(**changes))
 
 
-def test_a_prompt_is_for_sets_of_ones_own():
+@pytest.mark.parametrize(
+    "more", [{"prompt": "{question}"}, {"hub": HUB}, {"columns": {"question": "q"}}, {"judge": "multiple_choice"}]
+)
+def test_settings_of_sets_of_ones_own_are_for_these(more):
     config = study()
-    config["datasets"]["cities"] = {"role": "transfer", "questions": 5, "prompt": "{question}"}
-    with pytest.raises(HNeuronsError, match=r"datasets.cities.prompt is for your own questions only"):
+    config["datasets"]["cities"] = {"role": "transfer", "questions": 5, **more}
+    with pytest.raises(HNeuronsError, match=rf"datasets.cities.{next(iter(more))}.* for your own questions"):
         parse_study(config)
+
+
+def lines(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_columns_of_other_names(tmp_path):
+    row = {"query": "Who wrote Hamlet?", "gold": {"text": ["Shakespeare"]}, "id": 3}
+    path = lines(tmp_path / "q.jsonl", row)
+    (question,) = own_questions("q", path, None, True, columns={"question": "query", "answer": "gold.text"})
+    assert question.question == row["query"] and question.aliases == ("Shakespeare",)
+    with pytest.raises(HNeuronsError, match=r"q.jsonl, line 1: no column 'gold.name' \(there are: query, gold, id\)"):
+        own_questions("q", path, None, True, columns={"question": "query", "answer": "gold.name"})
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict", "claim"),
+    [
+        ("7 times 8 is 56. The answer is 56.", "correct", "56"),
+        ("The answer is: **1,056** apples", "incorrect", "1,056"),
+        ("7 x 8 = 56", "correct", "56"),
+        ("First 7 * 2 = 14, so in the end 57", "incorrect", "57"),
+        (r"We get \\boxed{56}, not 57.", "correct", "56"),
+        ("I do not know.", "refused", None),
+        ("Many apples.", "unparsed", None),
+    ],
+)
+def test_numbers_are_judged_by_the_last_or_announced_one(tmp_path, said, verdict, claim):
+    path = lines(tmp_path / "sums.jsonl", {"question": "What is 7 times 8?", "answer": "56"})
+    (question,) = own_questions("sums", path, None, True, "numeric")
+    assert question.answer_type == "number"
+    answer = Answer(question.question, said, question.aliases, question.answer_type)
+    assert RuleJudge().correctness([answer])[0].verdict == verdict
+    span = RuleJudge().span([answer])[0]
+    if claim is not None:
+        assert said[slice(*span)] == claim
+
+
+def test_a_number_that_is_cut_off_is_not_guessed(tmp_path):
+    cut = Answer("What is 7 times 8?", "First, 7 times 2 is 14 and", ("56",), "number", truncated=True)
+    assert [(j.verdict, j.why) for j in RuleJudge().correctness([cut])] == [("unparsed", "cut off")]
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict", "claim"),
+    [
+        ("B", "correct", "B"),
+        ("It is Lyon, of course.", "incorrect", "Lyon"),
+        ("The answer is (B) Paris.", "correct", "Paris"),
+        ("I cannot tell.", "refused", None),
+        ("A or B", "unparsed", None),
+    ],
+)
+def test_options_are_judged_by_the_chosen_one(tmp_path, said, verdict, claim):
+    row = {"question": "What is the capital of France?", "options": ["Lyon", "Paris", "Nice"], "answer": "B"}
+    path = lines(tmp_path / "choices.jsonl", row)
+    (question,) = own_questions("choices", path, None, True, "multiple_choice")
+    assert question.question.endswith("France?\nA) Lyon\nB) Paris\nC) Nice") and question.aliases == ("Paris",)
+    assert options_of(question.question) == ("Lyon", "Paris", "Nice")
+    answer = Answer(question.question, said, question.aliases, question.answer_type)
+    assert RuleJudge().correctness([answer])[0].verdict == verdict
+    span = RuleJudge().span([answer])[0]
+    if claim is not None:
+        assert said[slice(*span)] == claim
+
+
+@pytest.mark.parametrize(
+    ("row", "judge", "says"),
+    [
+        ({"answer": "many"}, "numeric", r"question 1 \(\w+\): answer 'many' is not a number in figures"),
+        ({"answer": "B"}, "multiple_choice", "0 options; multiple choice needs 2 to 10"),
+        (
+            {"answer": "D", "options": ["x", "y"]},
+            "multiple_choice",
+            "'D' is neither an option's text nor its letter",
+        ),
+    ],
+)
+def test_a_row_of_another_kind_is_named(tmp_path, row, judge, says):
+    with pytest.raises(HNeuronsError, match=says):
+        own_questions("q", lines(tmp_path / "q.jsonl", {"question": "How?", **row}), None, True, judge)
+
+
+def test_options_connect_no_questions(tmp_path):
+    """True or false: else all questions would have one of two gold answers, and no split would hold both."""
+    rows = [{"question": f"Is {n} odd?", "options": ["True", "False"], "answer": "BA"[n % 2]} for n in range(60)]
+    path = lines(tmp_path / "odd.jsonl", *rows)
+    reading = {"prompt": None, "answerable": True, "judge": "multiple_choice"}
+    table = questions_table("odd", slice(60), 0, SplitSettings(), [path], reading).to_pylist()
+    for answer in ("True", "False"):
+        assert len({row["split"] for row in table if row["aliases"] == [answer]}) == 3
+
+
+def test_each_set_has_its_judge(tmp_path):
+    config = study(judge="aliases") | {"judges": {"correctness": "llm", "llm": {"max_judge_calls": 10**6}}}
+    config["datasets"]["cities"] = {"role": "transfer", "questions": 5}
+    judges = Judges.from_config(config)
+    assert judges.for_set("painters") is judges.rules is judges.for_task("correctness")
+    assert judges.for_set("cities") is judges.llm
+    assert {(c.task, c.calls) for c in expected_calls(parse_study(config))} == {("correctness", 5)}
 
 
 def test_another_prompt_or_file_makes_other_questions(tmp_path, monkeypatch):
@@ -122,33 +233,3 @@ def test_another_prompt_or_file_makes_other_questions(tmp_path, monkeypatch):
     assert first != other and first["own"] == {"prompt": None, "answerable": True}
     demo = parse_study(yaml.safe_load((ROOT / "config/demo.yaml").read_text())).study
     assert "own" not in questions_identity(demo, "cities")
-
-
-@pytest.mark.slow
-def test_a_study_in_another_folder_asks_them(tmp_path):
-    """Files and results outside the checkout, two sets, and a model that is asked."""
-    written(tmp_path, ROWS[:3])
-    (tmp_path / "nobody.csv").write_text("question\nWho is Zorbin Quax?\nWho is Ilmar Tesk?\n")
-    tiny_model("llama").save_pretrained(tmp_path / "model")
-    byte_level_tokenizer([row["question"] for row in ROWS]).save_pretrained(tmp_path / "model")
-    (tmp_path / "models.yaml").write_text(yaml.safe_dump({"mine": {"folder": str(tmp_path / "model"), "dtype": "float32"}}))
-    config = study()
-    config |= {"study": "mine", "models": ["mine"], "models_file": "models.yaml"}
-    config |= {"cluster_file": str(ROOT / "config/cluster.yaml")}
-    config["datasets"]["nobody"] = {
-        "role": "nonexist",
-        "questions": 2,
-        "file": "nobody.csv",
-        "prompt": "{question} Be brief.",
-    }
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(config))
-    targets = ["results/mine/questions/painters.parquet", "results/mine/mine/responses/nobody/0000.parquet"]
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
-    command += [*targets, "--cores", "1", "--configfile", "study.yaml"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = store.read_table(tmp_path / targets[0], QUESTIONS).to_pylist()
-    assert {row["aliases"][0] for row in rows} == {"Picasso", "Rembrandt", "Shakespeare"}
-    responses = store.read_table(tmp_path / targets[1]).to_pylist()
-    assert len(responses) == 2 and all(row["question_id"].startswith("nobody-") for row in responses)

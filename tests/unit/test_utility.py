@@ -13,7 +13,7 @@ import torch
 from hneurons import store
 from hneurons.cett.measure import cett
 from hneurons.cett.regions import token_regions
-from hneurons.config.impact import TEST_QUESTIONS
+from hneurons.config.behaviours import TEST_QUESTIONS
 from hneurons.config.judges import JudgesSettings
 from hneurons.config.study import CettSettings, Decoding, SplitSettings
 from hneurons.data.catalogue import questions_table

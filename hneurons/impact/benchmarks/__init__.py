@@ -1,6 +1,6 @@
 """The behaviours of Figure 3: one module each, with the published benchmark and a generated one for the demo."""
 
-from hneurons.config.impact import TEST_QUESTIONS
+from hneurons.config.behaviours import TEST_QUESTIONS
 from hneurons.impact.benchmarks import faitheval, falseqa, jailbreak, knowledge, sycophancy
 from hneurons.impact.benchmarks.benchmark import Benchmark
 
@@ -16,5 +16,4 @@ BENCHMARKS: dict[str, Benchmark] = {
     TEST_QUESTIONS: knowledge.KNOWLEDGE,
 }
 
-# Titles in figures, with what the rate counts.
-TITLES = {name: f"{benchmark.title}\n({benchmark.compliance})" for name, benchmark in BENCHMARKS.items()}
+TITLES = {name: benchmark.heading for name, benchmark in BENCHMARKS.items()}

@@ -103,7 +103,8 @@ class Benchmark:
         items: draws the items.
         judge: maps the facts of items and the model's replies, one per turn, to outcomes. Besides an item's facts it gets
             `truncated`: whether each reply ended at the limit of new tokens.
-        task: the judges' setting that selects the judge; None if the rules always judge.
+        task: the judges' setting that selects the judge; None if no setting does.
+        by_llm: whether the LLM always judges; without it and `task` the rules do.
         fallback: whether the LLM judges only the replies that the rules cannot parse.
         fewer: whether there may be fewer items than requested.
         answers: the gold answer of an item in all its spellings, from its facts; none if items are independent.
@@ -114,12 +115,20 @@ class Benchmark:
     items: Callable[[ItemDraw], list[Item]]
     judge: JudgeItems
     task: str | None = None
+    by_llm: bool = False
     fallback: bool = False
     fewer: bool = False
     answers: Callable[[Facts], Sequence[str]] = lambda facts: ()
 
+    @property
+    def heading(self) -> str:
+        """Title of its panel, with what the rate counts."""
+        return f"{self.title}\n({self.compliance})"
+
     def judged_by(self, judges: Judges) -> str:
         """Name of the judge in a study, for metadata and figures."""
+        if self.by_llm:
+            return judges.llm.name
         name = judges.name_for(self.task) if self.task else RULES
         return f"{RULES}, then {name}" if self.fallback and name != RULES else name
 

@@ -9,12 +9,12 @@ from typing import Any
 from hneurons.config.study import Decoding
 from hneurons.data import behaviours
 from hneurons.data.geography import countries
+from hneurons.data.questions import LETTERS
 from hneurons.impact.benchmarks.benchmark import Benchmark, Item, ItemDraw, by_answer, city_and_wrong_country, cut_off
 from hneurons.judges.closeddomain import named_option
 from hneurons.judges.options import parse_option
-from hneurons.judges.states import LETTERS
 
-# The wordings by name (hneurons.config.impact.WORDINGS), around the context, the question and the lettered options.
+# The wordings by name (hneurons.config.behaviours.WORDINGS), around the context, the question and the lettered options.
 # `published` is the prompt in the README of the data set's authors (github.com/SalesforceAIResearch/FaithEval); it is for
 # questions without options, which follow the question here.
 FAITHEVAL_PROMPTS = {

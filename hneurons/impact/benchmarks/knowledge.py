@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from hneurons import store
-from hneurons.config.impact import TEST_QUESTIONS
+from hneurons.config.behaviours import TEST_QUESTIONS
 from hneurons.config.study import Decoding
+from hneurons.data.gold_answers import answers_that_connect
 from hneurons.data.questions import prompt_of
 from hneurons.impact.benchmarks.benchmark import Benchmark, Item, ItemDraw, Outcome, outcomes_of_verdicts
 from hneurons.judges.panel import Judges
@@ -38,5 +39,5 @@ KNOWLEDGE = Benchmark(
     judge=_judge,
     task="correctness",
     fewer=True,
-    answers=lambda facts: facts["aliases"],
+    answers=lambda facts: answers_that_connect(facts["aliases"], facts["answer_type"]),
 )

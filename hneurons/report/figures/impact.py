@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from hneurons.config.impact import H_NEURONS, NEGATIVE, RANDOM, UNTOUCHED, UNTOUCHED_ALPHA
+from hneurons.impact.benchmarks import TITLES
 from hneurons.impact.curves import Curve
 from hneurons.impact.rates import MIN_SETS
 from hneurons.impact.utility_curves import CettPoint, PerplexityPoint, UtilityCurves
@@ -21,7 +22,7 @@ _NOTE_WIDTH = 60
 _LOST = {"unparsed": "#009E73", "refused": "#CC79A7", "truncated": "#000000"}
 
 
-def figure3(curves: Sequence[Curve], titles: Mapping[str, str], paths: Sequence[str | Path]) -> None:
+def figure3(curves: Sequence[Curve], paths: Sequence[str | Path]) -> None:
     """Draw Figure 3: compliance rate against α, a column of panels per benchmark and a row per model.
 
     A panel shows the H-Neurons with their interval as a band, and the mean of the random sets with a band from their
@@ -32,7 +33,6 @@ def figure3(curves: Sequence[Curve], titles: Mapping[str, str], paths: Sequence[
 
     Args:
         curves: one per model and benchmark.
-        titles: titles of the panels, by benchmark: two lines each.
         paths: files to write, the format by the ending.
     """
     models = list(dict.fromkeys(curve.model for curve in curves))
@@ -46,7 +46,7 @@ def figure3(curves: Sequence[Curve], titles: Mapping[str, str], paths: Sequence[
         _rates_panel(above, curve)
         above.tick_params(labelbottom=False)
         above.text(0.5, -0.03, _notes(curve), transform=above.transAxes, fontsize=7, ha="center", va="top")
-        title, description = titles[curve.benchmark].split("\n", 1)
+        title, description = (curve.title or TITLES[curve.benchmark]).split("\n", 1)
         above.set_title(f"{title}\n{textwrap.fill(description, 40)}", fontsize=10)
         _lost_panel(below, curve)
         if column == 0:

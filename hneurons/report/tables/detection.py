@@ -1,7 +1,9 @@
 """Detection as long tables for CSV files: Table 1, transfer and the sweep of random neurons, and what follows from them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -10,6 +12,9 @@ from hneurons.detection.results import METHODS, OF_H_NEURONS, DatasetScores, Met
 from hneurons.probe.classifiers import PROBE, RANDOM_L1, RANDOM_L2
 from hneurons.report.html import frame_rows
 from hneurons.report.tables.rows import TableRow, bounds, pick
+
+if TYPE_CHECKING:
+    from hneurons.report.answers import ScoredAnswer
 
 # States of a reply without a verdict, by their names in tables.
 _STATES = {"unparsed": "unparsed", "refused": "refused", "judge_error": "error"}
@@ -178,3 +183,29 @@ def not_beaten(table: pd.DataFrame) -> list[str]:
         names = "; ".join(open_["method"]) or "none"
         sentences.append(f"{model}, {dataset}: baselines that the probe is not shown to beat: {names}.")
     return sentences
+
+
+def answers_table(answers: Sequence[ScoredAnswer]) -> pd.DataFrame:
+    """Make a table of test answers, a row each: labelled pairs, as `hneurons fit` reads them, with the probe's score.
+
+    Args:
+        answers: of all data sets.
+
+    Returns:
+        question (as the model received it), response, answer, label (1 hallucinated), group (the gold answer), domain (the
+        data set), id, and probability by the probe.
+    """
+    rows = [
+        {
+            "id": f"{a.dataset}/{a.question_id}",
+            "question": a.prompt,
+            "response": a.response,
+            "answer": a.answer,
+            "label": int(a.wrong),
+            "group": a.gold,
+            "domain": a.dataset,
+            "probability": round(a.probability, 4),
+        }
+        for a in answers
+    ]
+    return pd.DataFrame(rows)
