@@ -195,10 +195,10 @@ def direction(wildcards):
 
 
 def settings_of_dataset(wildcards):
-    """Settings of a data set, as a param."""
+    """Settings of a data set, as a param; newer ones where they are set, so that they rerun no older study."""
     chosen = STUDY.datasets[wildcards.dataset].model_dump(mode="json")
     return {
         key: value
         for key, value in chosen.items()
-        if key != "judge" or value is not None
+        if value or key not in ("judge", "hub", "columns")
     }
