@@ -126,6 +126,8 @@ def test_a_command_runs_as_it_stands(command, checkout):
         subprocess.run(["rm", "-rf", "steered", "results/imported"], cwd=checkout, check=True)
     if "figure3 results/imported" in command and not (checkout / "results/imported").exists():
         run(next(c for c in COMMANDS if "import-runs" in c), checkout)
+    if "--neurons found" in command and not (checkout / "found").exists():
+        run(as_run_here(next(c for c in COMMANDS if c.startswith("hneurons fit"))), checkout)
     said = run(as_run_here(command), checkout)
     if "detect --model" in command:
         assert "p(hallucinated)" in said or '"probability"' in said
