@@ -15,6 +15,7 @@ def fit_command(
     C: Annotated[list[float] | None, typer.Option("--C", help="grid of C; one value is taken as it is")] = None,
     labels: Annotated[Path | None, typer.Option(help='{"t": [ids], "f": [ids]} for pairs without labels')] = None,
     domains: Annotated[bool, typer.Option("--domains", help="fit on each domain, test on each")] = False,
+    random: Annotated[int, typer.Option(min=10, help="sets of random neurons of each kind and number")] = 20,
     seed: Annotated[int, typer.Option(help="of random neurons and resamples")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="threads for the fits")] = 2,
     thinking: ThinkingOption = False,
@@ -38,6 +39,7 @@ def fit_command(
         logging.disable_progress_bar()
         loaded = load_model(model)
         options: dict[str, Any] = {"labels": labels, "C": C, "by_domain": domains, "seed": seed, "threads": threads}
+        options["random_sets"] = random
         neurons = fit(loaded, pairs, out, tokenizer=tokenizer_of(loaded, thinking), **options)
     (scores,) = neurons.made_by["published"]["detection"].values()
     summary = {"h_neurons": int(neurons.selected.sum()), "C": neurons.made_by["C"], **scores, "written": str(out)}

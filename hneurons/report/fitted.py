@@ -30,6 +30,7 @@ def fit(
     labels: str | Path | None = None,
     C: Iterable[float] | None = None,
     by_domain: bool = False,
+    random_sets: int = 20,
     seed: int = 0,
     threads: int = 1,
 ) -> NeuronSet:
@@ -45,6 +46,7 @@ def fit(
         labels: file of ids of right and wrong answers, for pairs without labels.
         C: the grid of C; None is that of studies, and one value leaves no choice.
         by_domain: whether to fit on each domain and test on each.
+        random_sets: sets of random neurons of each kind and number, at least 10; from 19 on, the rank among them is a test.
         seed: of random neurons and resamples.
         threads: threads for the fits.
 
@@ -55,7 +57,8 @@ def fit(
         HNeuronsError: one line, if a pair is wrong, if there are too few, or if no C leaves an H-Neuron.
     """
     rows = read_pairs(pairs, labels) if isinstance(pairs, str | Path) else make_pairs(pairs)
-    settings = ProbeSettings() if C is None else ProbeSettings(C=list(C))
+    grid = {} if C is None else {"C": list(C)}
+    settings = ProbeSettings(random_seeds=random_sets, **grid)
     name = Path(pairs).stem if isinstance(pairs, str | Path) else "pairs"
     options: dict[str, Any] = {"name": name, "seed": seed, "threads": threads, "by_domain": by_domain}
     with tempfile.TemporaryDirectory() as passing:

@@ -127,8 +127,9 @@ def test_a_command_runs_as_it_stands(command, checkout):
     if "figure3 results/imported" in command and not (checkout / "results/imported").exists():
         run(next(c for c in COMMANDS if "import-runs" in c), checkout)
     if "--neurons found" in command and not (checkout / "found").exists():
-        run(as_run_here(next(c for c in COMMANDS if c.startswith("hneurons fit"))), checkout)
-    said = run(as_run_here(command), checkout)
+        run(as_run_here(next(c for c in COMMANDS if c.startswith("hneurons fit"))), checkout, 600)
+    # A fit with its controls takes a minute or two, and longer beside other tests.
+    said = run(as_run_here(command), checkout, 600 if command.startswith("hneurons fit") else 120)
     if "detect --model" in command:
         assert "p(hallucinated)" in said or '"probability"' in said
     if "make plan CONFIG=config/my-study.yaml" in command:

@@ -145,7 +145,7 @@ def test_the_command_writes_what_a_study_publishes(model, tmp_path):
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text("".join(json.dumps(row) + "\n" for row in rows(domains=2)))
     folder = str(model.config._name_or_path)
-    options = ["--model", folder, "--pairs", str(pairs), "--domains", "--C", "30"]
+    options = ["--model", folder, "--pairs", str(pairs), "--domains", "--C", "30", "--random", "10"]
     done = CliRunner().invoke(app, ["fit", *options, str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     assert "AUROC in folds over groups: " in done.output and "not beaten: " in done.output
