@@ -27,7 +27,7 @@ from hneurons.detection.requests import request_ids
 from hneurons.detection.results import DatasetScores
 from hneurons.errors import HNeuronsError
 from hneurons.generation.batching import in_batches
-from hneurons.generation.prompts import begins_in_thoughts, given_ids, template_hash
+from hneurons.generation.prompts import begins_in_thoughts, end_of_turn, ends_of_reply, given_ids, template_hash
 from hneurons.generation.thoughts import taken_apart
 from hneurons.generation.tokens import token_mask, token_offsets
 from hneurons.judges.rule_judge import RuleJudge
@@ -181,9 +181,11 @@ def _responses(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], pd.DataFrame]:
     """Rows of RESPONSES and SPANS, and both joined, for the pairs."""
     opened = begins_in_thoughts(tokenizer) if tokenizer.chat_template else False
+    # Sampled responses end so, and the token is one of the other tokens of eq. 3.
+    end = end_of_turn(tokenizer, ends_of_reply(measured.model, tokenizer))
     rows = []
     for pair in pairs:
-        ids = given_ids(tokenizer, pair.request.response or "")
+        ids = [*given_ids(tokenizer, pair.request.response or ""), end]
         apart = taken_apart(tokenizer, ids, opened)
         if not apart.text:
             raise HNeuronsError(f"{pair.key}: the response has no tokens after its thoughts")
