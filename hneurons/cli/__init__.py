@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hneurons.cli import detect, fit, generate, plan, runs, weights
+from hneurons.cli import detect, fit, generate, plan, runs, sets, weights
 from hneurons.cli.program import Program
 
 app = Program(
@@ -41,4 +41,6 @@ app.command("export")(weights.export_command)
 app.command("drift")(weights.drift_command)
 app.command("plan")(plan.plan_command)
 app.command("figure3")(runs.figure3_command)
+app.command("compare")(sets.compare_command)
+app.command("import-neurons")(sets.import_neurons_command)
 app.command("import-runs")(runs.import_command)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.stats import hypergeom
 
 from hneurons.cett.columns import ShardColumns
 from hneurons.config.study import ProbeSettings
@@ -16,6 +15,7 @@ from hneurons.probe.design import Design
 from hneurons.probe.path import answer_rows
 from hneurons.probe.tuned import tuned_probes
 from hneurons.stats.auroc import auroc
+from hneurons.stats.overlap import overlap_of
 
 if TYPE_CHECKING:
     from hneurons.detection.pairs import Pair
@@ -64,7 +64,7 @@ def compare_domains(
             tested = [i for i in answers if of_rows[i] == tested_on]
             logits = fit.held_out[tested] if tested_on == fit_on else fit.logits(X[tested])
             a, b = positive[fit_on], positive[tested_on]
-            shared = len(a & b)
+            overlap = overlap_of(a, b, columns.p)
             rows.append(
                 {
                     "fit_on": fit_on,
@@ -74,9 +74,9 @@ def compare_domains(
                     "auroc": auroc(labels[tested], logits),
                     "h_neurons": len(a),
                     "h_neurons_of_tested": len(b),
-                    "shared": shared,
-                    "shared_by_chance": len(a) * len(b) / columns.p,
-                    "p": float(hypergeom.sf(shared - 1, columns.p, len(a), len(b))) if fit_on != tested_on else None,
+                    "shared": overlap.shared,
+                    "shared_by_chance": overlap.by_chance,
+                    "p": overlap.p if fit_on != tested_on else None,
                 }
             )
     return pd.DataFrame(rows)

@@ -56,6 +56,8 @@ def checkout(tmp_path_factory, small_demo):
     for alpha in (0, 1, 3):
         rows = [{"id": str(i), "alpha": alpha, "compliance": i % 3 == 0, "response": "A"} for i in range(30)]
         (folder / f"alpha_{alpha}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    theirs = {"layers": 30, "d_ff": 1536, "neurons": [[3, 5], [7, 1024], [29, 0]]}
+    (folder / "others.json").write_text(json.dumps(theirs))
     return folder
 
 
@@ -128,6 +130,8 @@ def test_a_command_runs_as_it_stands(command, checkout):
         run(next(c for c in COMMANDS if "import-runs" in c), checkout)
     if "--neurons found" in command and not (checkout / "found").exists():
         run(as_run_here(next(c for c in COMMANDS if c.startswith("hneurons fit"))), checkout, 600)
+    if command.endswith("others.parquet") and not (checkout / "others.parquet").exists():
+        run("hneurons import-neurons others.json others.parquet", checkout)
     # A fit with its controls takes a minute or two, and longer beside other tests.
     said = run(as_run_here(command), checkout, 600 if command.startswith("hneurons fit") else 120)
     if "detect --model" in command:
