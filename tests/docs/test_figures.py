@@ -83,7 +83,7 @@ def test_table_1(models, drawn, tmp_path):
 @pytest.mark.parametrize("changes", [{}, WORDS], ids=["as it is", "with everything to note"])
 def test_figure_3(models, changes, drawn, tmp_path):
     behaviours = [c for c in curves("*/impact/*/curve.json", models, **changes) if c.benchmark in TITLES]
-    figure3([c for c in behaviours if c.benchmark != "test-questions"], TITLES, [tmp_path / "figure3.png"])
+    figure3([c for c in behaviours if c.benchmark != "test-questions"], [tmp_path / "figure3.png"])
     assert_nothing_leaves_the_canvas(drawn)
 
 
