@@ -92,7 +92,7 @@ def check_behaviour(name: str, settings: BenchmarkSettings) -> None:
         allowed = f"use one of {', '.join(wordings)}" if wordings else "this benchmark has one wording only"
         raise ValueError(f"{name}.wording: {settings.wording!r} is unknown; {allowed}")
     described = [key for key in ("file", "judge", "compliance", "title", "plugin") if getattr(settings, key) is not None]
-    if name in ("correctness", "spans"):
+    if name in ("correctness", "spans", TEST_QUESTIONS):
         raise ValueError(f"{name} is the name of a task of the judges; give the behaviour another one")
     if not is_own_behaviour(name):
         if described:

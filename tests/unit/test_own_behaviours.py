@@ -168,6 +168,8 @@ def test_behaviours_of_the_package_are_not_described():
         ImpactSettings(benchmarks={"falseqa": {"items": 1, "title": "F"}})
     with pytest.raises(ValueError, match="spans is the name of a task of the judges"):
         ImpactSettings(benchmarks={"spans": described()})
+    with pytest.raises(ValueError, match="test-questions is the name of a task of the judges"):
+        ImpactSettings(benchmarks={"test-questions": {"items": 1}})
 
 
 def test_what_decides_the_items_is_a_param_and_the_judge_is_not():
