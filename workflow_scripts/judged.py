@@ -11,6 +11,6 @@ with job(snakemake.log[0]):
         benchmark_of(name, study.benchmarks[name]),
         snakemake.input.item_file,
         dict(zip([replies] if isinstance(replies, str) else replies, snakemake.output, strict=True)),
-        Judges.from_config(snakemake.config),
+        Judges.of_study(study),
         dict(snakemake.params.items()),
     )

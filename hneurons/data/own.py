@@ -1,7 +1,7 @@
 """A user's own questions: JSON lines, CSV or Parquet with questions and their accepted answers."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hneurons.data.opendomain import ANSWER_ONLY, OPEN, Answers, spoken, text_key, unique_texts
@@ -30,10 +30,11 @@ class _Row(PublishedRow):
         return self.question_id or text_key(self.question)
 
     def answers(self, separated: bool) -> tuple[str, ...]:
-        return _parts([*(self.aliases or []), *(self.answer or [])], separated)
+        return cell_texts([*(self.aliases or []), *(self.answer or [])], separated)
 
 
-def _parts(texts: list[str], separated: bool) -> tuple[str, ...]:
+def cell_texts(texts: Sequence[str], separated: bool) -> tuple[str, ...]:
+    """Return the texts of a field; those of a CSV cell are separated by semicolons."""
     return unique_texts(part for text in texts for part in (text.split(";") if separated else [text]))
 
 
@@ -73,8 +74,10 @@ def own_questions(
             raise HNeuronsError(f"{place}: {problem}")
         text = row.question.strip()
         if answer_type == MULTIPLE_CHOICE:
-            options = _parts(row.options or [], separated)
-            text, aliases = _with_options(place, text, options), _right_options(place, options, aliases)
+            options = [" ".join(option.split()) for option in cell_texts(row.options or [], separated)]
+            places = option_places(place, options, "answer", [" ".join(alias.split()) for alias in aliases])
+            aliases = tuple(options[i] for i in places)
+            text = "\n".join([text, *(f"{letter}) {option}" for letter, option in zip(LETTERS, options, strict=False))])
         if answer_type == NUMERIC and not all(re.search(r"\d", alias) for alias in aliases):
             raise HNeuronsError(f"{place}: answer {aliases[0]!r} is not a number in figures")
         question = Question(row.key, row.kind or name, text, aliases, answer_type, prompt or instruction)
@@ -82,20 +85,28 @@ def own_questions(
     return list(questions.values())
 
 
-def _with_options(place: str, question: str, options: tuple[str, ...]) -> str:
+def option_places(place: str, options: Sequence[str], field: str, named: Sequence[str]) -> list[int]:
+    """Find the options that a field of a row names, by their texts or their letters.
+
+    Args:
+        place: The row, for errors.
+        options: Texts of the options.
+        field: Name of the field, for errors.
+        named: What it names.
+
+    Returns:
+        Their indices.
+
+    Raises:
+        HNeuronsError: If there are too few or too many options, or if something else is named.
+    """
     if not 2 <= len(options) <= len(LETTERS):
         raise HNeuronsError(f"{place}: {len(options)} options; multiple choice needs 2 to {len(LETTERS)}")
-    lines = [f"{letter}) {' '.join(option.split())}" for letter, option in zip(LETTERS, options, strict=False)]
-    return "\n".join([question, *lines])
-
-
-def _right_options(place: str, options: tuple[str, ...], answers: tuple[str, ...]) -> tuple[str, ...]:
-    """Texts of the options that the answers name, by text or by letter."""
-    texts = dict(zip(LETTERS, options, strict=False)) | {option: option for option in options}
-    for answer in answers:
-        if answer not in texts:
-            raise HNeuronsError(f"{place}: answer {answer!r} is neither an option's text nor its letter")
-    return tuple(" ".join(texts[answer].split()) for answer in answers)
+    letters = LETTERS[: len(options)]
+    for text in named:
+        if text not in options and text not in [*letters]:
+            raise HNeuronsError(f"{place}: {field} {text!r} is neither an option's text nor its letter")
+    return [options.index(text) if text in options else letters.index(text) for text in named]
 
 
 def options_of(question: str) -> tuple[str, ...]:

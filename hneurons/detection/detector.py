@@ -272,7 +272,7 @@ def _responses(
     budget: int | TokenBudget,
 ) -> list[list[int]]:
     """Token ids of each response without end tokens, generated for requests without a response."""
-    responses = [given_ids(tokenizer, request.response) if request.response else [] for request in requests]
+    responses = given_ids(tokenizer, [request.response for request in requests])
     unanswered = [i for i, request in enumerate(requests) if request.response is None]
     if unanswered:
         decoding = Decoding(max_new_tokens=max_new_tokens, temperature=0)

@@ -184,8 +184,8 @@ def _responses(
     # Sampled responses end so, and the token is one of the other tokens of eq. 3.
     end = end_of_turn(tokenizer, ends_of_reply(measured.model, tokenizer))
     rows = []
-    for pair in pairs:
-        ids = [*given_ids(tokenizer, pair.request.response or ""), end]
+    for pair, response in zip(pairs, given_ids(tokenizer, [pair.request.response for pair in pairs]), strict=True):
+        ids = [*response, end]
         apart = taken_apart(tokenizer, ids, opened)
         if not apart.text:
             raise HNeuronsError(f"{pair.key}: the response has no tokens after its thoughts")

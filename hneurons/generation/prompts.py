@@ -267,14 +267,20 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return chat_ids(tokenizer, [text], default_prompt_date()) if tokenizer.chat_template else base_ids(tokenizer, text)
 
 
-def given_ids(tokenizer: PreTrainedTokenizerBase, response: str) -> list[int]:
-    """Token ids of a response from elsewhere: it follows `prompt_ids`, and thoughts that the template has opened."""
+def given_ids(tokenizer: PreTrainedTokenizerBase, responses: Sequence[str | None]) -> list[list[int]]:
+    """Token ids of responses from elsewhere: they follow `prompt_ids`, and thoughts that the template has opened.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        responses: the texts; one that is missing has no tokens.
+    """
     # A base model's prompt ends in "Answer:", and what follows begins with a space.
     lead = "" if tokenizer.chat_template else " "
     if begins_in_thoughts(tokenizer):
         # A response from elsewhere is an answer, which follows the thoughts.
         lead = end_of_thoughts(tokenizer)
-    return text_ids(tokenizer, ("" if lead.strip() and lead.strip() in response else lead) + response)
+    leads = ["" if text and lead.strip() and lead.strip() in text else lead for text in responses]
+    return [text_ids(tokenizer, before + text) if text else [] for before, text in zip(leads, responses, strict=True)]
 
 
 def ends_of_reply(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from hneurons.config.judges import LLM, LLM_GRADED, LLM_KINDS, JudgesSettings
 from hneurons.config.setup import parse_study
+from hneurons.config.study import Study
 from hneurons.judges.client import LLMClient
 from hneurons.judges.grades import MAX_GRADE, Grade
 from hneurons.judges.judge import Choice, Exchange, Judge
@@ -39,7 +40,11 @@ class Judges:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Judges:
         """Construct the judges that a workflow's configuration selects."""
-        study = parse_study(config).study
+        return cls.of_study(parse_study(config).study)
+
+    @classmethod
+    def of_study(cls, study: Study) -> Judges:
+        """Construct the judges that a study selects."""
         judges = study.judges.model_copy(update={"correctness": study.judge_of(study.in_domain)})
         return cls(judges, study.study, {name: study.judge_of(name) for name in study.datasets})
 

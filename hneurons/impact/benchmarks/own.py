@@ -9,8 +9,8 @@ from pydantic import ConfigDict, model_validator
 
 from hneurons.config.behaviours import BenchmarkSettings, Judging, LLMJudging, RegexJudging
 from hneurons.config.study import Decoding
-from hneurons.data.opendomain import Answers, text_key, unique_texts
-from hneurons.data.questions import LETTERS
+from hneurons.data.opendomain import Answers, text_key
+from hneurons.data.own import cell_texts, option_places
 from hneurons.data.reading import PublishedRow, Text, read_rows
 from hneurons.errors import HNeuronsError
 from hneurons.impact.benchmarks.benchmark import (
@@ -59,8 +59,7 @@ class _Row(PublishedRow):
         return self
 
     def texts(self, name: str, separated: bool) -> tuple[str, ...]:
-        values = getattr(self, name) or []
-        return unique_texts(part for text in values for part in (text.split(";") if separated else [text]))
+        return cell_texts(getattr(self, name) or [], separated)
 
 
 def own_benchmark(name: str, settings: BenchmarkSettings) -> Benchmark:
@@ -94,7 +93,7 @@ def _key(row: _Row) -> str:
 
 def _item(place: str, row: _Row, judge: Judging, suffix: str) -> Item:
     separated = suffix == ".csv"
-    turns = (row.prompt,) if row.prompt else tuple(t for t in row.texts("turns", separated))
+    turns = (row.prompt,) if row.prompt else row.texts("turns", separated)
     facts: dict[str, Any] = {"turns": turns, **(row.model_extra or {})}
     if row.subset:
         facts["subset"] = row.subset
@@ -102,23 +101,10 @@ def _item(place: str, row: _Row, judge: Judging, suffix: str) -> Item:
         facts["answers"] = answers
     if judge.kind == "options":
         facts["options"] = row.texts("options", separated)
-        facts["compliant"] = _places(place, facts["options"], row.texts("compliant", separated))
+        facts["compliant"] = option_places(place, facts["options"], "compliant", row.texts("compliant", separated))
+        if not facts["compliant"]:
+            raise HNeuronsError(f"{place}: no `compliant` option")
     return Item(_key(row), turns, facts, Decoding(max_new_tokens=_MAX_NEW_TOKENS, temperature=0))
-
-
-def _places(place: str, options: Sequence[str], compliant: Sequence[str]) -> list[int]:
-    """Indices of the options that comply, which are named by their texts or their letters."""
-    if not 2 <= len(options) <= len(LETTERS):
-        raise HNeuronsError(f"{place}: {len(options)} options; the judge `options` needs 2 to {len(LETTERS)}")
-    letters = list(LETTERS[: len(options)])
-    places = []
-    for text in compliant:
-        if text not in options and text not in letters:
-            raise HNeuronsError(f"{place}: compliant {text!r} is neither an option's text nor its letter")
-        places.append(options.index(text) if text in options else letters.index(text))
-    if not places:
-        raise HNeuronsError(f"{place}: no `compliant` option")
-    return places
 
 
 def _judge_of(judge: Judging) -> JudgeItems:
