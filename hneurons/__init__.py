@@ -10,7 +10,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hneurons.detection.detector import Detection, detect, detect_many
+    from hneurons.detection.detected import Detection
+    from hneurons.detection.detector import detect, detect_many
+    from hneurons.detection.live import detect_while_generating
     from hneurons.generation.side_by_side import side_by_side
     from hneurons.models.load import load_model
     from hneurons.neurons.export import export
@@ -18,13 +20,24 @@ if TYPE_CHECKING:
     from hneurons.report.fitted import fit
 
 __version__ = version("hneurons")
-__all__ = ["Detection", "NeuronSet", "detect", "detect_many", "export", "fit", "load_model", "side_by_side"]
+__all__ = [
+    "Detection",
+    "NeuronSet",
+    "detect",
+    "detect_many",
+    "detect_while_generating",
+    "export",
+    "fit",
+    "load_model",
+    "side_by_side",
+]
 
 _HOME = {
-    "Detection": "hneurons.detection.detector",
+    "Detection": "hneurons.detection.detected",
     "NeuronSet": "hneurons.neurons.neuron_set",
     "detect": "hneurons.detection.detector",
     "detect_many": "hneurons.detection.detector",
+    "detect_while_generating": "hneurons.detection.live",
     "export": "hneurons.neurons.export",
     "fit": "hneurons.report.fitted",
     "load_model": "hneurons.models.load",

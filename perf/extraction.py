@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 from hneurons.cett.measure import cett, column_norms
 from hneurons.cett.regions import TokenRegions
 from hneurons.generation.batching import in_batches
-from hneurons.generation.decode import left_pad
+from hneurons.generation.prefill import left_pad
 from hneurons.models.decoder import layer_neurons, text_decoder
 from hneurons.models.inputs import position_ids
 

@@ -23,7 +23,8 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from hneurons.config.study import Decoding
-from hneurons.generation.decode import generate, left_pad
+from hneurons.generation.decode import generate
+from hneurons.generation.prefill import left_pad
 from hneurons.models.decoder import text_decoder
 from hneurons.models.prepared import PreparedModel
 from hneurons.models.tokenizer import stop_token_ids

@@ -14,11 +14,11 @@ from transformers import DynamicCache, PreTrainedModel
 
 from hneurons.cett.regions import TokenRegions
 from hneurons.generation.batching import TokenBudget, in_batches
-from hneurons.generation.decode import left_pad
 from hneurons.generation.kv_cache import as_prefix, attends_to_all, new_cache, shared_prefix_length
+from hneurons.generation.prefill import left_pad
 from hneurons.models.activations import LayerActivations, PartActivations, observed
 from hneurons.models.decoder import layer_neurons, text_decoder
-from hneurons.models.inputs import check_length, last_logits_only, position_ids, text_inputs
+from hneurons.models.inputs import check_length, position_ids, text_inputs
 
 # Tokens whose activations are converted to float32 at a time.
 _CHUNK = 1024
@@ -32,7 +32,7 @@ def column_norms(model: PreTrainedModel) -> list[torch.Tensor]:
     return [layer.norms() for layer in layer_neurons(model)]
 
 
-def _norm(h: torch.Tensor) -> torch.Tensor:
+def output_norm(h: torch.Tensor) -> torch.Tensor:
     """‖h‖₂ of a layer's output at each token, float32, clamped above zero."""
     # A norm may widen its input's type but not narrow it.
     norm: torch.Tensor = torch.linalg.vector_norm(h, dim=-1, dtype=torch.promote_types(h.dtype, torch.float32)).float()
@@ -48,7 +48,7 @@ def _measuring(
 
     def measure(layer: int, activations: LayerActivations) -> None:
         # [rows, regions, width]: weights over ‖h‖
-        h = _norm(activations.h)
+        h = output_norm(activations.h)
         factors = weights.to(h.device) / h.reshape(len(weights), 1, -1)
         parts = [_sum_routed(part, factors) if part.routing else _sum_dense(part, factors) for part in activations.parts]
         sums[layer] = (torch.cat(parts, dim=-1) * norms[layer]).cpu()
@@ -217,49 +217,3 @@ def cett(
 
     for batch, values in in_batches([len(s.ids) - skip for s in sequences], budget, run):
         yield from zip(batch, values, strict=True)
-
-
-@torch.inference_mode()
-def token_cett(
-    model: PreTrainedModel,
-    sequences: Sequence[Sequence[int]],
-    neurons: Mapping[int, Sequence[int]],
-    responses: Sequence[int],
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Measure CETT of selected neurons at every token (eq. 2), and the log-probability of the last tokens.
-
-    Args:
-        model: the model.
-        sequences: token ids of each.
-        neurons: indices by layer; columns follow this order.
-        responses: number of tokens at the end of each sequence, at least one and not all, that get a log-probability.
-
-    Returns:
-        Per sequence CETT [tokens, neurons] float32, which averaged over a region's tokens equals what `cett` yields; and
-        natural log-probabilities [response tokens] float32 at temperature 1.
-    """
-    check_length(model, max(map(len, sequences)))
-    ids, mask = left_pad(sequences, pad_id=0)
-    by_layer: dict[int, torch.Tensor] = {}
-
-    def measure(layer: int, activations: LayerActivations) -> None:
-        norms = activations.neurons.columns(neurons[layer]).float().norm(dim=0)
-        z = activations.of_neurons(neurons[layer])
-        by_layer[layer] = (z.abs() * norms / _norm(activations.h)[:, None]).reshape(*ids.shape, -1).cpu()
-
-    ids, mask = ids.to(model.device), mask.to(model.device)
-    # Rows are padded on the left, so all responses end at the last token.
-    longest = max(responses)
-    with observed(model, neurons, measure):
-        inputs = {**text_inputs(model, ids, mask, position_ids(mask)), **last_logits_only(model, longest + 1)}
-        logits = model(**inputs, use_cache=False).logits[:, -longest - 1 :]
-    values = torch.cat([by_layer[layer] for layer in neurons], dim=-1).numpy()
-    # Row by row: float32 copies of all logits may not fit.
-    of_tokens = []
-    for row, targets in zip(logits[:, :-1], ids[:, -longest:].to(logits.device), strict=True):
-        row = row.float()
-        of_tokens.append((row.gather(1, targets[:, None])[:, 0] - row.logsumexp(-1)).cpu().numpy())
-    return [
-        (row[len(row) - len(s) :], of_row[longest - n :])
-        for row, s, of_row, n in zip(values, sequences, of_tokens, responses, strict=True)
-    ]

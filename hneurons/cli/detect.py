@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from hneurons.cli.common import (
     ForceOption,
@@ -24,19 +22,14 @@ from hneurons.cli.common import (
     tokenizer_of,
     typed_text,
 )
+from hneurons.cli.shown import show_detection
 from hneurons.errors import HNeuronsError
 
 if TYPE_CHECKING:
-    from hneurons.detection.detector import Detection, NoDetection
     from hneurons.detection.requests import DetectionRequest
-    from hneurons.neurons.neuron_set import NeuronSet
 
 # Requests that are scored and printed before the next ones are read.
 _BATCH_SIZE = 32
-# Okabe and Ito's vermilion for hallucinated, blue for faithful.
-_COLOURS = ((213, 94, 0), (0, 114, 178))
-# Log-probability of a token below which a response that was supplied is not taken for the model's own: 1 in 100.
-_HARDLY_SAID = -4.6
 _FILE_HELP = 'lines to judge, "-" is stdin: {"question": …, "response": …, "answer": …} or a plain question'
 
 
@@ -71,7 +64,8 @@ def detect_command(
     if file is not None and " " in str(file) and not file.exists():
         raise typer.BadParameter(f"{str(file)!r} is no file; give a question with --question")
     with one_line_errors():
-        from hneurons.detection.detector import NoDetection, detect_many
+        from hneurons.detection.detected import NoDetection
+        from hneurons.detection.detector import detect_many
         from hneurons.detection.requests import make_request, parse_requests
 
         if question is not None:
@@ -101,7 +95,7 @@ def detect_command(
                 if as_json:
                     typer.echo(json_text({**request.other_keys, **row}))
                 else:
-                    _print(console, result, neuron_set, max_neurons, request.response is not None)
+                    show_detection(console, result, neuron_set, max_neurons, supplied=request.response is not None)
             batch = list(islice(requests, _BATCH_SIZE))
         if without_score:
             typer.echo(f"without a probability: {without_score} of the questions; their lines say why", err=True)
@@ -119,55 +113,3 @@ def _requests_of(file: Path) -> Iterator[DetectionRequest]:
 
     with open_text(file) as lines:
         return iter(list(parse_requests(lines, str(file))))
-
-
-def _shade(probability: float) -> str:
-    """The style of a token: the background is the stronger, the further its probability is from 0.5."""
-    colour = _COLOURS[0] if probability >= 0.5 else _COLOURS[1]
-    return "white on rgb({},{},{})".format(*(round(c * abs(2 * probability - 1)) for c in colour))
-
-
-def _print(
-    console: Console,
-    detection: Detection | NoDetection,
-    neuron_set: NeuronSet,
-    max_neurons: int,
-    supplied: bool,
-) -> None:
-    from hneurons.detection.detector import NoDetection
-    from hneurons.stats.estimates import format_interval
-
-    console.print(Text(detection.question, style="bold"))
-    if isinstance(detection, NoDetection):
-        console.print(f"no probability: {detection.why}\n", markup=False, highlight=False)
-        return
-    words = Text()
-    for text, p, in_answer in zip(detection.tokens, detection.token_probabilities, detection.answer, strict=True):
-        words.append(text, style=_shade(float(p)) + (" underline" if in_answer else ""))
-    console.print(words)
-    hint = "the highest tokens; name the claim with --answer for a better estimate"
-    underlined = "the answer" if detection.answer_given else hint
-    lines = [f"p(hallucinated) = {detection.probability:.2f} (underlined: {underlined})"]
-    if detection.combined_probability is not None:
-        mean, minimum = detection.confidence
-        lines.append(
-            f"with the model's confidence: {detection.combined_probability:.2f} (log-probability of these tokens: mean "
-            f"{mean:.2f}, minimum {minimum:.2f})"
-        )
-        if supplied and minimum < _HARDLY_SAID:
-            lines.append(
-                f"the model itself would hardly say this (its least likely token: {math.exp(minimum):.1g}), and the probe "
-                "was trained on what models say: go by the probability with the confidence"
-            )
-    for name, curve in islice(neuron_set.calibration.items(), 1):
-        nearest = min(curve.bins, key=lambda row: abs(row.predicted - detection.probability))
-        observed = format_interval(nearest.observed, *(nearest.interval or (None, None)))
-        lines.append(
-            f"calibration: of the {nearest.n} test answers in {name} to which the probe gave about "
-            f"{nearest.predicted:.2f}, a share of {observed} was hallucinated"
-        )
-    strongest = detection.strongest(count=max_neurons)
-    neurons = [f"{n['layer']}:{neuron_set.place(n['layer'], n['neuron'])} {n['contribution']:+.2f}" for n in strongest]
-    lines.append(f"strongest neurons (layer:neuron, log-odds): {', '.join(neurons)}\n")
-    for line in lines:
-        console.print(line, markup=False, highlight=False)

@@ -18,16 +18,16 @@ import pyarrow as pa
 
 from hneurons import store
 from hneurons.cett.columns import ShardColumns
-from hneurons.cett.measure import token_cett
 from hneurons.cett.stage import measure_shard
+from hneurons.cett.tokens import token_cett
 from hneurons.config.study import CettSettings, ProbeSettings
 from hneurons.detection.domains import compare_domains
 from hneurons.detection.folds import FOLDS, score_in_folds
-from hneurons.detection.requests import request_ids
 from hneurons.detection.results import DatasetScores
 from hneurons.errors import HNeuronsError
 from hneurons.generation.batching import in_batches
 from hneurons.generation.prompts import begins_in_thoughts, end_of_turn, ends_of_reply, given_ids, template_hash
+from hneurons.generation.requests import request_ids
 from hneurons.generation.thoughts import taken_apart
 from hneurons.generation.tokens import token_mask, token_offsets
 from hneurons.judges.rule_judge import RuleJudge

@@ -4,27 +4,19 @@ The random numbers of a prompt come from a seed that belongs to it, so a prompt 
 the floating-point noise of another batch shape.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from hneurons.config.study import Decoding
 from hneurons.generation.batching import TokenBudget, in_batches
-from hneurons.generation.kv_cache import (
-    CachedRow,
-    attends_to_all,
-    batch_cache,
-    cached_row,
-    new_cache,
-    select_rows,
-    shared_prefix_length,
-)
+from hneurons.generation.kv_cache import CachedRow, attends_to_all, cached_row, select_rows
 from hneurons.generation.next_token import choose
-from hneurons.models.inputs import check_length, last_logits_only, position_ids, text_inputs
+from hneurons.generation.prefill import next_logits, prefill
+from hneurons.models.inputs import check_length
 from hneurons.neurons.scaling import RowScaling, Scaling, scaled_batch
 
 # Ended rows are dropped once they are this share of the batch: dropping copies a part of the cache.
@@ -53,58 +45,23 @@ class Response:
         return self.token_ids if self.truncated else self.token_ids[:-1]
 
 
-def left_pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pad rows on the left; returns token ids and attention mask, both [rows, longest row]."""
-    width = max(len(row) for row in rows)
-    ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, width - len(row) :] = torch.tensor(row, dtype=torch.long)
-        mask[i, width - len(row) :] = 1
-    return ids, mask
+@dataclass(frozen=True)
+class ReadTokens:
+    """Tokens that were drawn in a step and have been read by the forward pass after it.
 
-
-def _prefill(
-    model: PreTrainedModel,
-    prompts: Sequence[Sequence[int]],
-    pad_id: int,
-    past: Sequence[CachedRow] | None,
-    scaling: RowScaling | None,
-) -> tuple[DynamicCache, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Cache, attention mask, position ids and last logits of a batch of prompts.
-
-    Nothing is computed twice: neither the past of each prompt nor, without one, the prefix that all prompts share (the
-    system prompt). Padding then separates it from the rest of a row, which works only in models whose layers all attend to
-    everything before them: with sliding windows nothing is shared. The prefix is read once for each way in which rows are
-    scaled, since its keys and values differ.
+    Attributes:
+        step: how many tokens their responses have before them.
+        responses: [tokens], the response of each: index of its prompt · samples + sample.
+        rows: [tokens], its row in that pass, which read one token of each row.
+        token_ids: [tokens].
+        logprobs: [tokens], as in `Response`.
     """
-    cache = new_cache(model)
-    cached_mask = torch.zeros((len(prompts), 0), dtype=torch.long, device=model.device)
-    shared = shared_prefix_length([list(p) for p in prompts]) if len(prompts) > 1 else 0
-    if past is not None:
-        cache, cached_mask = batch_cache(model, past)
-    elif shared and attends_to_all(cache):
-        prefix = torch.tensor([list(prompts[0][:shared])], device=model.device)
-        with nullcontext(1) if scaling is None else scaling.one_of_each_kind() as kinds:
-            ids = prefix.expand(kinds, -1)
-            model(input_ids=ids, past_key_values=cache, use_cache=True, **last_logits_only(model, 1))
-        rows = torch.zeros(len(prompts), dtype=torch.long) if scaling is None else scaling.kind_of
-        select_rows(cache, rows)
-        cached_mask = cached_mask.new_ones(len(prompts), shared)
-    new_ids = [prompt[length:] for prompt, length in zip(prompts, cached_mask.sum(-1).tolist(), strict=True)]
-    ids, mask = (t.to(model.device) for t in left_pad(new_ids, pad_id))
-    mask = torch.cat([cached_mask, mask], dim=-1)
-    positions = position_ids(mask)
-    return cache, mask, positions, _next_logits(model, ids, mask, positions[:, cached_mask.shape[1] :], cache)
 
-
-def _next_logits(
-    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: DynamicCache
-) -> torch.Tensor:
-    """Read tokens that follow those in the cache, and return the last logits, [rows, vocabulary] float32."""
-    inputs = {**text_inputs(model, ids, mask, positions), **last_logits_only(model, 1)}
-    logits: torch.Tensor = model(**inputs, past_key_values=cache, use_cache=True).logits[:, -1].float()
-    return logits
+    step: int
+    responses: torch.Tensor
+    rows: torch.Tensor
+    token_ids: torch.Tensor
+    logprobs: torch.Tensor
 
 
 @torch.inference_mode()
@@ -119,6 +76,7 @@ def generate_batch(
     past: Sequence[CachedRow] | None = None,
     keep_past: bool = False,
     scaling: RowScaling | None = None,
+    watch: Callable[[ReadTokens], None] | None = None,
 ) -> list[list[Response]]:
     """Sample a batch of prompts; what samples of a prompt share is computed once.
 
@@ -134,6 +92,8 @@ def generate_batch(
         past: the cached beginning of each prompt, from `Response.past` of an earlier turn.
         keep_past: set `Response.past`, to continue the conversation; ignored for models with sliding windows.
         scaling: set if the rows of the batch are scaled differently (`scaled_rows`).
+        watch: called after every forward pass over tokens that were drawn. Every token is read then, the last one of a
+            truncated response too; an end token is not.
 
     Returns:
         Responses [prompts][samples].
@@ -150,7 +110,7 @@ def generate_batch(
 
     # 2. Read each prompt once
     stops = torch.tensor(list(stop_ids), dtype=torch.long)
-    cache, mask, positions, logits = _prefill(model, prompts, int(stops[0]), past, scaling)
+    cache, mask, positions, logits = prefill(model, prompts, int(stops[0]), past, scaling)
     keep_past = keep_past and attends_to_all(cache)
     next_position = positions[:, -1:] + 1
 
@@ -167,15 +127,17 @@ def generate_batch(
         rows_on_device = row_of.to(device)
         token = choose(logits, decoding, uniforms[live, step].to(device), rows_on_device)
         logprob = logits[rows_on_device, token] - logits.logsumexp(-1)[rows_on_device]
-        drawn = token.cpu()
-        tokens[live, step], logprobs[live, step] = drawn, logprob.cpu()
+        drawn, drawn_logprobs = token.cpu(), logprob.cpu()
+        tokens[live, step], logprobs[live, step] = drawn, drawn_logprobs
 
         # 5. Take out the responses that have ended
         last = step + 1 == decoding.max_new_tokens
-        ends = torch.isin(drawn, stops) | last
-        for response, row in zip(live[ends].tolist(), row_of[ends].tolist(), strict=True) if keep_past else ():
+        ends = torch.isin(drawn, stops)
+        done = ends | last
+        for response, row in zip(live[done].tolist(), row_of[done].tolist(), strict=True) if keep_past else ():
             kept_past[response] = cached_row(cache, mask, row, len(prompts[response // samples]) + step)
-        live, row_of, drawn = live[~ends], row_of[~ends], drawn[~ends]
+        left = ~(done if watch is None else ends)
+        live, row_of, drawn, drawn_logprobs = live[left], row_of[left], drawn[left], drawn_logprobs[left]
         if not len(live):
             break
 
@@ -191,15 +153,17 @@ def generate_batch(
 
         # 7. Compute the next logits
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=-1)
-        logits = _next_logits(model, next_tokens[:, None].to(device), mask, next_position, cache)
+        logits = next_logits(model, next_tokens[:, None].to(device), mask, next_position, cache)
         next_position = next_position + 1
+        if watch is not None:
+            watch(ReadTokens(step, live, row_of, drawn, drawn_logprobs))
 
     # 8. Collect the responses of each prompt
     stop_set = {int(s) for s in stop_ids}
     responses = []
-    for i, (drawn_tokens, drawn_logprobs) in enumerate(zip(tokens.tolist(), logprobs.tolist(), strict=True)):
-        new = [t for t in drawn_tokens if t >= 0]
-        responses.append(Response(new, drawn_logprobs[: len(new)], new[-1] not in stop_set, kept_past.get(i)))
+    for i, (all_drawn, all_logprobs) in enumerate(zip(tokens.tolist(), logprobs.tolist(), strict=True)):
+        new = [t for t in all_drawn if t >= 0]
+        responses.append(Response(new, all_logprobs[: len(new)], new[-1] not in stop_set, kept_past.get(i)))
     return [responses[i * samples : (i + 1) * samples] for i in range(len(prompts))]
 
 
@@ -244,6 +208,7 @@ def generate(
     samples: int = 1,
     budget: int | TokenBudget = 8192,
     scaled_by: Sequence[Scaling] | None = None,
+    watch: Callable[[ReadTokens], None] | None = None,
 ) -> Iterator[tuple[int, list[Response]]]:
     """Sample all prompts, longest first, in batches of at most `budget` tokens.
 
@@ -251,6 +216,7 @@ def generate(
         model, prompts, decoding, seeds, stop_ids, samples: as in `generate_batch`.
         budget: tokens per batch, padding included.
         scaled_by: how neurons are scaled while each prompt is answered.
+        watch: as in `generate_batch`; a batch that ran out of memory is read again from the first step.
 
     Yields:
         The index of a prompt and its responses, batch by batch, so that a caller can save finished work.
@@ -258,6 +224,14 @@ def generate(
 
     def run(batch: list[int]) -> list[list[Response]]:
         options: dict[str, Any] = {"seeds": [seeds[i] for i in batch], "stop_ids": stop_ids, "samples": samples}
+        if watch is not None:
+            prompt_of = torch.tensor(batch)
+
+            def watch_batch(read: ReadTokens) -> None:
+                of_all = prompt_of[read.responses // samples] * samples + read.responses % samples
+                watch(replace(read, responses=of_all))
+
+            options["watch"] = watch_batch
         with scaled_batch(model, [scaled_by[i] if scaled_by else None for i in batch]) as scaling:
             return generate_batch(model, [prompts[i] for i in batch], decoding, scaling=scaling, **options)
 

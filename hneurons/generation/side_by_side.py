@@ -9,7 +9,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hneurons.config.impact import H_NEURONS, RANDOM, sweep
 from hneurons.config.study import Decoding
 from hneurons.generation.decode import generate
-from hneurons.generation.prompts import begins_in_thoughts, ends_of_reply, prompt_ids
+from hneurons.generation.prompts import begins_in_thoughts, ends_of_reply
+from hneurons.generation.requests import PromptRequest, request_ids
 from hneurons.generation.thoughts import taken_apart
 from hneurons.models.decoder import model_identity
 from hneurons.models.tokenizer import tokenizer_beside
@@ -22,7 +23,7 @@ class SteeredReply:
     """A reply to one prompt.
 
     Attributes:
-        prompt: the user's text.
+        prompt: the user's text, the last of a conversation.
         neurons: name of the set that was scaled by alpha, "untouched" at α = 1.
         alpha: the factor α.
         text: the reply, without thoughts.
@@ -47,7 +48,7 @@ class SteeredReply:
 def side_by_side(
     model: PreTrainedModel,
     neurons: NeuronSet,
-    prompts: Sequence[str],
+    prompts: Sequence[str | PromptRequest],
     alphas: Sequence[float],
     decoding: Decoding,
     *,
@@ -63,7 +64,7 @@ def side_by_side(
     Args:
         model: the loaded model.
         neurons: the set whose selected neurons are scaled.
-        prompts: the user's texts; a base model completes them.
+        prompts: the user's texts, which a base model completes, or conversations.
         alphas: the factors α ≥ 0 (eq. 5); at α = 1 one untouched reply is generated.
         decoding: how tokens are drawn, and how many at most.
         random_sets: number of random sets of equal size; none are generated if `neurons` is a random set already.
@@ -86,9 +87,10 @@ def side_by_side(
     sets |= {f"{RANDOM}-{i}": neurons.random_like(i).by_layer() for i in range(1, controls + 1)}
     # A row per set, α and prompt. The untouched model has no neurons to scale, and is run only if α = 1 is in `alphas`.
     runs = [(set_name, alpha) for set_name, alpha in sweep(list(sets), alphas) if alpha in alphas]
-    rows = [(set_name, alpha, prompt) for set_name, alpha in runs for prompt in prompts]
+    requests = [PromptRequest(question=prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
+    rows = [(set_name, alpha, request.asks) for set_name, alpha in runs for request in requests]
     scaled_by: list[tuple[NeuronsByLayer, float]] = [(sets.get(set_name, {}), alpha) for set_name, alpha, _ in rows]
-    ids = [prompt_ids(tokenizer, prompt) for prompt in prompts] * len(runs)
+    ids = [request_ids(tokenizer, request) for request in requests] * len(runs)
     seeds = [seed + i for i in range(len(prompts))] * len(runs)
     stop_ids, opened = ends_of_reply(model, tokenizer), begins_in_thoughts(tokenizer)
     responses = dict(generate(model, ids, decoding, seeds=seeds, stop_ids=stop_ids, scaled_by=scaled_by))

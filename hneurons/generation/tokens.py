@@ -1,4 +1,4 @@
-"""The mapping between the tokens of a response and its characters, from the token ids alone."""
+"""The mapping between the tokens of a response and its characters, from the token ids alone, also while it is written."""
 
 from __future__ import annotations
 
@@ -77,3 +77,26 @@ def _continues(text: str, decoded: str) -> bool:
 def token_mask(offsets: Sequence[tuple[int, int]], start: int, end: int) -> list[bool]:
     """Tell for each token whether it shares a character with [start, end)."""
     return [token_start < end and token_end > start for token_start, token_end in offsets]
+
+
+class TextSoFar:
+    """The text of a response while its tokens come, without special ones.
+
+    Args:
+        tokenizer: the model's tokenizer.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._shown = ""
+
+    def add(self, token_id: int) -> str:
+        """Add a token, and return the characters that are complete with it: none while a part of one is missing."""
+        self._ids.append(token_id)
+        text: str = self._tokenizer.decode(self._ids, skip_special_tokens=True)
+        complete = text.rstrip(_UNREADABLE)
+        if not complete.startswith(self._shown):
+            return ""
+        added, self._shown = complete[len(self._shown) :], complete
+        return added

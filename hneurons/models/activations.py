@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from hneurons.errors import HNeuronsError
-from hneurons.models.decoder import layer_neurons
+from hneurons.models.decoder import layer_neurons, text_decoder
 from hneurons.models.experts import Experts, Routing, changed, seen
 from hneurons.models.mlp import DownProjection, LayerNeurons
 
@@ -72,14 +72,20 @@ class LayerActivations:
 
 @contextmanager
 def observed(model: PreTrainedModel, layers: Iterable[int], see: Callable[[int, LayerActivations], None]) -> Iterator[None]:
-    """Call see(layer, activations) when the neurons of a layer have run, for one forward pass within the block.
+    """Call see(layer, activations) when the neurons of a layer have run, in every forward pass within the block.
 
     Raises:
-        HNeuronsError: a layer did not run, as those of cross-attention do without an image, or ran twice.
+        HNeuronsError: a layer did not run, as those of cross-attention do without an image, or ran twice in a pass.
     """
     neurons = layer_neurons(model)
     passes = {layer: _Pass(layer, neurons[layer], see) for layer in sorted(layers)}
+
+    def begin(*_: Any) -> None:
+        for one_pass in passes.values():
+            one_pass.complete = False
+
     with ExitStack() as stack:
+        stack.callback(text_decoder(model).register_forward_pre_hook(begin).remove)
         for one_pass in passes.values():
             one_pass.listen(stack)
         yield
@@ -117,7 +123,7 @@ def activations_changed(
 
 @dataclass
 class _Pass:
-    """The parts of a layer that have run in a pass."""
+    """The parts of a layer that have run in a forward pass."""
 
     layer: int
     neurons: LayerNeurons

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hneurons.detection.detector import Detection
+from hneurons.detection.detected import Detection
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.report.html import Grid, interval_cell, make_grid, number_cell, write_html
 

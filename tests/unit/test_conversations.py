@@ -7,9 +7,10 @@ import copy
 import pytest
 
 from hneurons.detection.detector import detect_many
-from hneurons.detection.requests import make_request, request_ids
+from hneurons.detection.requests import make_request
 from hneurons.errors import HNeuronsError
 from hneurons.generation.prompts import conversation_ids, prompt_ids
+from hneurons.generation.requests import request_ids
 from tests.unit.test_detector import neurons_of
 
 END = "{% if add_generation_prompt %}assistant: {% endif %}"

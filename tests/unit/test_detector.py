@@ -12,10 +12,13 @@ import pytest
 import torch
 from scipy.special import expit
 
-from hneurons.cett.measure import cett_batch, token_cett
+from hneurons.cett.measure import cett_batch
 from hneurons.cett.regions import TokenRegions
-from hneurons.detection.detector import HIGHEST_TOKENS, NoDetection, detect, detect_many
+from hneurons.cett.tokens import token_cett
+from hneurons.detection.detected import NoDetection
+from hneurons.detection.detector import detect, detect_many
 from hneurons.detection.requests import DetectionRequest, parse_requests
+from hneurons.detection.token_probe import HIGHEST_TOKENS
 from hneurons.errors import HNeuronsError
 from hneurons.generation.prompts import ends_of_reply, newline_ids, prompt_ids
 from hneurons.models.decoder import model_identity
@@ -146,17 +149,22 @@ def test_the_page_escapes_what_it_quotes(llama, tokenizer, tmp_path):
 
 
 def test_a_silent_answer_ends_nothing_but_itself(llama, tokenizer, monkeypatch):
-    from hneurons.detection import detector
+    from hneurons.detection import live
 
-    real = detector.generate
+    real = live.generate
 
-    def silent_on_atlantis(model, prompts, *arguments, **options):
-        for index, (response,) in real(model, prompts, *arguments, **options):
-            if "Atlantis" in tokenizer.decode(prompts[index]):
-                response = dataclasses.replace(response, token_ids=[2], logprobs=[0.0])
-            yield index, [response]
+    def silent_on_atlantis(model, prompts, decoding, *, watch, **options):
+        silent = next(i for i, ids in enumerate(prompts) if "Atlantis" in tokenizer.decode(ids))
 
-    monkeypatch.setattr(detector, "generate", silent_on_atlantis)
+        def of_others(read):
+            others = read.responses != silent
+            fields = ("responses", "rows", "token_ids", "logprobs")
+            watch(dataclasses.replace(read, **{name: getattr(read, name)[others] for name in fields}))
+
+        for index, (response,) in real(model, prompts, decoding, watch=of_others, **options):
+            yield index, [dataclasses.replace(response, token_ids=[2], logprobs=[0.0]) if index == silent else response]
+
+    monkeypatch.setattr(live, "generate", silent_on_atlantis)
     requests = [DetectionRequest(question=f"Where is {place}?") for place in ("Lyon", "Atlantis", "Rome")]
     requests.append(DetectionRequest(question="Where is Nice?", response="</s>", answer="/s"))
     requests.append(DetectionRequest(question="Where is Bonn?", answer="\u2603\u2603"))

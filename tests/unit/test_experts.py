@@ -12,9 +12,10 @@ from torch import nn
 
 from hneurons import store
 from hneurons.cett.columns import ShardColumns
-from hneurons.cett.measure import cett, cett_batch, token_cett
+from hneurons.cett.measure import cett, cett_batch
 from hneurons.cett.regions import TokenRegions
 from hneurons.cett.shards import shard_table
+from hneurons.cett.tokens import token_cett
 from hneurons.config.models import ModelSettings, shape_of_model
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError

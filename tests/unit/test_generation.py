@@ -72,13 +72,13 @@ def test_samples_that_begin_alike_share_rows_and_draw_what_each_draws_alone(any_
     """Over rows that split, end and move, what is drawn is what a pass over the whole text draws."""
     stops, decoding = tuple(range(2, 60)), SAMPLED.model_copy(update={"temperature": 0.2})
     rows = []
-    real = decode._next_logits
+    real = decode.next_logits
 
     def counting(model, ids, *inputs):
         rows.append(len(ids) if ids.shape[1] == 1 else 0)
         return real(model, ids, *inputs)
 
-    monkeypatch.setattr(decode, "_next_logits", counting)
+    monkeypatch.setattr(decode, "next_logits", counting)
     answered = run(any_model, PROMPTS, decoding, samples=6, stops=stops)
     together = [[r.token_ids for r in responses] for responses in answered]
     assert together == [one_by_one(any_model, prompt, decoding, 6, stops) for prompt in PROMPTS]

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, LlamaConfig
 
-from hneurons.cett.measure import cett_batch, token_cett
+from hneurons.cett.measure import cett_batch
 from hneurons.cett.regions import TokenRegions
+from hneurons.cett.tokens import token_cett
 from hneurons.config.models import ModelSettings
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError

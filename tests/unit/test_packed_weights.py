@@ -13,9 +13,10 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig
 
 from hneurons import store
-from hneurons.cett.measure import cett_batch, column_norms, token_cett
+from hneurons.cett.measure import cett_batch, column_norms
 from hneurons.cett.norms import norms_of
 from hneurons.cett.regions import TokenRegions
+from hneurons.cett.tokens import token_cett
 from hneurons.config.models import EngineSettings, ModelSettings, shape_of_model
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from hneurons import store
-from hneurons.cett.measure import token_cett
 from hneurons.cett.regions import token_regions
+from hneurons.cett.tokens import token_cett
 from hneurons.config.models import ModelSettings
 from hneurons.config.study import CettSettings
 from hneurons.data.catalogue import questions_table
