@@ -141,7 +141,7 @@ The demo has 47 to 300 answers per class and about 3 per gold answer (`cities`);
 
 A table shows an interval without comment from n = 100 on, where it covers the truth in 93 % of the studies or more.
 Below that, the measured coverage is in the column `coverage`.
-Under 90 %, there is no interval but "n too small".
+Under 90 %, it says "n too small" instead.
 Intervals of rates near 1 and of few gold answers cover more than 97 %: they are wider than they need to be.
 
 """

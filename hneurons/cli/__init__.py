@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hneurons.cli import detect, fit, generate, plan, runs, sets, weights
+from hneurons.cli import detect, fit, generate, plan, runs, serve, sets, weights
 from hneurons.cli.program import Program
 
 app = Program(
@@ -37,6 +37,7 @@ def main(
 app.command("detect")(detect.detect_command)
 app.command("fit")(fit.fit_command)
 app.command("generate", cls=generate.ManyAlphas)(generate.generate_command)
+app.command("serve")(serve.serve_command)
 app.command("export")(weights.export_command)
 app.command("drift")(weights.drift_command)
 app.command("plan")(plan.plan_command)

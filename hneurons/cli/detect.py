@@ -62,7 +62,7 @@ def detect_command(
     if question is None and (response is not None or answer is not None):
         raise typer.BadParameter("--response and --answer belong to --question; in a file they are keys of a line")
     if file is not None and " " in str(file) and not file.exists():
-        raise typer.BadParameter(f"{str(file)!r} is no file; give a question with --question")
+        raise typer.BadParameter(f"{str(file)!r} does not exist; give a question with --question")
     with one_line_errors():
         from hneurons.detection.detected import NoDetection
         from hneurons.detection.detector import detect_many

@@ -162,14 +162,14 @@ def _detect(
         options["on_token"] = show
         live.start()
     try:
-        found = dict(detect_while_generating(model, neurons, requests, decoding, tokenizer=tokenizer, **options))
+        detections = dict(detect_while_generating(model, neurons, requests, decoding, tokenizer=tokenizer, **options))
     finally:
         live.stop()
     if as_json:
-        common.echo_json([{**request.other_keys, **found[i].as_dict()} for i, request in enumerate(requests)])
+        common.echo_json([{**request.other_keys, **detections[i].as_dict()} for i, request in enumerate(requests)])
         return
     for i in range(len(requests)):
-        show_detection(console, found[i], neurons)
+        show_detection(console, detections[i], neurons)
 
 
 def _table(prompt: str, replies: list[dict[str, Any]], alphas: list[float]) -> Table:

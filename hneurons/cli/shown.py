@@ -33,7 +33,7 @@ def show_detection(
     *,
     supplied: bool = False,
 ) -> None:
-    """Print a detection in the terminal: its tokens shaded, and lines about the whole.
+    """Print a detection in the terminal: its tokens shaded, and lines about the response.
 
     Args:
         console: where to.

@@ -1,4 +1,4 @@
-"""What the probe says about a response: log-odds of its tokens, of the whole, and the neurons behind them."""
+"""What the probe says about a response: log-odds of its tokens and of all of it, and the neurons behind them."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -82,7 +82,7 @@ def detect_many(
     Raises:
         HNeuronsError: if the neurons belong to another model or have no weights (a random set).
     """
-    probe = TokenProbe.of(neurons, model, strict)
+    probe = TokenProbe.from_set(neurons, model, strict)
     tokenizer = tokenizer or tokenizer_beside(model)
     prompts = [request_ids(tokenizer, request) for request in requests]
     measured = _of_given(model, probe, tokenizer, requests, prompts, budget)
@@ -110,10 +110,10 @@ def _of_given(
     measured = {
         i: probe.nothing() for i, request in enumerate(requests) if request.response is not None and not responses[i]
     }
-    given = [i for i, response in enumerate(responses) if response]
+    with_tokens = [i for i, response in enumerate(responses) if response]
 
     def run(batch: list[int]) -> list[MeasuredResponse]:
-        chosen = [given[k] for k in batch]
+        chosen = [with_tokens[k] for k in batch]
         lengths = [len(responses[i]) for i in chosen]
         values = token_cett(model, [[*prompts[i], *responses[i]] for i in chosen], probe.by_layer, lengths)
         return [
@@ -121,6 +121,6 @@ def _of_given(
             for i, (cetts, logprobs) in zip(chosen, values, strict=True)
         ]
 
-    for batch, results in in_batches([len(prompts[i]) + len(responses[i]) for i in given], budget, run):
-        measured |= {given[k]: result for k, result in zip(batch, results, strict=True)}
+    for batch, results in in_batches([len(prompts[i]) + len(responses[i]) for i in with_tokens], budget, run):
+        measured |= {with_tokens[k]: result for k, result in zip(batch, results, strict=True)}
     return measured

@@ -121,7 +121,7 @@ def detect_while_generating(
         decoding: how tokens are drawn, and how many at most.
         seed: of the random numbers, used if the temperature is not 0.
         tokenizer: None loads the model's own.
-        strict: as in `TokenProbe.of`.
+        strict: as in `TokenProbe.from_set`.
         budget: tokens per batch.
         on_token: as in `generate_measured`.
 
@@ -129,9 +129,9 @@ def detect_while_generating(
         The index of a request and the detection of the reply to it, in any order.
 
     Raises:
-        HNeuronsError: as `TokenProbe.of` and `request_ids` do.
+        HNeuronsError: as `TokenProbe.from_set` and `request_ids` do.
     """
-    probe = TokenProbe.of(neurons, model, strict)
+    probe = TokenProbe.from_set(neurons, model, strict)
     tokenizer = tokenizer or tokenizer_beside(model)
     prompts = [request_ids(tokenizer, request) for request in requests]
     opened = begins_in_thoughts(tokenizer)

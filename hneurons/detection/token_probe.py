@@ -63,7 +63,7 @@ class TokenProbe:
     combined: Combined | None
 
     @classmethod
-    def of(cls, neurons: NeuronSet, model: PreTrainedModel, strict: bool = True) -> TokenProbe:
+    def from_set(cls, neurons: NeuronSet, model: PreTrainedModel, strict: bool = True) -> TokenProbe:
         """Take the probe of a set.
 
         Args:

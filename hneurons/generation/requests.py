@@ -72,8 +72,8 @@ class Unanswered(PromptRequest):
     def _holds_no_reply(self) -> Self:
         if self.messages is not None and self.messages[-1].role == "assistant":
             raise ValueError("the last message is the assistant's; end with what the model replies to")
-        if given := {"response", "answer"} & set(self.other_keys):
-            raise ValueError(f"{given.pop()} is a key for `hneurons detect`; here the model replies")
+        if misplaced := {"response", "answer"} & set(self.other_keys):
+            raise ValueError(f"{misplaced.pop()} is a key for `hneurons detect`; here the model replies")
         return self
 
 

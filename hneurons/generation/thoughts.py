@@ -19,7 +19,7 @@ TAG = re.compile(
     r"|<\|channel\|>(?P<channel>analysis|commentary|final)(?:<\|message\|>)?",
     re.IGNORECASE,
 )
-# Of these, the ones that nobody writes by hand.
+# Of these, the ones that people do not write by hand.
 _MARK = re.compile(
     r"</?think(?:ing)?>|</?seed:think>|\[/?THINK\]|◁/?think▷|<\|(?:begin|start|end)_of_thought\|>|<\|channel\|>.*",
     re.DOTALL,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # What a tokenizer decodes the bytes of a part of a character to.
 _UNREADABLE = "\ufffd"
-# Tokens after which decoding starts anew, so that a response takes linear time.
+# Tokens after which decoding starts again, so that a response takes linear time.
 _STEP = 16
 
 

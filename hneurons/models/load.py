@@ -27,7 +27,7 @@ from hneurons.models.skeleton import check_config, with_auto_class
 
 # Share of a GPU's memory that weights may take; more would leave no room for a batch.
 _SHARE_OF_ONE_GPU = 0.85
-# How transformers is told to unpack weights, whatever kernels a machine has.
+# How transformers unpacks weights on a machine with any kernels.
 _UNPACKING: dict[str | None, Callable[[], Any]] = {
     "compressed-tensors": partial(CompressedTensorsConfig, run_compressed=False),
     "fp8": partial(FineGrainedFP8Config, dequantize=True),

@@ -30,7 +30,7 @@ def write_adapter(checkpoint: Checkpoint, neurons: NeuronsByLayer, alpha: float,
     """Write a LoRA adapter that scales neurons by alpha: B A with A = E_Sᵀ [rank, d_ff], B = (α − 1) W_down[:, S].
 
     All layers and experts have the same rank, which servers require; the columns that one does not need are zero. Values
-    are float32, whatever the dtype of the weights.
+    are float32 with weights of any dtype.
 
     Args:
         checkpoint: the model's weights.

@@ -157,7 +157,7 @@ def _write_scaled_file(source: Path, neurons: dict[Matrix, list[int]], alpha: fl
 
 def _link_or_copy(source: Path, target: Path, borrow: bool) -> None:
     if not borrow and not source.stat().st_mode & 0o077 and store.new_file_mode(target.parent) & 0o077:
-        # A link to a file for its owner alone, as safetensors writes them, could be read by nobody else.
+        # A link to a file for its owner alone, as safetensors writes them, could not be read by others.
         shutil.copyfile(source, target)
         return
     try:

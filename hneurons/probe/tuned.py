@@ -48,7 +48,7 @@ def tuned_probes(
 def choose_in_folds(
     columns: ShardColumns, design: Design, path: ProbePath, settings: ProbeSettings, memory_gb: float, threads: int
 ) -> pd.DataFrame:
-    """Choose C where there is no selection split: by held-out answers in folds over gold answers, as in `tune`.
+    """Choose C without a selection split: by held-out answers in folds over gold answers, as in `tune`.
 
     Args:
         columns: rows of CETT shards.

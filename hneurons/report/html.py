@@ -40,7 +40,13 @@ def write_html(path: str | Path, template: str, **context: Any) -> None:
         template: a file name in hneurons/report/templates.
         context: the template's variables; a missing one raises an error.
     """
-    store.write_text(path, _environment().get_template(template).render(**context))
+    store.write_text(path, render_page(template, **context))
+
+
+def render_page(template: str, **context: Any) -> str:
+    """Render a template of this package as HTML. See `write_html`."""
+    page: str = _environment().get_template(template).render(**context)
+    return page
 
 
 def render_text(template: str, **context: Any) -> str:

@@ -210,3 +210,56 @@ def test_detections_on_a_phone(detections, opened, scheme):
     box = page.locator(".token:focus .tip").bounding_box()
     assert box and box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"]
     shot(page, f"detect-phone-{scheme}")
+
+
+@pytest.fixture(scope="module")
+def served(small_demo):
+    """Address of the page of `hneurons serve` on the demo's model."""
+    command = [sys.executable, "-m", "hneurons.cli", "serve", "--port", "0", "--max-new-tokens", "24"]
+    command += ["--model", str(MODEL / "checkpoint"), "--neurons", str(MODEL / "published")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        yield re.search(r"a page at (\S+),", process.stderr.readline())[1]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("viewport", [DESK, PHONE])
+def test_a_reply_is_shaded_while_it_is_written(served, browser, viewport):
+    page = browser.new_page(viewport=viewport, color_scheme="dark" if viewport is PHONE else "light")
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda r: problems.append(r.url) if not r.url.startswith(served) else None)
+    page.goto(served)
+    page.get_by_label("your message").fill("Where is <b>Lyon</b>?")
+    page.get_by_role("button", name="Send").click()
+    # Tokens are there before the reply has ended.
+    page.locator(".token").nth(2).wait_for()
+    assert page.locator(".probability").count() == 0
+    page.get_by_text("p(hallucinated) = ").wait_for()
+    assert page.locator(".asked").inner_text() == "Where is <b>Lyon</b>?"
+    token = page.locator(".token.answer").first
+    token.hover()
+    assert "layer" in token.locator(".tip").inner_text()
+    shown = page.locator(".tokens").first.evaluate(
+        "p => [...p.querySelectorAll('.token')].map(t => t.firstChild.data).join('')"
+    )
+    page.get_by_label("your message").fill("And how large is it?")
+    page.get_by_role("button", name="Send").click()
+    page.get_by_text("p(hallucinated) = ").nth(1).wait_for()
+    assert len(shown) > 20 and page.locator(".reply").count() == 2
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    shot(page, f"serve-{viewport['width']}", full=True)
+    page.close()
+    assert not problems
+
+
+def test_what_the_server_refuses_is_shown(served, browser):
+    page = browser.new_page()
+    page.goto(served)
+    page.get_by_label("your message").fill("Where is Lyon?")
+    page.locator("#temperature").evaluate("field => { field.min = -1; field.value = -1 }")
+    page.get_by_role("button", name="Send").click()
+    page.get_by_text("request: temperature").wait_for()
+    page.close()

@@ -10,6 +10,8 @@ import os
 import re
 import shlex
 import subprocess
+import sys
+from contextlib import contextmanager
 
 import pytest
 import yaml
@@ -61,8 +63,8 @@ def checkout(tmp_path_factory, small_demo):
     return folder
 
 
-def run(command, folder, limit=120):
-    """Run a line of shell; its output. On the machine's own path, with the project's programs first."""
+def own_path():
+    """The environment of a reader: the machine's own path, with the project's programs first."""
     where = {
         **os.environ,
         "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}",
@@ -72,7 +74,14 @@ def run(command, folder, limit=120):
     # A `make` that started these tests hands its arguments down.
     for name in ("MAKEFLAGS", "ARGS", "CONFIG", "MINUTES"):
         where.pop(name, None)
-    done = subprocess.run(["bash", "-c", command], cwd=folder, env=where, capture_output=True, text=True, timeout=limit)
+    return where
+
+
+def run(command, folder, limit=120):
+    """Run a line of shell; its output."""
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=own_path(), capture_output=True, text=True, timeout=limit
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 
@@ -99,10 +108,25 @@ def as_run_here(command):
         "hf upload": "hf upload --help",
         # The reader's shell is asked for; here there may be none.
         "hneurons --install-completion": "_HNEURONS_COMPLETE=source_bash hneurons",
+        # It serves until it is interrupted.
+        "hneurons serve --model": "hneurons serve --help",
         # It would write over what the study made.
         f"hneurons figure3 results/{RESULTS.name}": f"hneurons figure3 results/{RESULTS.name} --out drawn",
     }
     return next((other for begins, other in stands_for.items() if here.startswith(begins)), here)
+
+
+@contextmanager
+def serving(command, folder):
+    """The address of a server that runs within the block, on a free port."""
+    here = command.replace("results/demo/", f"results/{RESULTS.name}/")
+    command = f"exec {here} --port 0"
+    process = subprocess.Popen(["bash", "-c", command], cwd=folder, env=own_path(), stderr=subprocess.PIPE, text=True)
+    try:
+        yield re.search(r"a page at (\S+)/,", process.stderr.readline())[1]
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def own_model(folder):
@@ -148,6 +172,16 @@ def test_the_demo_ends_with_commands_that_run_as_they_stand(checkout):
     printed = [run(command, checkout) for command in commands]
     assert (RESULTS / "report.html").stat().st_size > 100_000
     assert "p(hallucinated)" in printed[0] and "α" in printed[1]
+
+
+def test_the_client_of_the_docs_is_served(checkout):
+    serve = next(command for command in COMMANDS if command.startswith("hneurons serve"))
+    (client,) = [b["body"] for b in _FENCED.finditer((ROOT / "docs/detector.md").read_text()) if "OpenAI" in b["body"]]
+    with serving(serve, checkout) as address:
+        program = client.replace("http://127.0.0.1:8000", address)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "'probability'" in done.stdout and "'tokens'" in done.stdout
 
 
 def test_commands_are_found_in_all_pages():

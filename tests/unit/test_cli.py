@@ -15,7 +15,19 @@ from hneurons.cli.common import pinned_revision
 from tests.tiny import byte_level_tokenizer, tiny_model
 from tests.unit.test_detector import neurons_of
 
-COMMANDS = ("detect", "generate", "export", "drift", "plan", "figure3", "import-runs")
+COMMANDS = (
+    "detect",
+    "generate",
+    "export",
+    "drift",
+    "plan",
+    "figure3",
+    "import-runs",
+    "fit",
+    "serve",
+    "compare",
+    "import-neurons",
+)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +150,7 @@ def test_wrong_usage_is_exit_code_2(both, arguments):
 
 def test_a_question_in_place_of_a_file_is_told_with_its_option(both):
     said = run("detect", "Where is Lyon?", *both)
-    assert said.exit_code == 2 and "no file; give a question with --question" in " ".join(said.stderr.split())
+    assert said.exit_code == 2 and "does not exist; give a question with --question" in " ".join(said.stderr.split())
 
 
 def test_a_text_that_the_model_would_hardly_say_is_told(both, llama, tmp_path):

@@ -29,7 +29,7 @@ OPTIONS = {"seeds": list(range(len(PROMPTS))), "stop_ids": STOPS, "samples": 4}
 
 def test_tokens_score_as_in_a_pass_over_the_finished_response(any_model):
     """In responses that end, that are cut off, and that share rows with others."""
-    probe = TokenProbe.of(neurons_of(any_model), any_model)
+    probe = TokenProbe.from_set(neurons_of(any_model), any_model)
     cut_off, options = set(), {**OPTIONS, "stop_ids": range(2, 200)}
     for limit in (3, 12):
         decoding = SAMPLED.model_copy(update={"max_new_tokens": limit})
@@ -45,14 +45,14 @@ def test_tokens_score_as_in_a_pass_over_the_finished_response(any_model):
 
 
 def test_watching_changes_nothing_that_is_drawn(any_model):
-    probe = TokenProbe.of(neurons_of(any_model), any_model)
+    probe = TokenProbe.from_set(neurons_of(any_model), any_model)
     plain = dict(generate(any_model, PROMPTS, SAMPLED, **OPTIONS))
     for index, responses in generate_measured(any_model, probe, PROMPTS, SAMPLED, **OPTIONS):
         assert [r.ids for r in responses] == [r.unended_ids for r in plain[index]]
 
 
 def test_each_token_is_told_before_the_next_is_drawn(llama, monkeypatch):
-    probe, tokens = TokenProbe.of(neurons_of(llama), llama), []
+    probe, tokens = TokenProbe.from_set(neurons_of(llama), llama), []
     drawn_before, real = [], decode.choose
 
     def choose(*arguments):
@@ -79,7 +79,7 @@ def test_a_listener_that_has_heard_enough_ends_the_generation(llama):
         if len(heard) == 3:
             raise EnoughError
 
-    probe = TokenProbe.of(neurons_of(llama), llama)
+    probe = TokenProbe.from_set(neurons_of(llama), llama)
     with pytest.raises(EnoughError):
         list(generate_measured(llama, probe, PROMPTS[:1], SAMPLED, seeds=[0], stop_ids=[2], on_token=until_third))
     assert len(heard) == 3
@@ -88,7 +88,7 @@ def test_a_listener_that_has_heard_enough_ends_the_generation(llama):
 
 
 def test_after_a_batch_ran_out_of_memory_responses_are_whole(llama, monkeypatch):
-    probe, real, calls = TokenProbe.of(neurons_of(llama), llama), decode.next_logits, []
+    probe, real, calls = TokenProbe.from_set(neurons_of(llama), llama), decode.next_logits, []
 
     def fails_once(*arguments):
         calls.append(1)
@@ -109,7 +109,7 @@ def test_a_reply_is_detected_as_the_same_reply_that_is_given(llama, tokenizer):
     requests = [Unanswered(question="Where is Lyon?"), Unanswered(messages=CHAT)]
     replies = dict(detect_while_generating(llama, neurons, requests, decoding, seed=3, tokenizer=tokenizer))
     assert replies[1].question == "How large is it?" and replies[0].response != replies[1].response
-    probe = TokenProbe.of(neurons, llama)
+    probe = TokenProbe.from_set(neurons, llama)
     for i, request in enumerate(requests):
         again = dict(detect_while_generating(llama, neurons, [request], decoding, seed=3 + i, tokenizer=tokenizer))[0]
         assert again.response == replies[i].response and len(again.tokens) == len(again.token_logits)

@@ -1,0 +1,165 @@
+"""The model behind the server: it replies to one call at a time and scores every token as it is written."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from scipy.special import expit
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hneurons.detection.detected import Detection, NoDetection
+from hneurons.detection.live import ScoredToken, generate_measured
+from hneurons.detection.server.calls import ChatCall
+from hneurons.detection.token_probe import TokenProbe
+from hneurons.generation.prompts import begins_in_thoughts, ends_of_reply
+from hneurons.generation.requests import request_ids
+from hneurons.generation.thoughts import taken_apart
+from hneurons.generation.tokens import TextSoFar
+from hneurons.models.tokenizer import thinks
+
+
+@dataclass(frozen=True)
+class StreamedToken:
+    """A token as it is sent to a client.
+
+    Attributes:
+        sample: index of its reply.
+        content, thoughts: what the reply and the thoughts before it gain in text; mostly one of the two is empty.
+        token: the text of the token alone.
+        logprob: natural log-probability at temperature 1.
+        probability: p(hallucinated) of the token on its own.
+    """
+
+    sample: int
+    content: str
+    thoughts: str
+    token: str
+    logprob: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class ChatReply:
+    """A finished reply.
+
+    Attributes:
+        content: its text, without thoughts.
+        thoughts: what the model thought before it; None if nothing.
+        truncated: whether it was cut off.
+        tokens: number of tokens, thoughts and the end token included.
+        logprobs: text and natural log-probability of each token.
+        detection: what the probe says of it, or why nothing.
+    """
+
+    content: str
+    thoughts: str | None
+    truncated: bool
+    tokens: int
+    logprobs: list[tuple[str, float]]
+    detection: Detection | NoDetection
+
+
+class _WrittenSoFar:
+    """A reply while it is written, and its thoughts apart from it.
+
+    Args:
+        tokenizer: the model's.
+        opened: whether the chat template has opened thoughts.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, opened: bool) -> None:
+        self._tokenizer, self._opened = tokenizer, opened
+        self._ids: list[int] = []
+        self._thought_tokens = 0
+        self._thoughts, self._content = TextSoFar(tokenizer), TextSoFar(tokenizer)
+
+    def add(self, token_id: int) -> tuple[str, str]:
+        """Add a token; returns what the reply and the thoughts gain."""
+        self._ids.append(token_id)
+        if not thinks(self._tokenizer):
+            return self._content.add(token_id), ""
+        thought_tokens = taken_apart(self._tokenizer, self._ids, self._opened).thought_tokens
+        if thought_tokens == len(self._ids):
+            return "", self._thoughts.add(token_id)
+        return self._content.add(token_id), ""
+
+
+class ChatService:
+    """A model with a probe, for a server.
+
+    Args:
+        name: what clients call the model.
+        model: the model that the neurons were found in.
+        probe: its probe.
+        tokenizer: the model's.
+        max_new_tokens: limit of a reply to a call that sets none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: PreTrainedModel,
+        probe: TokenProbe,
+        tokenizer: PreTrainedTokenizerBase,
+        max_new_tokens: int = 512,
+    ) -> None:
+        self.name = name
+        self._model, self._probe, self._tokenizer, self._max_new_tokens = model, probe, tokenizer, max_new_tokens
+        self._stop_ids = ends_of_reply(model, tokenizer)
+        self._opened = begins_in_thoughts(tokenizer)
+        self._one_at_a_time = Lock()
+
+    def prompt(self, call: ChatCall) -> list[int]:
+        """Token ids of the prompt of a call. Raises HNeuronsError if the chat template refuses it."""
+        return request_ids(self._tokenizer, call.request)
+
+    def reply(
+        self, call: ChatCall, prompt: list[int], on_token: Callable[[StreamedToken], None] | None = None
+    ) -> list[ChatReply]:
+        """Reply to a call, after those that came before it.
+
+        Args:
+            call: the call.
+            prompt: what `prompt` returns.
+            on_token: called with every token as soon as it is scored; what it raises ends the generation.
+        """
+        samples = call.n or 1
+        written = [_WrittenSoFar(self._tokenizer, self._opened) for _ in range(samples)]
+
+        def scored(token: ScoredToken) -> None:
+            assert on_token is not None
+            content, thoughts = written[token.sample].add(token.token_id)
+            text, probability = self._text(token.token_id), float(expit(token.logit))
+            on_token(StreamedToken(token.sample, content, thoughts, text, token.logprob, probability))
+
+        options: dict[str, Any] = {
+            "seeds": [secrets.randbits(31) if call.seed is None else call.seed % 2**63],
+            "stop_ids": self._stop_ids,
+            "samples": samples,
+            "on_token": None if on_token is None else scored,
+        }
+        decoding = call.decoding(self._max_new_tokens)
+        with self._one_at_a_time:
+            ((_, responses),) = generate_measured(self._model, self._probe, [prompt], decoding, **options)
+        replies = []
+        for response in responses:
+            parts = taken_apart(self._tokenizer, response.ids, self._opened)
+            replies.append(
+                ChatReply(
+                    content=parts.text,
+                    thoughts=parts.thoughts,
+                    truncated=response.truncated,
+                    tokens=len(response.ids) + (not response.truncated),
+                    logprobs=list(zip(map(self._text, response.ids), response.logprobs.tolist(), strict=True)),
+                    detection=self._probe.detection(self._tokenizer, call.request.asks, response, opened=self._opened),
+                )
+            )
+        return replies
+
+    def _text(self, token_id: int) -> str:
+        text: str = self._tokenizer.decode([token_id])
+        return text
