@@ -38,8 +38,10 @@ STAGES = {
     "examples": Stage(4, "cett", {"examples": EVERY}),
     "cett": Stage(1, "cett", {"cett": EVERY}),
     "suppressed": Stage(1, "suppressed", {"suppressed": PROBED}),
-    "probe": Stage(3, "probe", {"probe_path": PROBED, "probe": PROBED}),
-    "detection": Stage(6, "detection", {"detection": PROBED, "folds": PROBED, "transfer": COMPARED}),
+    "probe": Stage(3, "probe", {"probe_path": PROBED, "probe": PROBED, "domain_probe": PROBED}),
+    "detection": Stage(
+        6, "detection", {"detection": PROBED, "folds": PROBED, "domain_detection": PROBED, "transfer": COMPARED}
+    ),
     # One rule per bundle of runs: replies_0, replies_1, …
     "replies": Stage(3, "replies", {"untouched": STUDY, "replies": PROBED}),
     "utility": Stage(2, "utility", {"perplexity": PROBED, "scaled_cett": PROBED}),
@@ -52,7 +54,9 @@ STAGES = {
         6,
         "tables",
         dict.fromkeys(
-            "choice table1 k_sweep neurons_figure figure3 utility agreement_table transfer_table figure4 front".split(),
+            (
+                "choice table1 k_sweep domains neurons_figure figure3 utility agreement_table transfer_table figure4 front"
+            ).split(),
             ONCE,
         ),
     ),

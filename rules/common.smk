@@ -7,6 +7,8 @@ PAPER = ancient("config/paper.yaml")
 # Data sets and benchmarks that can be planned: all, unless the mirror folder lacks files.
 DATASETS = [d for d in STUDY.datasets if d not in MISSING]
 BENCHMARKS = [b for b in STUDY.impact.benchmarks if b not in MISSING]
+# In-domain sets besides the main one: each has a probe, which is tested on all sets.
+ALSO_TRAINED = [d for d in STUDY.in_domain_sets if d in DATASETS and d != IN_DOMAIN]
 # Without the in-domain set no probe is fitted, and only stages that need no probe are planned.
 WITH_PROBE = IN_DOMAIN in DATASETS
 # Run at every α: the behaviours, and the test questions that measure the cost of scaling.
@@ -38,14 +40,23 @@ LEFT_OUT = {
         "agreement_table": AGREEMENT,
         "transfer_table": SETUP.partners,
         "figure4": SETUP.partners,
+        "domain_probe": ALSO_TRAINED,
+        "domain_detection": ALSO_TRAINED,
+        "domains": ALSO_TRAINED,
     }.items()
     if not wanted
 }
 
 
+def any_of(names):
+    """Wildcard constraint that matches exactly these names, and nothing if the list is empty."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 wildcard_constraints:
     model=SLUG,
     dataset=SLUG,
+    trained=any_of(ALSO_TRAINED),
     benchmark=SLUG,
     package=SLUG,
     neurons=r"hneurons|negative|random-\d+",
@@ -62,11 +73,6 @@ GPU_JOBS = {
     model: SETUP.cluster.slurm(gpu=estimates.gpus(SETUP, model) > 0)
     for model in SETUP.models
 }
-
-
-def any_of(names):
-    """Wildcard constraint that matches exactly these names, and nothing if the list is empty."""
-    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def needs(work, **options):

@@ -2,6 +2,7 @@
 
 
 localrules:
+    domains,
     table1,
     k_sweep,
 
@@ -219,3 +220,104 @@ rule k_sweep:
         stage=VERSIONS["figures"],
     script:
         "../workflow_scripts/k_sweep.py"
+
+
+def of_sets(pattern):
+    """Input function: the pattern for the set that is scored and for the set that trained the probe.
+
+    pattern: with {dataset}, and {shard} if it is a shard.
+    """
+
+    def paths(wildcards):
+        return [
+            path
+            for d in sorted({wildcards.dataset, wildcards.trained})
+            for path in (
+                shards(pattern, d)
+                if "{shard}" in pattern
+                else expand(pattern, dataset=d, allow_missing=True)
+            )
+        ]
+
+    return paths
+
+
+def faithful_side_of_domain(wildcards):
+    """CETT shards of the set that trained the probe, if a nonexist set takes its faithful examples from there."""
+    if STUDY.datasets[wildcards.dataset].faithful == "correct_answers":
+        return shards(
+            "<study>/{model}/cett/{dataset}/{shard}.parquet", wildcards.trained
+        )
+    return []
+
+
+use rule detection as domain_detection with:
+    input:
+        cett=lambda wildcards: shards(
+            "<study>/{model}/cett/{dataset}/{shard}.parquet", wildcards.dataset
+        ),
+        faithful=faithful_side_of_domain,
+        counts="<study>/{model}/examples/{dataset}.json",
+        classifiers="<study>/{model}/domains/{trained}/classifiers.parquet",
+        questions=of_sets("<study>/questions/{dataset}.parquet"),
+        examples=of_sets("<study>/{model}/examples/{dataset}.parquet"),
+        responses=of_sets("<study>/{model}/responses/{dataset}/{shard}.parquet"),
+        spans=of_sets("<study>/{model}/spans/{dataset}/{shard}.parquet"),
+    output:
+        "<study>/{model}/domains/{trained}/{dataset}.json",
+    log:
+        "<logs>/{model}/domains/{trained}/{dataset}.log",
+    benchmark:
+        "<timings>/{model}/domains/{trained}/{dataset}.tsv"
+    params:
+        **settings("seed"),
+        Cs=STUDY.probe.C,
+        stage=VERSIONS["detection"],
+        dataset=settings_of_dataset,
+        in_domain=lambda wildcards: wildcards.trained,
+        trained_on=lambda wildcards: wildcards.trained,
+
+
+rule domains:
+    """Write how the probe of each in-domain set detects on every set, and how many neurons the probes share."""
+    input:
+        detections=expand(
+            "<study>/{model}/detection/{dataset}.json",
+            model=STUDY.models,
+            dataset=DATASETS,
+        ),
+        others=expand(
+            "<study>/{model}/domains/{trained}/{dataset}.json",
+            model=STUDY.models,
+            trained=ALSO_TRAINED,
+            dataset=DATASETS,
+        ),
+        main=expand("<study>/{model}/probe/neurons.parquet", model=STUDY.models),
+        neurons=expand(
+            "<study>/{model}/domains/{trained}/neurons.parquet",
+            model=STUDY.models,
+            trained=ALSO_TRAINED,
+        ),
+    output:
+        csv=report(
+            "<study>/tables/domains.csv",
+            caption="../report/domains.rst",
+            category="Table 1: detection",
+        ),
+        png=report(
+            "<study>/figures/domains.png",
+            caption="../report/domains.rst",
+            category="Table 1: detection",
+        ),
+        svg="<study>/figures/domains.svg",
+    log:
+        "<logs>/domains.log",
+    benchmark:
+        "<timings>/domains.tsv"
+    resources:
+        **modest(2000, 10),
+    params:
+        in_domain=IN_DOMAIN,
+        stage=VERSIONS["figures"],
+    script:
+        "../workflow_scripts/domains.py"

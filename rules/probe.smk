@@ -126,6 +126,43 @@ rule probe:
         "../workflow_scripts/probe.py"
 
 
+rule domain_probe:
+    """Fit the probe of an in-domain set besides the main one, with its controls; C by held-out answers alone."""
+    input:
+        cett=lambda wildcards: shards(
+            "<study>/{model}/cett/{dataset}/{shard}.parquet", wildcards.trained
+        ),
+        model="<study>/{model}/checkpoint/manifest.json",
+        questions="<study>/questions/{trained}.parquet",
+        examples="<study>/{model}/examples/{trained}.parquet",
+        responses=lambda wildcards: shards(
+            "<study>/{model}/responses/{dataset}/{shard}.parquet", wildcards.trained
+        ),
+        spans=lambda wildcards: shards(
+            "<study>/{model}/spans/{dataset}/{shard}.parquet", wildcards.trained
+        ),
+    output:
+        neurons="<study>/{model}/domains/{trained}/neurons.parquet",
+        classifiers="<study>/{model}/domains/{trained}/classifiers.parquet",
+        choice="<study>/{model}/domains/{trained}/choice.csv",
+        summary="<study>/{model}/domains/{trained}/summary.json",
+    log:
+        "<logs>/{model}/domains/{trained}.log",
+    benchmark:
+        "<timings>/{model}/domains/{trained}.tsv"
+    priority: AFTER_PROBE
+    threads: STUDY.runtime.threads
+    resources:
+        **probing(480),
+    params:
+        **settings("seed"),
+        **probe_settings(*FITTED, "resamples", "random_seeds"),
+        in_domain=lambda wildcards: wildcards.trained,
+        stage=VERSIONS["probe"],
+    script:
+        "../workflow_scripts/domain_probe.py"
+
+
 rule choice:
     """Write the choice of C as a table and a figure."""
     input:

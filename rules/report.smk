@@ -87,6 +87,7 @@ rule front:
             ancient(f"report/{name}.rst")
             for name in (
                 *("table1", "k_sweep", "neurons", "choice", "figure3", "slopes"),
+                *(["domains"] if ALSO_TRAINED else []),
                 *("average_slopes", "utility", "figure4", "drift", "agreement"),
             )
         ],
@@ -109,7 +110,9 @@ rule front:
     params:
         # Settings of where and how a study runs do not affect the page.
         study=STUDY.model_dump(
-            mode="json", exclude={"runtime", "estimates", "cluster_file", "mirror"}
+            mode="json",
+            exclude={"runtime", "estimates", "cluster_file", "mirror"}
+            | ({"main_set"} if STUDY.main_set is None else set()),
         ),
         timings=f"results/{STUDY.study}/timings",
         stage=VERSIONS["figures"],

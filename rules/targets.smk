@@ -21,6 +21,7 @@ def files_of(name, whose):
             model=model,
             dataset=dataset,
             shard=STUDY.shards(dataset),
+            trained=ALSO_TRAINED,
             benchmark=AT_EVERY_ALPHA,
             neurons=STUDY.neuron_sets,
             task=AGREEMENT,

@@ -26,5 +26,6 @@ with job(snakemake.log[0]):
         dataset=dataset,
         **{key: counts[key] for key in ("judge", "extractor", "verdicts")},
         note=counts.get("too_few", ""),
+        trained_on=params.get("trained_on", ""),
     )
     store.write_result(snakemake.output[0], scores)

@@ -6,7 +6,6 @@ from hneurons.generation.prompts import template_hash
 from hneurons.joblog import job
 from hneurons.models.prepared import PreparedModel
 from hneurons.probe.choice import compare_C
-from hneurons.probe.classifiers import classifiers_table
 from hneurons.probe.examples import read_example_frame
 from hneurons.probe.path import ProbePath
 from hneurons.probe.stage import finish_probe
@@ -14,7 +13,7 @@ from hneurons.probe.suppressed import verdicts_by_set
 from hneurons.records import QUESTIONS, SUPPRESSED_VERDICTS, VERDICTS
 
 with job(snakemake.log[0], snakemake.threads):
-    inputs, params, out = snakemake.input, snakemake.params, snakemake.output
+    inputs, params = snakemake.input, snakemake.params
     prepared, settings, path = PreparedModel(inputs.model), ProbeSettings(**params.probe), ProbePath.load(inputs.path)
     questions = store.read_table(inputs.questions, QUESTIONS).to_pylist()
     judged = None
@@ -38,10 +37,4 @@ with job(snakemake.log[0], snakemake.threads):
         memory_gb=parse_study(snakemake.config).study.runtime.probe_memory_gb,
         threads=snakemake.threads,
     )
-    probe.neurons.save(out.neurons)
-    table, scalars = classifiers_table(probe.classifiers)
-    store.write_table(
-        out.classifiers, table, {**made_by, "classifiers": scalars, "combined": probe.neurons.made_by["combined"]}
-    )
-    store.write_text(out.choice, choice.to_csv(index=False))
-    store.write_json(out.summary, {"model": snakemake.wildcards.model, **probe.summary()})
+    probe.save(**dict(snakemake.output.items()), chosen=choice, made_by=made_by)

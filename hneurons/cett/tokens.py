@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from hneurons.cett.measure import output_norm
+from hneurons.generation.kv_cache import as_prefix, attends_to_all, new_cache, shared_prefix_length
 from hneurons.generation.prefill import left_pad
 from hneurons.models.activations import LayerActivations, observed
 from hneurons.models.decoder import layer_neurons
@@ -62,20 +63,31 @@ def token_cett(
         natural log-probabilities [response tokens] float32 at temperature 1.
     """
     check_length(model, max(map(len, sequences)))
-    ids, mask = left_pad(sequences, pad_id=0)
+    # 1. What all prompts begin with is read once; the token before a response is not a part of it, for its logits.
+    prompts = [sequence[: len(sequence) - n] for sequence, n in zip(sequences, responses, strict=True)]
+    shared = shared_prefix_length(list(map(list, prompts))) if len(prompts) > 1 and attends_to_all(new_cache(model)) else 0
+    ids, mask = left_pad([sequence[shared:] for sequence in sequences], pad_id=0)
+    mask = torch.cat([mask.new_ones(len(mask), shared), mask], dim=-1)
     ids, mask = ids.to(model.device), mask.to(model.device)
     # Rows are padded on the left, so all responses end at the last token.
     longest = max(responses)
+    cache, of_prefix = None, np.zeros((0, sum(map(len, neurons.values()))), np.float32)
     with cett_of_passes(model, neurons) as measured:
-        inputs = {**text_inputs(model, ids, mask, position_ids(mask)), **last_logits_only(model, longest + 1)}
-        logits = model(**inputs, use_cache=False).logits[:, -longest - 1 :]
-    values = measured().reshape(*ids.shape, -1).cpu().numpy()
+        if shared:
+            read = new_cache(model)
+            prefix = torch.tensor([sequences[0][:shared]], device=model.device)
+            model(input_ids=prefix, past_key_values=read, use_cache=True, **last_logits_only(model, 1))
+            cache, of_prefix = as_prefix(model, read), measured().cpu().numpy()
+        # 2. The rest of every sequence
+        inputs = {**text_inputs(model, ids, mask, position_ids(mask)[:, shared:]), **last_logits_only(model, longest + 1)}
+        logits = model(**inputs, past_key_values=cache, use_cache=shared > 0).logits[:, -longest - 1 :]
+        values = measured().reshape(*ids.shape, -1).cpu().numpy()
     # Row by row: float32 copies of all logits may not fit.
     of_tokens = []
     for row, targets in zip(logits[:, :-1], ids[:, -longest:].to(logits.device), strict=True):
         row = row.float()
         of_tokens.append((row.gather(1, targets[:, None])[:, 0] - row.logsumexp(-1)).cpu().numpy())
     return [
-        (row[len(row) - len(s) :], of_row[longest - n :])
+        (np.concatenate([of_prefix, row[len(row) - len(s) + shared :]]), of_row[longest - n :])
         for row, s, of_row, n in zip(values, sequences, of_tokens, responses, strict=True)
     ]

@@ -38,12 +38,15 @@ class HubFile(HubSource):
 
 
 class DatasetSettings(Settings):
-    """One data set. The set with role `in_domain` trains, selects and tests the probe; all other sets only test it."""
+    """One data set. A set with role `in_domain` trains, selects and tests a probe; all other sets only test it.
+
+    Of several in-domain sets, `main_set` names the one whose H-Neurons are scaled and published.
+    """
 
     role: Literal["in_domain", "transfer", "nonexist"]
     questions: int = Field(ge=1)
     part: Literal["train", "validation"] | None = Field(
-        None, description="part of the published files; null is train for the in-domain set, validation otherwise"
+        None, description="part of the published files; null is train for in-domain sets, validation otherwise"
     )
     file: str | None = Field(
         None, description="file in the layout of a published set, read instead of it; or your own questions, under any name"

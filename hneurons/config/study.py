@@ -154,6 +154,9 @@ class Study(Settings):
     cluster_file: str = "config/cluster.yaml"
     models: list[Slug] = Field(min_length=1)
     datasets: dict[Slug, DatasetSettings]
+    main_set: Slug | None = Field(
+        None, description="the in-domain set whose H-Neurons are scaled and published; needed if there are several"
+    )
     splits: SplitSettings = SplitSettings()
     sampling: SamplingSettings = SamplingSettings()
     examples: ExampleSettings = ExampleSettings()
@@ -176,9 +179,13 @@ class Study(Settings):
     estimates: Estimates = Estimates()
 
     @model_validator(mode="after")
-    def _one_in_domain(self) -> Self:
-        if sum(d.role == "in_domain" for d in self.datasets.values()) != 1:
-            raise ValueError("datasets: exactly one must have role in_domain")
+    def _is_complete(self) -> Self:
+        if not self.in_domain_sets:
+            raise ValueError("datasets: at least one must have role in_domain")
+        if self.main_set is None and len(self.in_domain_sets) > 1:
+            raise ValueError(f"main_set: name one of {', '.join(self.in_domain_sets)}, whose H-Neurons are to be scaled")
+        if self.main_set is not None and self.main_set not in self.in_domain_sets:
+            raise ValueError(f"main_set: {self.main_set} is not a set with role in_domain")
         for name, dataset in self.datasets.items():
             check_set(name, dataset)
             if dataset.judge == LLM and self.judges.llm is None:
@@ -195,8 +202,13 @@ class Study(Settings):
 
     @property
     def in_domain(self) -> str:
-        """Name of the in-domain set."""
-        return next(name for name, d in self.datasets.items() if d.role == "in_domain")
+        """Name of the main in-domain set, whose H-Neurons are scaled and published."""
+        return self.main_set or self.in_domain_sets[0]
+
+    @property
+    def in_domain_sets(self) -> list[str]:
+        """Names of all sets that train a probe."""
+        return [name for name, d in self.datasets.items() if d.role == "in_domain"]
 
     def dataset(self, name: str) -> DatasetSettings:
         """Return the settings of a data set."""
@@ -204,7 +216,7 @@ class Study(Settings):
 
     def part(self, name: str) -> str:
         """Return the part of a data set's published files that is read: train or validation."""
-        return self.dataset(name).part or ("train" if name == self.in_domain else "validation")
+        return self.dataset(name).part or ("train" if name in self.in_domain_sets else "validation")
 
     def judge_of(self, dataset: str) -> JudgeKind:
         """Return the judge of correctness of a data set's answers."""

@@ -123,9 +123,9 @@ def questions_identity(study: Study, name: str) -> dict[str, object]:
     # Published sets have been split by connected sets of answers since version 2.
     published = bool(dataset_sources(study, name) or local_files or is_own_set(name))
     return {
-        "stage": VERSIONS["questions"] + int(published and name == study.in_domain),
+        "stage": VERSIONS["questions"] + int(published and name in study.in_domain_sets),
         "seed": study.seed,
-        "splits": study.splits.model_dump(mode="json") if name == study.in_domain else None,
+        "splits": study.splits.model_dump(mode="json") if name in study.in_domain_sets else None,
         "sources": dataset_sources(study, name),
         "pinned": dataset_files(study, name) if not local_files else [],
         "content": [content_of(path) for path in local_files],

@@ -6,10 +6,12 @@ see its gold answer. In every fold the C of the probe and of its random controls
 over gold answers of the training part.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed, parallel_config
+from tqdm import tqdm
 
 from hneurons.cett.columns import ShardColumns
 from hneurons.config.study import ProbeSettings
@@ -119,7 +121,7 @@ def score_in_folds(
     methods = score_methods(labels, in_order, gold, mean_shares, strata)
     # 4. Random neurons in growing numbers
     drawn_outside = columns.widths.columns(classifiers[PROBE].layers, classifiers[PROBE].neurons)
-    sweep = _sweep(columns, design, parts, drawn_outside, settings.random_seeds, seed)
+    sweep = _sweep(columns, design, parts, drawn_outside, settings.random_seeds, seed, threads)
     row_of = {columns.rows[i]["question_id"]: i for part in parts for i in part[design.scored[part]]}
     rows = [row_of[question] for question in questions]
     of_sets = {k: [values[rows] for values in sets] for k, sets in sweep.items()}
@@ -143,6 +145,7 @@ def _sweep(
     outside: np.ndarray,
     repeats: int,
     seed: int,
+    threads: int,
 ) -> dict[int, list[np.ndarray]]:
     """Log-odds [rows] in folds of every random set, by the number of its neurons; the last number is all neurons.
 
@@ -167,19 +170,27 @@ def _sweep(
     )
     position = np.cumsum(trained) - 1
 
-    def in_folds(coordinates: np.ndarray) -> np.ndarray:
-        logits = np.full(columns.n, np.nan)
-        for part in parts:
-            fit = tuned_l2_as_is(coordinates, compact.without(position[part]))
-            logits[part] = fit.logits(coordinates[position[part]])
-        return logits
+    def coordinates() -> Iterator[np.ndarray]:
+        for values in features.values():
+            X = values[trained] * inverse_spread(values, trained)
+            # With more columns than rows, coordinates of the rows are fewer and give the same fit.
+            yield rows_of_products(X @ X.T) if X.shape[1] > len(X) else X
+        yield rows_of_products(K)
 
-    def of_set(key: tuple[int, int]) -> np.ndarray:
-        X = features[key][trained] * inverse_spread(features[key], trained)
-        # With more columns than rows, coordinates of the rows are fewer and give the same fit.
-        return in_folds(rows_of_products(X @ X.T) if X.shape[1] > len(X) else X)
+    # In processes: steps of such small fits hold Python's lock, and two threads took 1.4 times the time of one.
+    with parallel_config("loky", inner_max_num_threads=1):
+        work = (delayed(_held_out_l2)(X, compact, [position[part] for part in parts]) for X in coordinates())
+        fits = Parallel(n_jobs=threads, return_as="generator")(work)
+        of_rows = list(tqdm(fits, total=len(sets) + 1, desc="random neurons in growing numbers"))
+    logits = np.full((len(of_rows), columns.n), np.nan)
+    logits[:, trained] = of_rows
+    by_set = dict(zip(sets, logits, strict=False))
+    return {**{k: [by_set[k, i] for i in range(n)] for k, n in sizes.items()}, columns.p: [logits[-1]]}
 
-    # Steps of so small fits hold Python's lock: two threads took 1.4 times the time of one.
-    values = dict(zip(sets, in_threads(of_set, list(sets), 1, "random neurons in growing numbers"), strict=True))
-    logits = {k: [values[k, i] for i in range(n)] for k, n in sizes.items()}
-    return {**logits, columns.p: [in_folds(rows_of_products(K))]}
+
+def _held_out_l2(X: np.ndarray, design: Design, parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Log-odds [rows] of L2 fits, tuned in inner folds, each of the rows in a part by the fit to the other parts."""
+    logits = np.full(len(X), np.nan)
+    for part in parts:
+        logits[part] = tuned_l2_as_is(X, design.without(part)).logits(X[part])
+    return logits

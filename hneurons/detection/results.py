@@ -138,6 +138,7 @@ class DatasetScores:
         faithful_are: description of the faithful answers that the hallucinated ones are paired with.
         methods: one score per method; none if the set has too few examples of a class.
         calibration: reliability of the probe's probabilities; None in folds.
+        trained_on: the in-domain set of the probe that is scored, if it is not the study's main one.
         partner, direction: for transfer, the model whose answers are scored, and "backward" or "forward".
         sweep: in folds, random neurons in growing numbers.
         note: why the set has no scores, or empty.
@@ -150,6 +151,7 @@ class DatasetScores:
     faithful_are: str
     methods: list[MethodScore]
     extractor: str = ""
+    trained_on: str = ""
     calibration: Reliability | None = None
     partner: str | None = None
     direction: str | None = None

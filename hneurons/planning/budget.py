@@ -77,17 +77,19 @@ def _calls_by_task(setup: Setup, model: str) -> dict[str, int]:
     questions = {name: study.dataset(name).questions for name in setup.datasets_of(model)}
     of_llm = {task for task in TASKS if getattr(study.judges, task) in LLM_KINDS}
     if setup.is_partner(model):
-        if study.in_domain in questions:
-            test = 1 - study.splits.train - study.splits.selection
-            questions[study.in_domain] = math.ceil(questions[study.in_domain] * min(1, test + _LARGER_SHARE))
+        test = 1 - study.splits.train - study.splits.selection
+        for name in set(study.in_domain_sets) & set(questions):
+            questions[name] = math.ceil(questions[name] * min(1, test + _LARGER_SHARE))
         spans = sum(questions.values()) if "spans" in of_llm else 0
         return {"correctness": sum(n for name, n in questions.items() if study.judge_of(name) == LLM), "spans": spans}
     # Training questions are sampled several times.
-    trained = math.ceil(questions[study.in_domain] * min(1, study.splits.train + _LARGER_SHARE))
+    share = min(1, study.splits.train + _LARGER_SHARE)
+    trained = {name: math.ceil(questions[name] * share) for name in study.in_domain_sets}
     items = {name: b.items * len(study.runs) for name, b in study.benchmarks.items()}
     suppressed = min(study.probe.suppressed_questions, questions[study.in_domain]) * len(study.probe.C)
     by_llm = [name for name in questions if study.judge_of(name) == LLM]
-    of_training = trained * (study.sampling.samples - 1) + suppressed if study.in_domain in by_llm else 0
+    of_training = sum(n * (study.sampling.samples - 1) for name, n in trained.items() if name in by_llm)
+    of_training += suppressed if study.in_domain in by_llm else 0
     possible = {
         "correctness": sum(questions[name] for name in by_llm) + of_training,
         "spans": sum(questions.values()),

@@ -78,9 +78,9 @@ def seconds(setup: Setup, model: str, work: Work) -> float:
     return load_seconds(setup, model) + billions * (work.read / rate.read_tokens_per_s + work.new / rate.new_tokens_per_s)
 
 
-def _trained(study: Study) -> float:
-    """Expected training questions: their share is approximately that of their gold answers."""
-    return study.dataset(study.in_domain).questions * study.splits.train
+def _trained(study: Study, dataset: str) -> float:
+    """Expected training questions of an in-domain set: their share is approximately that of their gold answers."""
+    return study.dataset(dataset).questions * study.splits.train
 
 
 def expected_responses(setup: Setup, model: str, dataset: str) -> float:
@@ -90,11 +90,11 @@ def expected_responses(setup: Setup, model: str, dataset: str) -> float:
     """
     study = setup.study
     questions = study.dataset(dataset).questions
-    if dataset != study.in_domain:
+    if dataset not in study.in_domain_sets:
         return questions
     if setup.is_partner(model):
         return questions * (1 - study.splits.train - study.splits.selection)
-    return questions + (study.sampling.samples - 1) * _trained(study)
+    return questions + (study.sampling.samples - 1) * _trained(study, dataset)
 
 
 def expected_examples(setup: Setup, model: str, dataset: str) -> dict[str, float]:
@@ -109,7 +109,7 @@ def expected_examples(setup: Setup, model: str, dataset: str) -> dict[str, float
     held_out = {split: 2 * min(per_class, d.questions * share * e.decided) for split, share in shares.items()}
     if setup.is_partner(model):
         return {"test": held_out["test"]}
-    return {"train": 2 * min(per_class, _trained(study) * e.consistent), **held_out}
+    return {"train": 2 * min(per_class, _trained(study, dataset) * e.consistent), **held_out}
 
 
 def cett_rows(examples_by_split: Mapping[str, float]) -> float:

@@ -12,12 +12,21 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from hneurons import store
 from hneurons.cett.columns import ShardColumns
 from hneurons.config.study import ProbeSettings
 from hneurons.models.widths import Widths
 from hneurons.neurons.neuron_set import NeuronSet
 from hneurons.probe.choice import chosen_C
-from hneurons.probe.classifiers import PROBE, RANDOM_L1, RANDOM_L2, RANDOM_REFIT, REFIT, Classifier
+from hneurons.probe.classifiers import (
+    PROBE,
+    RANDOM_L1,
+    RANDOM_L2,
+    RANDOM_REFIT,
+    REFIT,
+    Classifier,
+    classifiers_table,
+)
 from hneurons.probe.confidence import Combined
 from hneurons.probe.controls import columns_like, in_threads, tuned_l1, tuned_l2
 from hneurons.probe.design import Design, Tuned
@@ -54,6 +63,23 @@ class Probe:
             "control_C": {name: classifier.C for name, classifier in self.classifiers.items()},
             "combined": facts["combined"],
         }
+
+    def save(
+        self, neurons: str, classifiers: str, choice: str, summary: str, *, chosen: pd.DataFrame, made_by: Mapping[str, Any]
+    ) -> None:
+        """Write the files of the stage.
+
+        Args:
+            neurons, classifiers, choice, summary: their paths.
+            chosen: the table of the choice of C.
+            made_by: model and settings, for the metadata of the classifiers.
+        """
+        self.neurons.save(neurons)
+        table, scalars = classifiers_table(self.classifiers)
+        facts = {**made_by, "classifiers": scalars, "combined": self.neurons.made_by["combined"]}
+        store.write_table(classifiers, table, facts)
+        store.write_text(choice, chosen.to_csv(index=False))
+        store.write_json(summary, {"model": self.neurons.made_by["model"], **self.summary()})
 
 
 def finish_probe(

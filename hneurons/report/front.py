@@ -28,6 +28,7 @@ _PACKAGES = ("hneurons", "torch", "transformers", "scikit-learn", "scipy", "stat
 _TITLES = {
     "table1": "Table 1: the probe and its baselines",
     "k_sweep": "Random neurons in growing numbers",
+    "domains": "Detection across domains",
     "neurons": "The neurons: layers, stability, calibration",
     "choice": "The choice of C",
     "figure3": "Figure 3: compliance at every α",

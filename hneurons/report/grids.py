@@ -59,6 +59,17 @@ _COLUMNS: dict[str, dict[str, Make]] = {
         "probe minus random": _interval("probe_minus_random", "difference_low", "difference_high"),
         "lead": lambda row: "shown" if row["lead_shown"] else "not shown",
     },
+    "domains": {
+        **_each(_text, {"model": "model", "probe trained on": "fit_on", "tested on": "tested_on"}),
+        "n": _both_sides,
+        "AUROC [95 %]": _interval("auroc", "auroc_low", "auroc_high"),
+        **_each(_number, {"coverage of such intervals": "coverage"}),
+        "minus the stronger random control": _interval("probe_minus_control_auroc", "difference_low", "difference_high"),
+        "conclusion": lambda row: _text("difference_says")(row) or _text("note")(row),
+        **_each(_number, {"H-Neurons": "h_neurons", "shared with the set's own probe": "shared"}, digits=0),
+        "by chance": _number("shared_by_chance"),
+        "p of the overlap": _number("overlap_p", 3),
+    },
     "choice": {
         "model": _text("model"),
         "C": lambda row: Cell(f"{row['C']:g}", row["C"]),

@@ -65,7 +65,7 @@ def test_the_demo_is_valid():
         ("probe/C", [], ["probe.C", "at least 1"]),
         ("probe/C", [0], ["probe.C.0", "greater than 0"]),
         ("datasets/citys", {"role": "transfer", "questions": 5}, ["citys", "'cities'"]),
-        ("datasets/elements/role", "in_domain", ["datasets", "exactly one must have role in_domain"]),
+        ("datasets/cities/role", "transfer", ["datasets", "at least one must have role in_domain"]),
         ("impact/benchmarks/falsqa", {"items": 5}, ["falsqa", "'falseqa'"]),
         (
             "impact/benchmarks/false-premise",
