@@ -88,14 +88,14 @@ def fit_ours(model: Any, tokenizer: Any, pairs: list[dict[str, Any]], C: float) 
 
 
 def fit_theirs(model: Any, tokenizer: Any, pairs: list[dict[str, Any]], C: float) -> Any:
-    """A fitted HProbe. It compares texts of tokens, and its labels say whether the answer is right."""
-    from hprobes import HProbe
+    """A fitted HProbes. It compares texts of tokens, and its labels say whether the answer is right."""
+    from hprobes import HProbes
 
     rows = [
         {**pair, "answer_tokens": tokens_of_answer(tokenizer, pair), "judge": "false" if pair["label"] else "true"}
         for pair in pairs
     ]
-    return HProbe(model, tokenizer, l1_C=C, validation_split=2, batch_size=8).fit_from_responses(rows)
+    return HProbes(model, tokenizer, l1_C=C, validation_split=2, batch_size=8).fit_from_responses(rows)
 
 
 def child(way: str, folder: Path, job: Path) -> None:
@@ -106,7 +106,7 @@ def child(way: str, folder: Path, job: Path) -> None:
     task = json.loads((job / "task.json").read_text())
     model = hn.load_model(folder / "checkpoint")
     tokenizer = tokenizer_beside(model)
-    more: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
     with contextlib.redirect_stdout(sys.stderr), Peak() as peak:
         begun = time.perf_counter()
         if way == "ours":
@@ -119,7 +119,7 @@ def child(way: str, folder: Path, job: Path) -> None:
     if way == "theirs":
         with contextlib.redirect_stdout(sys.stderr):
             rows = [{**pair, "judge": "false" if pair["label"] else "true"} for pair in task["held_out"]]
-            more["own_auroc"] = probe.score_on_responses(rows)["auroc"]
+            extra["own_auroc"] = probe.score_on_responses(rows)["auroc"]
         coefficients = probe._clf.coef_[0]
         used = np.flatnonzero(coefficients)
         columns, weights, intercept = probe._top_k_idx[used], coefficients[used], float(probe._clf.intercept_[0])
@@ -128,7 +128,7 @@ def child(way: str, folder: Path, job: Path) -> None:
         columns, weights = neurons.layers * widths + neurons.neurons, neurons.weights
         intercept = neurons.made_by["intercept"]
     np.savez(job / f"{way}.npz", columns=columns, weights=weights, intercept=intercept)
-    print(json.dumps({"seconds": seconds, "gb": peak.gb, "h_neurons": int((weights > 0).sum()), **more}))
+    print(json.dumps({"seconds": seconds, "gb": peak.gb, "h_neurons": int((weights > 0).sum()), **extra}))
 
 
 def run(way: str, arguments: argparse.Namespace, job: Path) -> dict[str, Any]:
@@ -143,19 +143,24 @@ def run(way: str, arguments: argparse.Namespace, job: Path) -> dict[str, Any]:
     return result
 
 
-def held_out_auroc(folder: Path, job: Path, pairs: list[dict[str, Any]]) -> dict[str, float]:
-    """AUROC of the weights of each way on CETT of the answer tokens of held-out pairs."""
+def held_out(folder: Path, job: Path, pairs: list[dict[str, Any]]) -> tuple[dict[str, str], str]:
+    """AUROC of the weights of each way on CETT of the answer tokens of held-out pairs, and ours minus theirs."""
     import hneurons as hn
     from hneurons.models.tokenizer import tokenizer_beside
-    from hneurons.stats.auroc import auroc
+    from hneurons.stats.auroc import stratified_auroc
+    from hneurons.stats.estimates import Groups, format_interval
 
     model = hn.load_model(folder / "checkpoint")
     X, labels = regions_cett(model, tokenizer_beside(model), pairs)[:, 0], np.array([pair["label"] for pair in pairs])
-    found = {}
+    groups, one_stratum = Groups.from_names([pair["group"] for pair in pairs]), np.zeros(len(labels), dtype=int)
+    areas = {}
     for way in _WAYS:
         fit = np.load(job / f"{way}.npz")
-        found[way] = auroc(labels, X[:, fit["columns"]] @ fit["weights"] + fit["intercept"])
-    return found
+        logits = X[:, fit["columns"]] @ fit["weights"] + fit["intercept"]
+        areas[way] = stratified_auroc(labels, logits, groups, one_stratum)
+    lead = areas["ours"] - areas["theirs"]
+    shown = {way: format_interval(area.value, *(area.share_interval() or (None, None))) for way, area in areas.items()}
+    return shown, format_interval(lead.value, *(lead.interval() or (None, None)))
 
 
 def main() -> None:
@@ -172,27 +177,33 @@ def main() -> None:
         return
     if arguments.peers is None:
         parser.error("--peers is needed: pip install --no-deps --target PEERS hprobes==0.11.0")
-    train, held_out = (list(study_pairs(arguments.results, arguments.dataset, split)) for split in ("train", "test"))
+    train, test = (list(study_pairs(arguments.results, arguments.dataset, split)) for split in ("train", "test"))
     C = NeuronSet.load(arguments.results / "probe/neurons.parquet").made_by["C"]
     runs: dict[str, list[dict[str, Any]]] = {way: [] for way in _WAYS}
     with tempfile.TemporaryDirectory() as folder:
         job = Path(folder)
-        (job / "task.json").write_text(json.dumps({"train": train, "held_out": held_out, "C": C}))
+        (job / "task.json").write_text(json.dumps({"train": train, "held_out": test, "C": C}))
         for _ in range(arguments.repeats):
             for way in ("ours", "theirs"):
                 runs[way].append(run(way, arguments, job))
         runs["all"].append(run("all", arguments, job))
-        aurocs = held_out_auroc(arguments.results, job, held_out)
-    lines = [("pairs", f"{len(train)} to fit, {len(held_out)} held out; C = {C:g}")]
+        aurocs, lead = held_out(arguments.results, job, test)
+    lines = [("pairs", f"{len(train)} to fit, {len(test)} held out; C = {C:g}")]
     for way, label in _WAYS.items():
         seconds, gb = ([result[name] for result in runs[way]] for name in ("seconds", "gb"))
-        own = runs[way][-1].get("own_auroc")
+        own_score = runs[way][-1].get("own_auroc")
         text = f"{statistics.median(seconds):.1f} s [{min(seconds):.1f}, {max(seconds):.1f}], peak {max(gb):.2f} GB"
-        text += f", {runs[way][-1]['h_neurons']} H-Neurons, AUROC {aurocs[way]:.3f}"
-        lines.append((label, text + (f" (by its own score, over entire responses: {own:.3f})" if own is not None else "")))
+        text += f", {runs[way][-1]['h_neurons']} H-Neurons, AUROC {aurocs[way]}"
+        lines.append(
+            (
+                label,
+                text + (f" (by its own score, over entire responses: {own_score:.3f})" if own_score is not None else ""),
+            )
+        )
     ratios = [a["seconds"] / b["seconds"] for a, b in zip(runs["theirs"], runs["ours"], strict=True)]
     lines.append(("time of hprobes / ours", f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"))
-    report("peers", lines, {"runs": runs, "auroc": aurocs, "hneurons": version("hneurons")})
+    lines.append(("AUROC, ours minus hprobes", lead))
+    report("peers", lines, {"runs": runs, "auroc": aurocs, "lead": lead, "hneurons": version("hneurons")})
 
 
 if __name__ == "__main__":

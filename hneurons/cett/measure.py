@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from hneurons.generation.kv_cache import as_prefix, attends_to_all, new_cache, s
 from hneurons.generation.prefill import left_pad
 from hneurons.models.activations import LayerActivations, PartActivations, observed
 from hneurons.models.decoder import layer_neurons, text_decoder
-from hneurons.models.inputs import check_length, position_ids, text_inputs
+from hneurons.models.inputs import check_length, position_ids, prepared_mask, takes_prepared_mask, text_inputs
 
 # Tokens whose activations are converted to float32 at a time.
 _CHUNK = 1024
@@ -43,7 +44,11 @@ def output_norm(h: torch.Tensor) -> torch.Tensor:
 def _measuring(
     model: PreTrainedModel, norms: Sequence[torch.Tensor], weights: torch.Tensor
 ) -> Iterator[dict[int, torch.Tensor]]:
-    """Sum CETT over tokens by weights [rows, regions, width]; by layer, [rows, regions, d_ff] float32, after the block."""
+    """Sum CETT over tokens by weights [rows, regions, width].
+
+    Yields:
+        After the forward pass, by layer, [rows, regions, d_ff] float32 on the layer's device.
+    """
     sums: dict[int, torch.Tensor] = {}
 
     def measure(layer: int, activations: LayerActivations) -> None:
@@ -51,7 +56,7 @@ def _measuring(
         h = output_norm(activations.h)
         factors = weights.to(h.device) / h.reshape(len(weights), 1, -1)
         parts = [_sum_routed(part, factors) if part.routing else _sum_dense(part, factors) for part in activations.parts]
-        sums[layer] = (torch.cat(parts, dim=-1) * norms[layer]).cpu()
+        sums[layer] = torch.cat(parts, dim=-1) * norms[layer]
 
     with observed(model, range(len(norms)), measure):
         yield sums
@@ -89,10 +94,14 @@ def _sum_routed(part: PartActivations, factors: torch.Tensor) -> torch.Tensor:
 
 
 def _stacked(sums: Mapping[int, torch.Tensor], dim: int) -> torch.Tensor:
-    """The layers' tensors [..., d_ff] as one, with zeros after the last neuron of layers that have fewer than others."""
+    """The layers' tensors [..., d_ff] as one on the host, with zeros after the last neuron of a narrower layer.
+
+    The device is waited for once, or once for each of several devices.
+    """
     widest = max(values.shape[-1] for values in sums.values())
     padded = [torch.nn.functional.pad(sums[layer], (0, widest - sums[layer].shape[-1])) for layer in sorted(sums)]
-    return torch.stack(padded, dim=dim)
+    by_device = groupby(padded, key=lambda values: values.device)
+    return torch.cat([torch.stack(list(of_device), dim=dim).cpu() for _, of_device in by_device], dim=dim)
 
 
 @dataclass(frozen=True)
@@ -181,8 +190,10 @@ def cett_batch(
     mask = torch.cat([mask.new_ones(len(mask), skip), mask], dim=-1)
     ids, mask, weights = (t.to(model.device) for t in (ids, mask, weights))
     with _measuring(model, norms, weights) as sums:
-        decoder = text_decoder(model)
-        inputs = text_inputs(decoder, ids, mask, position_ids(mask)[:, skip:])
+        decoder, positions = text_decoder(model), position_ids(mask)[:, skip:]
+        if takes_prepared_mask(decoder) and attends_to_all(new_cache(model)):
+            mask = prepared_mask(model, mask, width)
+        inputs = text_inputs(decoder, ids, mask, positions)
         decoder(**inputs, past_key_values=prefix.cache if prefix else None, use_cache=prefix is not None)
     # 4. The prefix's share of the averages
     values = _stacked(sums, dim=2)

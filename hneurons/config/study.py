@@ -142,6 +142,12 @@ class RuntimeSettings(Settings):
 
     threads: int = Field(2, ge=1)
     token_budget: int = Field(8192, ge=1, description="tokens per batch: rows x longest row")
+    steps_per_look: int = Field(
+        1,
+        ge=1,
+        description="tokens drawn between two looks of the host; 1 shares rows between samples that agree, more lets a GPU "
+        "run ahead (not measured on one)",
+    )
     probe_memory_gb: float = Field(4.0, gt=0, description="for features in jobs that fit probes, for any size of model")
 
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed, parallel_config
-from tqdm import tqdm
 
 from hneurons.cett.columns import ShardColumns
 from hneurons.config.study import ProbeSettings
@@ -22,7 +20,7 @@ from hneurons.probe.classifiers import PROBE, RANDOM_L1, RANDOM_L2, Classifier
 from hneurons.probe.confidence import Combined
 from hneurons.probe.controls import (
     columns_like,
-    in_threads,
+    in_processes,
     inverse_spread,
     random_columns,
     rows_of_products,
@@ -83,11 +81,8 @@ def score_in_folds(
     }
     X_probe, *X_random = columns.take_each([used, *draws.values()])
 
-    def fit_controls(item: tuple[tuple[int, int], np.ndarray]) -> list[Tuned]:
-        (k, _), X = item
-        return [tuned_l1(X, designs[k], settings), tuned_l2(X, designs[k])]
-
-    controls = in_threads(fit_controls, list(zip(draws, X_random, strict=True)), threads, "random controls in folds")
+    each = ((X, designs[k], settings) for (k, _), X in zip(draws, X_random, strict=True))
+    controls = in_processes(_both_controls, each, threads, "random controls in folds")
     # 3. Scores of each fold, and of baselines fitted on the other folds.
     logits: dict[str, dict[str, float]] = {}
     shares: dict[str, list[tuple[int, float]]] = {}
@@ -126,6 +121,11 @@ def score_in_folds(
     rows = [row_of[question] for question in questions]
     of_sets = {k: [values[rows] for values in sets] for k, sets in sweep.items()}
     return methods, sweep_points(labels, in_order[PROBE], of_sets, gold, strata)
+
+
+def _both_controls(X: np.ndarray, design: Design, settings: ProbeSettings) -> tuple[Tuned, Tuned]:
+    """The L1 and the L2 fit to the columns of a draw."""
+    return tuned_l1(X, design, settings), tuned_l2(X, design)
 
 
 def _number(fit: Tuned) -> int:
@@ -177,11 +177,8 @@ def _sweep(
             yield rows_of_products(X @ X.T) if X.shape[1] > len(X) else X
         yield rows_of_products(K)
 
-    # In processes: steps of such small fits hold Python's lock, and two threads took 1.4 times the time of one.
-    with parallel_config("loky", inner_max_num_threads=1):
-        work = (delayed(_held_out_l2)(X, compact, [position[part] for part in parts]) for X in coordinates())
-        fits = Parallel(n_jobs=threads, return_as="generator")(work)
-        of_rows = list(tqdm(fits, total=len(sets) + 1, desc="random neurons in growing numbers"))
+    each = ((X, compact, [position[part] for part in parts]) for X in coordinates())
+    of_rows = in_processes(_held_out_l2, each, threads, "random neurons in growing numbers")
     logits = np.full((len(of_rows), columns.n), np.nan)
     logits[:, trained] = of_rows
     by_set = dict(zip(sets, logits, strict=False))

@@ -13,8 +13,8 @@ from hneurons import store
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation.control_tokens import text_ids
-from hneurons.generation.decode import Response
 from hneurons.generation.prompts import end_of_turn, messages_of
+from hneurons.generation.response import Response
 from hneurons.models.prepared import PreparedModel
 from hneurons.models.tokenizer import stop_token_ids
 from hneurons.seeds import seed_of

@@ -5,44 +5,21 @@ the floating-point noise of another batch shape.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
 from hneurons.config.study import Decoding
+from hneurons.generation.ahead import generate_ahead
 from hneurons.generation.batching import TokenBudget, in_batches
 from hneurons.generation.kv_cache import CachedRow, attends_to_all, cached_row, select_rows
 from hneurons.generation.next_token import choose
 from hneurons.generation.prefill import next_logits, prefill
+from hneurons.generation.response import DROP_SHARE, Response, uniform_numbers
 from hneurons.models.inputs import check_length
 from hneurons.neurons.scaling import RowScaling, Scaling, scaled_batch
-
-# Ended rows are dropped once they are this share of the batch: dropping copies a part of the cache.
-DROP_SHARE = 0.125
-
-
-@dataclass(frozen=True)
-class Response:
-    """One sampled continuation of a prompt.
-
-    Attributes:
-        token_ids: the new tokens, including the end token where one was drawn.
-        logprobs: natural log-probability of each token under the unmodified distribution (temperature 1, no filtering).
-        truncated: whether it was cut at max_new_tokens; otherwise it ends with an end token.
-        past: keys and values of the prompt and of all new tokens but the last, if requested and supported by the model.
-    """
-
-    token_ids: list[int]
-    logprobs: list[float]
-    truncated: bool
-    past: CachedRow | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def unended_ids(self) -> list[int]:
-        """`token_ids` without the end token."""
-        return self.token_ids if self.truncated else self.token_ids[:-1]
 
 
 @dataclass(frozen=True)
@@ -104,9 +81,7 @@ def generate_batch(
     check_length(model, max(map(len, prompts)) + decoding.max_new_tokens)
     # 1. Draw all random numbers on the CPU, from the seed of each prompt
     device = model.device
-    uniforms = torch.stack(
-        [torch.rand(samples, decoding.max_new_tokens, generator=torch.Generator().manual_seed(s)) for s in seeds]
-    ).flatten(0, 1)
+    uniforms = uniform_numbers(seeds, samples, decoding.max_new_tokens)
 
     # 2. Read each prompt once
     stops = torch.tensor(list(stop_ids), dtype=torch.long)
@@ -209,6 +184,7 @@ def generate(
     budget: int | TokenBudget = 8192,
     scaled_by: Sequence[Scaling] | None = None,
     watch: Callable[[ReadTokens], None] | None = None,
+    steps_per_look: int = 1,
 ) -> Iterator[tuple[int, list[Response]]]:
     """Sample all prompts, longest first, in batches of at most `budget` tokens.
 
@@ -217,6 +193,7 @@ def generate(
         budget: tokens per batch, padding included.
         scaled_by: how neurons are scaled while each prompt is answered.
         watch: as in `generate_batch`; a batch that ran out of memory is read again from the first step.
+        steps_per_look: more than one draws as `generate_ahead` does, unless there is a `watch`.
 
     Yields:
         The index of a prompt and its responses, batch by batch, so that a caller can save finished work.
@@ -233,6 +210,9 @@ def generate(
 
             options["watch"] = watch_batch
         with scaled_batch(model, [scaled_by[i] if scaled_by else None for i in batch]) as scaling:
+            if steps_per_look > 1 and watch is None:
+                ids = [prompts[i] for i in batch]
+                return generate_ahead(model, ids, decoding, scaling=scaling, steps_per_look=steps_per_look, **options)
             return generate_batch(model, [prompts[i] for i in batch], decoding, scaling=scaling, **options)
 
     lengths = [(len(p) + decoding.max_new_tokens) * samples for p in prompts]

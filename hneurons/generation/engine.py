@@ -10,9 +10,10 @@ from transformers import PreTrainedTokenizerBase
 
 from hneurons.config.study import Decoding
 from hneurons.generation.batching import TokenBudget, in_batches
-from hneurons.generation.decode import Response, generate, generate_batch
+from hneurons.generation.decode import generate, generate_batch
 from hneurons.generation.kv_cache import CachedRow
 from hneurons.generation.prompts import begins_in_thoughts, chat_ids, continued_ids, newline_ids
+from hneurons.generation.response import Response
 from hneurons.generation.thoughts import taken_apart
 from hneurons.models.prepared import PreparedModel
 from hneurons.models.tokenizer import stop_token_ids
@@ -108,8 +109,14 @@ def with_control_tokens(identity: Mapping[str, Any], parsed: bool) -> dict[str, 
 class LocalEngine:
     """An `Engine` in this process: batches within a token budget, which adapts to the available memory."""
 
-    def __init__(self, prepared: PreparedModel, budget: int | TokenBudget, parse_control_tokens: bool = False) -> None:
-        self._prepared, self.parse_control_tokens = prepared, parse_control_tokens
+    def __init__(
+        self,
+        prepared: PreparedModel,
+        budget: int | TokenBudget,
+        parse_control_tokens: bool = False,
+        steps_per_look: int = 1,
+    ) -> None:
+        self._prepared, self.parse_control_tokens, self._steps_per_look = prepared, parse_control_tokens, steps_per_look
         self._budget = TokenBudget.from_tokens(budget)
 
     @property
@@ -138,6 +145,7 @@ class LocalEngine:
                 samples=samples,
                 budget=self._budget,
                 scaled_by=[prompts[i].scaling for i in group],
+                steps_per_look=self._steps_per_look,
             ):
                 yield [group[index]], [responses]
 

@@ -19,9 +19,9 @@ from hneurons.config.proxies import client_options
 from hneurons.config.study import Decoding
 from hneurons.errors import HNeuronsError
 from hneurons.generation.completions import Completions, Request
-from hneurons.generation.decode import Response
 from hneurons.generation.engine import Answered, Conversation, Prompt, with_control_tokens
 from hneurons.generation.prompts import begins_in_thoughts, chat_ids, continued_ids, prints_todays_date
+from hneurons.generation.response import Response
 from hneurons.generation.server import ModelServer
 from hneurons.generation.thoughts import taken_apart
 from hneurons.models.checkpoint import Checkpoint

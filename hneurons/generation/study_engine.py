@@ -24,7 +24,7 @@ def engine_for_study(
     parse = setup.study.control_tokens == "parse"
     settings = setup.models[model].engine
     if settings is None:
-        return nullcontext(LocalEngine(prepared, token_budget, parse))
+        return nullcontext(LocalEngine(prepared, token_budget, parse, setup.study.runtime.steps_per_look))
     # Imported here because the client of a server takes half a second to import.
     from hneurons.generation.served import ServerEngine
 

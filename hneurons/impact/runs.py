@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from hneurons import store
 from hneurons.config.impact import UNTOUCHED
-from hneurons.generation.decode import Response
 from hneurons.generation.engine import Conversation, Engine
 from hneurons.generation.prompts import begins_in_thoughts, template_hash
+from hneurons.generation.response import Response
 from hneurons.generation.thoughts import taken_apart
 from hneurons.impact.benchmarks.benchmark import Item, read_items
 from hneurons.neurons.neuron_set import NeuronSet

@@ -27,7 +27,41 @@ def text_inputs(module: nn.Module, ids: torch.Tensor, mask: torch.Tensor, positi
         positions: positions [rows, new tokens]; left out where positions follow from the mask (ALiBi).
     """
     inputs = {"input_ids": ids, "attention_mask": mask}
-    return {**inputs, "position_ids": positions} if _accepts(type(module).forward, "position_ids") else inputs
+    return {**inputs, "position_ids": positions} if takes_positions(module) else inputs
+
+
+def prepared_mask(model: PreTrainedModel, mask: torch.Tensor, new: int) -> torch.Tensor:
+    """Write out which tokens attend to which, so that transformers need not look into the mask, for which the host waits.
+
+    Only for models that take such a mask (`takes_prepared_mask`), and whose layers all attend to everything before them.
+
+    Args:
+        model: the model, or its text decoder.
+        mask: attention mask [rows, all tokens], 0 at padding.
+        new: number of new tokens, the last ones.
+
+    Returns:
+        [rows, 1, new, all tokens], bool, or what is added to attention scores where they are computed step by step. Padding
+        attends to itself, because a softmax over nothing is not a number.
+    """
+    width = mask.shape[1]
+    key = torch.arange(width, device=mask.device)
+    query = key[width - new :, None]
+    attended = ((key <= query) & mask[:, None, :].bool()) | (key == query)
+    if model.config._attn_implementation == "sdpa":
+        return attended[:, None]
+    return torch.where(attended, 0.0, torch.finfo(model.dtype).min).to(model.dtype)[:, None]
+
+
+def takes_prepared_mask(module: nn.Module) -> bool:
+    """Tell whether a model takes a mask that is written out: not if it makes positions from the mask (ALiBi)."""
+    alibi = hasattr(module, "build_alibi_tensor") or getattr(module.config, "alibi", False)
+    return takes_positions(module) and not alibi
+
+
+def takes_positions(module: nn.Module) -> bool:
+    """Tell whether a model takes positions; if not, they follow from the mask (ALiBi)."""
+    return _accepts(type(module).forward, "position_ids")
 
 
 def last_logits_only(module: nn.Module, count: int) -> dict[str, int]:

@@ -44,14 +44,16 @@ def weights_bytes(setup: Setup, model: str) -> int:
 
 
 def peak_gpu_bytes(setup: Setup, model: str) -> int:
-    """Estimate GPU memory: weights, key-value cache of a full batch, and its logits or one layer's CETT in float32."""
+    """Estimate GPU memory: weights, key-value cache of a full batch, and its logits or its CETT in float32."""
     shape, study = setup.shapes[model], setup.study
     width, budget = setup.models[model].bytes_per_value, study.runtime.token_budget
     cache = 2 * shape.layers * (shape.kv_width or shape.d_model) * width * budget
     rows = budget / (study.estimates.prompt_tokens + study.sampling.decoding.max_new_tokens)
     logits = rows * shape.vocabulary * (width + 4 + 4)
     layer = budget * (shape.widest * (width + 4 + 4) + 8 * shape.d_model * width)
-    return round(weights_bytes(setup, model) + cache + max(logits, layer))
+    # Two regions of every neuron, by layer and stacked, until they are copied to the host.
+    examples = budget / (study.estimates.prompt_tokens + study.estimates.response_tokens)
+    return round(weights_bytes(setup, model) + cache + max(logits, layer + examples * 2 * shape.neurons * (4 + 4)))
 
 
 def gpus(setup: Setup, model: str) -> int:

@@ -4,12 +4,12 @@ An L1 fit of few random columns drops most of them at a small C, so a set of the
 that keeps a weight is reported. The L2 fit on standardised columns uses them all.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from joblib import Parallel, delayed, parallel_config
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -21,27 +21,33 @@ from hneurons.probe.design import Design, Tuned, tune
 from hneurons.probe.estimator import fit_paths
 from hneurons.probe.l1_path import Problem
 
-_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
+# An L2 fit to fewer columns solves for all of them at once.
+_FEW_COLUMNS = 128
 # Inverse strengths of the L2 penalty on standardised columns.
 L2_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
-def in_threads(work: Callable[[_Item], _Result], items: Sequence[_Item], threads: int, title: str) -> list[_Result]:
-    """Apply work to every item, in threads in which libraries run single-threaded.
+def in_processes(
+    work: Callable[..., _Result], arguments: Iterable[tuple[Any, ...]], processes: int, title: str
+) -> list[_Result]:
+    """Apply work to every tuple of arguments, in processes in which libraries run single-threaded.
+
+    Steps of the small fits of controls hold Python's lock: two threads took 1.4 times the time of one.
 
     Args:
-        work: called with each item.
-        items: the items.
-        threads: their number.
+        work: a function of a module.
+        arguments: of each call; drawn as they are needed.
+        processes: their number; with one, the work is done in this process.
         title: label of the progress bar.
 
     Returns:
-        The results, in the order of the items.
+        The results, in the order of the arguments.
     """
-    with threadpool_limits(1), ThreadPoolExecutor(threads) as workers:
-        return list(tqdm(workers.map(work, items), total=len(items), desc=title))
+    with threadpool_limits(1), parallel_config("loky", inner_max_num_threads=1):
+        results = Parallel(n_jobs=processes, return_as="generator")(delayed(work)(*each) for each in arguments)
+        return list(tqdm(results, desc=title))
 
 
 def random_columns(rng: np.random.Generator, p: int, used: np.ndarray, size: int | None = None) -> np.ndarray:
@@ -129,10 +135,12 @@ def inverse_spread(X: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 def _fit_l2(X: np.ndarray, problems: Sequence[Problem], Cs: Sequence[float]) -> list[list[tuple[np.ndarray, float]]]:
     fits: list[list[tuple[np.ndarray, float]]] = []
+    # Measured on 716 rows: of few columns half of the time of lbfgs, of many two thirds.
+    solver = "newton-cholesky" if X.shape[1] <= _FEW_COLUMNS else "newton-cg"
     for problem in problems:
         rows = problem.weight > 0
         # Each C starts at the solution of the one before.
-        model = LogisticRegression(max_iter=1000, tol=1e-5, warm_start=True)
+        model = LogisticRegression(solver=solver, max_iter=1000, tol=1e-5, warm_start=True)
         fits.append([])
         for C in Cs:
             model.set_params(C=C).fit(X[rows], problem.y[rows], sample_weight=problem.weight[rows])

@@ -28,7 +28,7 @@ from hneurons.probe.classifiers import (
     classifiers_table,
 )
 from hneurons.probe.confidence import Combined
-from hneurons.probe.controls import columns_like, in_threads, tuned_l1, tuned_l2
+from hneurons.probe.controls import columns_like, in_processes, tuned_l1, tuned_l2
 from hneurons.probe.design import Design, Tuned
 from hneurons.probe.estimator import fit_paths
 from hneurons.probe.examples import CONFIDENCE_COLUMNS
@@ -130,14 +130,8 @@ def finish_probe(
     # 3. Fits of the controls, each tuned in the same folds over gold answers
     classifiers = {PROBE: full}
 
-    def fit(item: tuple[str, np.ndarray]) -> dict[str, Tuned]:
-        name, X = item
-        number = name.removeprefix("random-")
-        if not number.isdecimal():
-            return {name: tuned_l2(X, design)}
-        return {f"{RANDOM_L1}-{number}": tuned_l1(X, design, settings), f"{RANDOM_L2}-{number}": tuned_l2(X, design)}
-
-    fits = in_threads(fit, list(zip(draws, X_draws, strict=True)), threads, "random controls")
+    each = ((name, X, design, settings) for name, X in zip(draws, X_draws, strict=True))
+    fits = in_processes(_control, each, threads, "random controls")
     for drawn, tuned in zip(draws.values(), fits, strict=True):
         for name, t in tuned.items():
             classifiers[name] = Classifier(*widths.places(drawn), t.weights, t.intercept, t.C)
@@ -167,6 +161,14 @@ def finish_probe(
     }
     h_neurons, stability = full.weights > 0, path.stability[full.C]["bootstrap"]
     return Probe(NeuronSet(full.layers, full.neurons, full.weights, h_neurons, facts, stability), classifiers)
+
+
+def _control(name: str, X: np.ndarray, design: Design, settings: ProbeSettings) -> dict[str, Tuned]:
+    """The fits to the columns of a draw, by the name of the classifier."""
+    number = name.removeprefix("random-")
+    if not number.isdecimal():
+        return {name: tuned_l2(X, design)}
+    return {f"{RANDOM_L1}-{number}": tuned_l1(X, design, settings), f"{RANDOM_L2}-{number}": tuned_l2(X, design)}
 
 
 def _logits_in_folds(

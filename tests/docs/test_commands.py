@@ -108,6 +108,9 @@ def as_run_here(command):
         "hf upload": "hf upload --help",
         # The reader's shell is asked for; here there may be none.
         "hneurons --install-completion": "_HNEURONS_COMPLETE=source_bash hneurons",
+        # Against a package that is not installed here, for minutes.
+        "python perf/peers.py": "python perf/peers.py --help",
+        "hneurons fit --C 3": "hneurons fit --help",
         # It serves until it is interrupted.
         "hneurons serve --model": "hneurons serve --help",
         # It would write over what the study made.
