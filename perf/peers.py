@@ -30,8 +30,8 @@ from hneurons.detection.study_pairs import study_pairs
 from hneurons.neurons.neuron_set import NeuronSet
 
 _WAYS = {
-    "ours": "CETT and one fit: this project",
-    "theirs": "hprobes",
+    "project": "CETT and one fit: this project",
+    "hprobes": "hprobes",
     "all": "hn.fit, with controls and folds: this project",
 }
 
@@ -73,7 +73,7 @@ def regions_cett(model: Any, tokenizer: Any, pairs: list[dict[str, Any]]) -> np.
     return np.stack([values[i].reshape(2, -1) for i in range(len(pairs))])
 
 
-def fit_ours(model: Any, tokenizer: Any, pairs: list[dict[str, Any]], C: float) -> tuple[np.ndarray, np.ndarray, float]:
+def fit_project(model: Any, tokenizer: Any, pairs: list[dict[str, Any]], C: float) -> tuple[np.ndarray, np.ndarray, float]:
     """Columns with a weight, their weights, and the intercept."""
     from hneurons.cett.columns import ArrayColumns
     from hneurons.probe.estimator import fit_paths
@@ -87,7 +87,7 @@ def fit_ours(model: Any, tokenizer: Any, pairs: list[dict[str, Any]], C: float) 
     return fit.columns, fit.weights, fit.intercept
 
 
-def fit_theirs(model: Any, tokenizer: Any, pairs: list[dict[str, Any]], C: float) -> Any:
+def fit_hprobes(model: Any, tokenizer: Any, pairs: list[dict[str, Any]], C: float) -> Any:
     """A fitted HProbes. It compares texts of tokens, and its labels say whether the answer is right."""
     from hprobes import HProbes
 
@@ -109,14 +109,14 @@ def child(way: str, folder: Path, job: Path) -> None:
     extra: dict[str, Any] = {}
     with contextlib.redirect_stdout(sys.stderr), Peak() as peak:
         begun = time.perf_counter()
-        if way == "ours":
-            columns, weights, intercept = fit_ours(model, tokenizer, task["train"], task["C"])
-        elif way == "theirs":
-            probe = fit_theirs(model, tokenizer, task["train"], task["C"])
+        if way == "project":
+            columns, weights, intercept = fit_project(model, tokenizer, task["train"], task["C"])
+        elif way == "hprobes":
+            probe = fit_hprobes(model, tokenizer, task["train"], task["C"])
         else:
             neurons = hn.fit(model, task["train"], C=[task["C"]])
         seconds = time.perf_counter() - begun
-    if way == "theirs":
+    if way == "hprobes":
         with contextlib.redirect_stdout(sys.stderr):
             rows = [{**pair, "judge": "false" if pair["label"] else "true"} for pair in task["held_out"]]
             extra["own_auroc"] = probe.score_on_responses(rows)["auroc"]
@@ -135,7 +135,7 @@ def run(way: str, arguments: argparse.Namespace, job: Path) -> dict[str, Any]:
     """Fit in a process of its own, which alone sees the peer's package."""
     command = [sys.executable, __file__, "--results", str(arguments.results), "--way", way, "--job", str(job)]
     path = (
-        [str(arguments.peers), os.environ.get("PYTHONPATH", "")] if way == "theirs" else [os.environ.get("PYTHONPATH", "")]
+        [str(arguments.peers), os.environ.get("PYTHONPATH", "")] if way == "hprobes" else [os.environ.get("PYTHONPATH", "")]
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
@@ -144,7 +144,7 @@ def run(way: str, arguments: argparse.Namespace, job: Path) -> dict[str, Any]:
 
 
 def held_out(folder: Path, job: Path, pairs: list[dict[str, Any]]) -> tuple[dict[str, str], str]:
-    """AUROC of the weights of each way on CETT of the answer tokens of held-out pairs, and ours minus theirs."""
+    """AUROC of the weights of each way on CETT of the answer tokens of held-out pairs, and the difference."""
     import hneurons as hn
     from hneurons.models.tokenizer import tokenizer_beside
     from hneurons.stats.auroc import stratified_auroc
@@ -158,7 +158,7 @@ def held_out(folder: Path, job: Path, pairs: list[dict[str, Any]]) -> tuple[dict
         fit = np.load(job / f"{way}.npz")
         logits = X[:, fit["columns"]] @ fit["weights"] + fit["intercept"]
         areas[way] = stratified_auroc(labels, logits, groups, one_stratum)
-    lead = areas["ours"] - areas["theirs"]
+    lead = areas["project"] - areas["hprobes"]
     shown = {way: format_interval(area.value, *(area.share_interval() or (None, None))) for way, area in areas.items()}
     return shown, format_interval(lead.value, *(lead.interval() or (None, None)))
 
@@ -184,7 +184,7 @@ def main() -> None:
         job = Path(folder)
         (job / "task.json").write_text(json.dumps({"train": train, "held_out": test, "C": C}))
         for _ in range(arguments.repeats):
-            for way in ("ours", "theirs"):
+            for way in ("project", "hprobes"):
                 runs[way].append(run(way, arguments, job))
         runs["all"].append(run("all", arguments, job))
         aurocs, lead = held_out(arguments.results, job, test)
@@ -200,9 +200,11 @@ def main() -> None:
                 text + (f" (by its own score, over entire responses: {own_score:.3f})" if own_score is not None else ""),
             )
         )
-    ratios = [a["seconds"] / b["seconds"] for a, b in zip(runs["theirs"], runs["ours"], strict=True)]
-    lines.append(("time of hprobes / ours", f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"))
-    lines.append(("AUROC, ours minus hprobes", lead))
+    ratios = [a["seconds"] / b["seconds"] for a, b in zip(runs["hprobes"], runs["project"], strict=True)]
+    lines.append(
+        ("time of hprobes / this project", f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]")
+    )
+    lines.append(("AUROC, this project minus hprobes", lead))
     report("peers", lines, {"runs": runs, "auroc": aurocs, "lead": lead, "hneurons": version("hneurons")})
 
 

@@ -24,7 +24,12 @@ GEMMA_4B: dict[str, Any] = {
     **{"hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34, "vocab_size": 262208},
     **{"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256},
 }
-SHAPES = {"llama-3.1-8b": (LlamaConfig, LLAMA_8B), "gemma-3-4b": (Gemma3TextConfig, GEMMA_4B)}
+TINY: dict[str, Any] = {
+    **{"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "vocab_size": 32_000},
+    **{"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 2048},
+}
+# `tiny` is to rehearse a measurement.
+SHAPES = {"tiny": (LlamaConfig, TINY), "llama-3.1-8b": (LlamaConfig, LLAMA_8B), "gemma-3-4b": (Gemma3TextConfig, GEMMA_4B)}
 
 
 def random_model(shape: str, layers: int | None = None) -> Any:

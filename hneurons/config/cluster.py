@@ -14,7 +14,8 @@ from hneurons.config.base import Settings, parse_settings, read_yaml
 class Speed(Settings):
     """Throughput of one GPU with a model of a billion parameters; a larger model is slower in proportion.
 
-    Spreading a model over several GPUs makes it no faster, because its layers run one after the other.
+    Spreading a model over several GPUs makes it no faster, because its layers run one after the other; a server that splits
+    every matrix over them is faster by their number.
     """
 
     new_tokens_per_s: float = Field(gt=0, description="tokens sampled per second, in batches of the token budget")

@@ -103,6 +103,11 @@ class EngineSettings(Settings):
         """Whether the server takes an adapter with each request: those of vLLM that are started for it."""
         return "{lora_rank}" in self.command
 
+    @property
+    def uses_all_gpus_at_once(self) -> bool:
+        """Whether the server is told the number of GPUs, over which it then splits every matrix."""
+        return "{gpus}" in self.command
+
     @model_validator(mode="after")
     def _adapters_by_ids(self) -> Self:
         if self.takes_adapters and self.speaks != "vllm":

@@ -31,11 +31,13 @@ class Work:
         read: tokens read in forward passes.
         new: tokens sampled.
         host_bytes: bytes of results in host memory.
+        generates: whether the model's engine does it, which may be a server.
     """
 
     read: float
     new: float = 0.0
     host_bytes: float = 0.0
+    generates: bool = False
 
 
 def weights_bytes(setup: Setup, model: str) -> int:
@@ -76,8 +78,11 @@ def load_seconds(setup: Setup, model: str) -> float:
 
 def seconds(setup: Setup, model: str, work: Work) -> float:
     """Estimate the run time of a job in seconds, including loading the model."""
-    rate, billions = speed(setup, model), setup.shapes[model].parameters / 1e9
-    return load_seconds(setup, model) + billions * (work.read / rate.read_tokens_per_s + work.new / rate.new_tokens_per_s)
+    rate, billions, engine = speed(setup, model), setup.shapes[model].parameters / 1e9, setup.models[model].engine
+    # Layers that are spread over GPUs run one after the other; a server that splits matrices keeps all of them busy.
+    at_once = gpus(setup, model) if work.generates and engine and engine.uses_all_gpus_at_once else 1
+    working = billions * (work.read / rate.read_tokens_per_s + work.new / rate.new_tokens_per_s)
+    return load_seconds(setup, model) + working / max(1, at_once)
 
 
 def _trained(study: Study, dataset: str) -> float:
@@ -145,7 +150,8 @@ def sampling_work(setup: Setup, model: str, dataset: str) -> Work:
     study = setup.study
     sampled, jobs = expected_responses(setup, model, dataset), len(study.shards(dataset))
     prompts = sampled if setup.is_partner(model) else study.dataset(dataset).questions
-    return Work(prompts * study.estimates.prompt_tokens / jobs, sampled * study.estimates.response_tokens / jobs)
+    read, new = prompts * study.estimates.prompt_tokens / jobs, sampled * study.estimates.response_tokens / jobs
+    return Work(read, new, generates=True)
 
 
 def cett_work(setup: Setup, model: str, dataset: str) -> Work:
@@ -159,13 +165,13 @@ def suppressed_work(setup: Setup, model: str, _: str) -> Work:
     """Work of the stage "suppressed": at most one set of neurons per value of C."""
     study = setup.study
     answers = suppressed_questions(study) * len(study.probe.C)
-    return Work(answers * study.estimates.prompt_tokens, answers * study.estimates.response_tokens)
+    return Work(answers * study.estimates.prompt_tokens, answers * study.estimates.response_tokens, generates=True)
 
 
 def replies_work(setup: Setup, model: str, benchmark: str, runs: int = 1) -> Work:
     """Work of a number of runs of a benchmark, each with a set of neurons at one α."""
     per_item, items = reply_estimate(setup.study, benchmark), runs * setup.study.benchmarks[benchmark].items
-    return Work(items * per_item.read, items * per_item.new)
+    return Work(items * per_item.read, items * per_item.new, generates=True)
 
 
 def perplexity_work(setup: Setup, model: str, _: str) -> Work:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import yaml
 
+from hneurons.config.models import EngineSettings
 from hneurons.config.setup import parse_study
 from hneurons.errors import HNeuronsError
 from hneurons.planning import estimates
@@ -85,6 +87,14 @@ def test_seconds_by_hand(paper):
     work = estimates.Work(read=1e6, new=1e5)
     expected = 20 + 141.107 / 0.5 + 70.5537 * (1e6 / 200_000 + 1e5 / 20_000)
     assert estimates.seconds(paper, LLAMA_70B, work) == pytest.approx(expected, rel=1e-4)
+    # A server that is told the number of GPUs keeps all four of them busy.
+    served = EngineSettings(command="vllm serve {folder} --port {port} -tp {gpus}", speaks="vllm")
+    models = {**paper.models, LLAMA_70B: paper.models[LLAMA_70B].model_copy(update={"engine": served})}
+    with_server = dataclasses.replace(paper, models=models)
+    quarter = 20 + 141.107 / 0.5 + 70.5537 * (1e6 / 200_000 + 1e5 / 20_000) / 4
+    assert estimates.seconds(with_server, LLAMA_70B, work) == pytest.approx(expected, rel=1e-4)
+    generating = dataclasses.replace(work, generates=True)
+    assert estimates.seconds(with_server, LLAMA_70B, generating) == pytest.approx(quarter, rel=1e-4)
     six = estimates.replies_work(paper, LLAMA_70B, "faitheval", runs=6)
     assert (six.read, six.new) == (6 * 1000 * 400, 6 * 1000 * 60)
 
