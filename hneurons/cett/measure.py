@@ -187,14 +187,19 @@ def cett_batch(
             torch.stack([row.roll(shift, -1) for row, shift in zip(t, shifts, strict=True)]) for t in (ids, mask, weights)
         )
     # 3. Forward pass, with the hooks summing
+    unpadded = len({len(s.ids) for s in sequences}) == 1
     mask = torch.cat([mask.new_ones(len(mask), skip), mask], dim=-1)
     ids, mask, weights = (t.to(model.device) for t in (ids, mask, weights))
     with _measuring(model, norms, weights) as sums:
-        decoder, positions = text_decoder(model), position_ids(mask)[:, skip:]
-        if takes_prepared_mask(decoder) and attends_to_all(new_cache(model)):
-            mask = prepared_mask(model, mask, width)
-        inputs = text_inputs(decoder, ids, mask, positions)
-        decoder(**inputs, past_key_values=prefix.cache if prefix else None, use_cache=prefix is not None)
+        decoder = text_decoder(model)
+        prepares = takes_prepared_mask(decoder) and attends_to_all(new_cache(model))
+        if prepares and unpadded and prefix is None:
+            # Without a mask the fastest kernels of attention are used.
+            decoder(input_ids=ids, use_cache=False)
+        else:
+            shown = prepared_mask(model, mask, width) if prepares else mask
+            inputs = text_inputs(decoder, ids, shown, position_ids(mask)[:, skip:])
+            decoder(**inputs, past_key_values=prefix.cache if prefix else None, use_cache=prefix is not None)
     # 4. The prefix's share of the averages
     values = _stacked(sums, dim=2)
     return (values + prefix.sums / counts[:, :, None, None] if prefix else values).numpy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -150,3 +151,26 @@ def test_a_batch_of_cett_is_copied_to_the_host_once(any_model, monkeypatch):
     # Where layers attend to a window, transformers looks into the mask.
     waits = [name for name in trips.others if name not in ("numpy", "is_nonzero")]
     assert len(waits) <= (0 if attends_to_all(new_cache(any_model)) else 2)
+
+
+def test_rows_of_one_length_need_no_mask(any_model):
+    ids = [[1, *range(30 + 7 * i, 38 + 7 * i)] for i in range(3)]
+    sequences = [TokenRegions(row, [[i > 4 for i in range(9)], [i <= 4 for i in range(9)]]) for row in ids]
+    together = cett_batch(any_model, sequences)
+    padded = cett_batch(any_model, [*sequences, TokenRegions([1, *range(40, 52)], [[True] * 13, [True] * 13])])
+    np.testing.assert_allclose(together, padded[:3], rtol=1e-3, atol=1e-5)
+
+
+def test_a_batch_out_of_memory_is_drawn_in_halves(llama, monkeypatch):
+    real, passes = ahead.next_logits, []
+
+    def fails_once(*arguments):
+        passes.append(1)
+        if len(passes) == 6:
+            raise torch.OutOfMemoryError
+        return real(*arguments)
+
+    expected = run(llama, SAMPLED, 4, 4, [2])
+    monkeypatch.setattr(ahead, "next_logits", fails_once)
+    drawn = run(llama, SAMPLED, 4, 4, [2])
+    assert [[r.token_ids for r in rs] for rs in drawn] == [[r.token_ids for r in rs] for rs in expected]
