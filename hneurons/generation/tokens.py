@@ -92,11 +92,13 @@ class TextSoFar:
         self._shown = ""
 
     def add(self, token_id: int) -> str:
-        """Add a token, and return the characters that are complete with it: none while a part of one is missing."""
+        """Add a token, and return the characters that are complete with it: none while a part of one is missing.
+
+        Where a tokenizer writes earlier characters differently now (it removes a space before a full stop), they are left
+        as they were returned.
+        """
         self._ids.append(token_id)
         text: str = self._tokenizer.decode(self._ids, skip_special_tokens=True)
         complete = text.rstrip(_UNREADABLE)
-        if not complete.startswith(self._shown):
-            return ""
-        added, self._shown = complete[len(self._shown) :], complete
+        added, self._shown = complete[len(_common_start(complete, self._shown)) :], complete
         return added

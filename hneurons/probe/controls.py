@@ -45,7 +45,8 @@ def in_processes(
     Returns:
         The results, in the order of the arguments.
     """
-    with threadpool_limits(1), parallel_config("loky", inner_max_num_threads=1):
+    # Arrays are sent and not kept in files, which could fill a small /dev/shm.
+    with threadpool_limits(1), parallel_config("loky", inner_max_num_threads=1, max_nbytes=None):
         results = Parallel(n_jobs=processes, return_as="generator")(delayed(work)(*each) for each in arguments)
         return list(tqdm(results, desc=title))
 

@@ -13,6 +13,7 @@ from sklearn.model_selection import GroupKFold
 from hneurons.cett.columns import ShardColumns
 from hneurons.config.study import ProbeSettings
 from hneurons.detection import folds
+from hneurons.detection.compare import score_methods
 from hneurons.detection.folds import score_in_folds
 from hneurons.detection.results import DatasetScores
 from hneurons.detection.scores import score_dataset
@@ -105,9 +106,18 @@ def test_a_random_set_that_drops_most_neurons_is_marked(results):
     assert l1.seeds == l2.seeds == 10 and l1.rank is None, "ten sets are too few for a rank"
 
 
-def test_the_rank_of_the_probe_among_nineteen_sets_or_more(data):
-    _, in_folds, _ = study(data, SETTINGS.model_copy(update={"random_seeds": 19}))
-    assert in_folds.of_method("random-l2").rank == 1 and in_folds.of_method("answer-logprob").rank is None
+@pytest.mark.parametrize(("sets", "better", "rank"), [(19, 0, 1), (19, 3, 4), (40, 1, 2), (18, 0, None)])
+def test_the_rank_of_the_probe_among_nineteen_sets_or_more(sets, better, rank):
+    rng = np.random.default_rng(0)
+    labels, gold = np.arange(80) % 2, [f"answer {i // 4}" for i in range(80)]
+
+    def logits(signal):
+        return signal * labels + rng.normal(size=80)
+
+    by_name = {"hneurons": logits(3.0), "answer-logprob": logits(0.5)}
+    by_name |= {f"random-l2-{i}": logits(9.0 if i <= better else 0.5) for i in range(1, sets + 1)}
+    scores = {score.method: score for score in score_methods(labels, by_name, gold)}
+    assert scores["random-l2"].rank == rank and scores["answer-logprob"].rank is None
 
 
 def test_an_l2_fit_of_standardised_columns_is_scikit_learns(data):
@@ -228,7 +238,8 @@ def test_the_combined_detector_is_stored_with_the_neurons(results):
     assert probe.neurons.made_by["d_ff"] == D_FF
 
 
-def test_without_log_probabilities_there_is_no_combined_detector(data, tmp_path):
+def test_without_log_probabilities_there_is_no_combined_detector(data, monkeypatch):
+    monkeypatch.setattr(folds, "SWEEP", {10: 1})
     frame = data.frame.assign(answer_logprob=np.nan, answer_logprob_min=np.nan, logprob=np.nan)
     gold_of = dict(zip(frame["question_id"], frame["gold"], strict=True))
     path = fit_probe_path(data.shards, SETTINGS, seed=0, memory_gb=1.0, gold_of=gold_of)

@@ -139,6 +139,17 @@ def test_the_text_so_far_is_the_text_in_the_end(tokenizer):
     assert "".join(parts) == text and "" in parts and not any("\ufffd" in part for part in parts)
 
 
+def test_text_goes_on_where_a_tokenizer_writes_what_came_before_differently():
+    class Tidy:
+        """Removes the space before a full stop, as some tokenizers do."""
+
+        def decode(self, ids, skip_special_tokens):
+            return "".join(["Lyon ", ".", " It", " is"][i] for i in ids).replace(" .", ".")
+
+    so_far = TextSoFar(Tidy())
+    assert [so_far.add(i) for i in range(4)] == ["Lyon ", ".", " It", " is"]
+
+
 def test_generate_detect_says_what_detect_says(both):  # noqa: F811
     generated = run("generate", *both, "--detect", "Where is Lyon?", "--max-new-tokens", "5", "--json")
     detected = run("detect", *both, "--question", "Where is Lyon?", "--max-new-tokens", "5", "--json")
