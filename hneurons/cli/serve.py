@@ -46,8 +46,6 @@ def serve_command(
             service = ChatService(called, loaded, probe, common.tokenizer_of(loaded, thinking), max_new_tokens)
             app = create_app(service, chat_page(called, neuron_set, probe))
             address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-            # From here on a client that connects waits for the first reply.
-            listener.listen()
             typer.echo(f"{called} is served: a page at {address}/, the API at {address}/v1", err=True)
             server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5))
             server.run(sockets=[listener])
@@ -60,6 +58,8 @@ def _listening(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        # A client that connects while the model is loaded waits, and another server cannot take the port.
+        listener.listen()
     except OSError as error:
         raise HNeuronsError(f"cannot listen on {host}, port {port}: {error.strerror}; choose another --port") from None
     return listener

@@ -69,6 +69,8 @@ def generate_measured(
     Yields:
         The index of a prompt and its responses, as `generate` does.
     """
+    if not prompts:
+        return
     # By response, the rows of CETT of its tokens.
     measured: dict[int, list[np.ndarray]] = defaultdict(list)
 

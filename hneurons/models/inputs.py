@@ -54,9 +54,9 @@ def prepared_mask(model: PreTrainedModel, mask: torch.Tensor, new: int) -> torch
 
 
 def takes_prepared_mask(module: nn.Module) -> bool:
-    """Tell whether a model takes a mask that is written out: not if it makes positions from the mask (ALiBi)."""
+    """Tell whether a model takes a mask that is written out: no flash kernels, and no positions made from it (ALiBi)."""
     alibi = hasattr(module, "build_alibi_tensor") or getattr(module.config, "alibi", False)
-    return takes_positions(module) and not alibi
+    return takes_positions(module) and not alibi and getattr(module.config, "_attn_implementation", "") in ("sdpa", "eager")
 
 
 def takes_positions(module: nn.Module) -> bool:

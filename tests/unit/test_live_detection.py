@@ -131,6 +131,10 @@ def test_the_models_own_answer_is_measured_while_it_is_written(llama, tokenizer)
     assert own.as_dict() == live.as_dict()
 
 
+def test_no_requests_have_no_replies(llama, tokenizer):
+    assert not list(detect_while_generating(llama, neurons_of(llama), [], SAMPLED, tokenizer=tokenizer))
+
+
 def test_the_text_so_far_is_the_text_in_the_end(tokenizer):
     text = "Lyon 東京 🦘 ist schön."
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]

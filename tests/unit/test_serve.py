@@ -23,7 +23,7 @@ from openai import BadRequestError, NotFoundError, OpenAI
 from hneurons.detection.detector import detect_many
 from hneurons.detection.requests import make_request
 from hneurons.detection.server.app import create_app
-from hneurons.detection.server.service import ChatService
+from hneurons.detection.server.service import ChatService, _WrittenSoFar
 from hneurons.detection.token_probe import TokenProbe
 from hneurons.models.tokenizer import with_thinking
 from tests.unit.test_cli import both, run  # noqa: F401
@@ -133,6 +133,30 @@ def test_thoughts_are_apart_from_the_reply(llama, tokenizer, monkeypatch):
     assert "hm" in whole.message.reasoning_content
     assert "hm" in "".join((delta.model_extra or {}).get("reasoning_content", "") for delta in chunks)
     assert "".join(token["text"] for token in whole.hallucination["tokens"]) == "In France."
+
+
+@pytest.mark.parametrize(
+    ("pieces", "opened", "content", "thoughts"),
+    [
+        (["In", " France", "."], False, "In France.", ""),
+        (["<think>", "hm", "</think>", "In", " France"], False, "In France", "hm"),
+        (["<", "th", "ink", ">", "hm", "</", "think", ">", "In", " France"], False, "In France", "hm"),
+        (["hm", "</think>", "In", " France"], True, "In France", "hm"),
+        (["hm", ", yes"], True, "", "hm, yes"),
+        (["<", "b", ">", "bold", "</", "b", ">", " and more text that is no thought"], False, "<b>bold</b> and more", ""),
+        (["<", "3"], False, "<3", ""),
+    ],
+)
+def test_thoughts_and_reply_are_told_apart_while_they_are_written(pieces, opened, content, thoughts):
+    class Pieces:
+        def decode(self, ids, skip_special_tokens):
+            return "".join(pieces[i] for i in ids)
+
+    written = _WrittenSoFar(Pieces(), opened)
+    gained = [written.add(i) for i in range(len(pieces))]
+    reply = "".join(text for text, _ in gained) + written.last_text()
+    assert reply.startswith(content) and ("think" not in reply or not thoughts) and bool(reply) == bool(content)
+    assert thoughts in "".join(text for _, text in gained) and "France" not in "".join(text for _, text in gained)
 
 
 def test_two_clients_at_once_get_their_own_replies(client):

@@ -83,9 +83,13 @@ def create_app(service: ChatService, page: str) -> FastAPI:
         if call.stream:
             return StreamingResponse(_lines(run, gone, completion, call), media_type="text/event-stream")
         task = asyncio.create_task(asyncio.to_thread(run, lambda _: None))
-        while not (await asyncio.wait([task], timeout=_LOOK))[0]:
-            if await request.is_disconnected():
-                gone.set()
+        try:
+            while not (await asyncio.wait([task], timeout=_LOOK))[0]:
+                if await request.is_disconnected():
+                    gone.set()
+        finally:
+            # Reached too when the server is stopped.
+            gone.set()
         try:
             return JSONResponse(completion.body(task.result()))
         except HNeuronsError as error:

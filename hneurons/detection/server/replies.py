@@ -43,6 +43,8 @@ class Completion:
         if token.thoughts:
             delta["reasoning_content"] = token.thoughts
         choice: dict[str, Any] = {"index": token.sample, "delta": delta, "finish_reason": None}
+        if token.token is None:
+            return self._chunk(choice)
         choice["hallucination"] = {"tokens": [{"text": token.content, "probability": token.probability}]}
         if self._with_logprobs:
             choice["logprobs"] = {"content": [self._logprob(token.token, token.logprob)]}

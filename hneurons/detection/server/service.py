@@ -17,9 +17,11 @@ from hneurons.detection.server.calls import ChatCall
 from hneurons.detection.token_probe import TokenProbe
 from hneurons.generation.prompts import begins_in_thoughts, ends_of_reply
 from hneurons.generation.requests import request_ids
-from hneurons.generation.thoughts import taken_apart
+from hneurons.generation.thoughts import TAG, answer_start, taken_apart
 from hneurons.generation.tokens import TextSoFar
-from hneurons.models.tokenizer import thinks
+
+# Characters with which marks of thoughts begin, and the number of characters of the longest.
+_FIRST_OF_MARKS, _LONGEST_MARK = "<[◁", 32
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class StreamedToken:
     Attributes:
         sample: index of its reply.
         content, thoughts: what the reply and the thoughts before it gain in text; mostly one of the two is empty.
-        token: the text of the token alone.
+        token: the text of the token alone; None where text of tokens follows that were sent without it.
         logprob: natural log-probability at temperature 1.
         probability: p(hallucinated) of the token on its own.
     """
@@ -37,9 +39,9 @@ class StreamedToken:
     sample: int
     content: str
     thoughts: str
-    token: str
-    logprob: float
-    probability: float
+    token: str | None = None
+    logprob: float = 0.0
+    probability: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,18 +76,45 @@ class _WrittenSoFar:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, opened: bool) -> None:
         self._tokenizer, self._opened = tokenizer, opened
         self._ids: list[int] = []
-        self._thought_tokens = 0
+        self._waiting: list[int] = []
+        self._answers = False
         self._thoughts, self._content = TextSoFar(tokenizer), TextSoFar(tokenizer)
 
     def add(self, token_id: int) -> tuple[str, str]:
-        """Add a token; returns what the reply and the thoughts gain."""
+        """Add a token; returns what the reply and the thoughts gain, none while its first characters may be a mark."""
         self._ids.append(token_id)
-        if not thinks(self._tokenizer):
-            return self._content.add(token_id), ""
-        thought_tokens = taken_apart(self._tokenizer, self._ids, self._opened).thought_tokens
-        if thought_tokens == len(self._ids):
-            return "", self._thoughts.add(token_id)
-        return self._content.add(token_id), ""
+        self._waiting.append(token_id)
+        if self._answers:
+            return self._of_answer(), ""
+        raw: str = self._tokenizer.decode(self._ids, skip_special_tokens=False)
+        start = raw.lstrip()
+        if not self._opened and TAG.search(raw) is None:
+            if not start or (start[0] in _FIRST_OF_MARKS and len(start) < _LONGEST_MARK):
+                return "", ""
+            self._answers = True
+            return self._of_answer(), ""
+        if answer_start(raw, self._opened) >= len(raw):
+            return "", self._of_thoughts(len(self._waiting))
+        # Once, when the answer begins: which tokens the thoughts end with.
+        self._answers = True
+        count = taken_apart(self._tokenizer, self._ids, self._opened).thought_tokens
+        before = len(self._ids) - len(self._waiting)
+        thoughts = self._of_thoughts(max(0, count - before))
+        return self._of_answer(), thoughts
+
+    def last_text(self) -> str:
+        """What the reply gains at its end: characters that might have been the start of a mark."""
+        return self._of_answer()
+
+    def _of_answer(self) -> str:
+        text = "".join(map(self._content.add, self._waiting))
+        self._waiting = []
+        return text
+
+    def _of_thoughts(self, count: int) -> str:
+        text = "".join(map(self._thoughts.add, self._waiting[:count]))
+        self._waiting = self._waiting[count:]
+        return text
 
 
 class ChatService:
@@ -145,6 +174,9 @@ class ChatService:
         decoding = call.decoding(self._max_new_tokens)
         with self._one_at_a_time:
             ((_, responses),) = generate_measured(self._model, self._probe, [prompt], decoding, **options)
+        for sample, of_sample in enumerate(written):
+            if on_token is not None and (text := of_sample.last_text()):
+                on_token(StreamedToken(sample, text, ""))
         replies = []
         for response in responses:
             parts = taken_apart(self._tokenizer, response.ids, self._opened)

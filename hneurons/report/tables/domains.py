@@ -43,7 +43,9 @@ def domains_table(scores: Sequence[DatasetScores], sets: Sequence[NeuronSet], in
             row |= {"h_neurons_of_tested": len(other), **pick(overlap, "shared")}
             row |= {"shared_by_chance": round(overlap.by_chance, 3), "overlap_p": overlap.p}
         rows.append(row)
-    return pd.DataFrame(rows).round({"auroc": 4, "control_auroc": 4, "probe_minus_control_auroc": 4})
+    # Also where no set has enough examples of both classes.
+    names = dict.fromkeys([*(name for row in rows for name in row), "auroc", "difference_says"])
+    return pd.DataFrame(rows, columns=list(names)).round({"auroc": 4, "control_auroc": 4, "probe_minus_control_auroc": 4})
 
 
 def _detection(scores: DatasetScores) -> TableRow:
