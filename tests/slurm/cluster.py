@@ -1,4 +1,4 @@
-"""A real SLURM on this machine: one node, eight GPUs that are null devices, a partition for each kind of job."""
+"""A real SLURM on this machine: one node, twelve GPUs that are null devices, a partition for each kind of job."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ SlurmdParameters=config_overrides
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 GresTypes=gpu
-NodeName={host} CPUs=8 RealMemory={memory} Gres=gpu:8 State=UNKNOWN
+NodeName={host} CPUs=8 RealMemory={memory} Gres=gpu:12 State=UNKNOWN
 PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes={host} MaxTime=INFINITE State=UP PriorityTier=10
@@ -96,10 +96,10 @@ class Cluster:
             (STATE / folder).mkdir(parents=True)
         CONF.parent.mkdir(exist_ok=True)
         self._write()
-        for i in range(8):
+        for i in range(12):
             if not (STATE / f"gpu{i}").exists():
                 run("mknod", "-m", "666", str(STATE / f"gpu{i}"), "c", "1", "3")
-        GRES.write_text(f"AutoDetect=off\nNodeName={self.host} Name=gpu File={STATE}/gpu[0-7]\n")
+        GRES.write_text(f"AutoDetect=off\nNodeName={self.host} Name=gpu File={STATE}/gpu[0-11]\n")
         Path("/run/munge").mkdir(exist_ok=True)
         run("chown", "-R", "munge:munge", "/run/munge")
         if not Path("/etc/munge/munge.key").exists():
