@@ -36,32 +36,27 @@ _WAYS = {
 }
 
 
-def tokens_of_answer(tokenizer: Any, pair: dict[str, Any]) -> list[str]:
-    """The tokens of a pair's answer as texts, in the form in which hprobes takes them."""
+def answer_in(tokenizer: Any, pair: dict[str, Any]) -> tuple[list[int], list[bool]]:
+    """Token ids of a pair's response, and which of them are its answer."""
     from hneurons.generation.control_tokens import text_ids
     from hneurons.generation.tokens import token_mask, token_offsets
 
     ids = text_ids(tokenizer, pair["response"])
-    _, offsets = token_offsets(tokenizer, ids)
-    mask = token_mask(offsets, pair["answer_start"], pair["answer_end"])
-    return [tokenizer.decode([i]) for i, in_answer in zip(ids, mask, strict=True) if in_answer]
+    return ids, token_mask(token_offsets(tokenizer, ids)[1], pair["answer_start"], pair["answer_end"])
 
 
 def sequences_of(model: Any, tokenizer: Any, pairs: list[dict[str, Any]]) -> list[Any]:
     """Token ids and regions of the pairs."""
     from hneurons.cett.regions import token_regions
     from hneurons.config.study import CettSettings
-    from hneurons.generation.control_tokens import text_ids
     from hneurons.generation.prompts import end_of_turn, ends_of_reply, prompt_ids
-    from hneurons.generation.tokens import token_mask, token_offsets
 
     end = end_of_turn(tokenizer, ends_of_reply(model, tokenizer))
     sequences = []
     for pair in pairs:
-        ids = [*text_ids(tokenizer, pair["response"]), end]
-        _, offsets = token_offsets(tokenizer, ids)
-        mask = token_mask(offsets, pair["answer_start"], pair["answer_end"])
-        sequences.append(token_regions(prompt_ids(tokenizer, pair["question"]), ids, mask, CettSettings()))
+        ids, mask = answer_in(tokenizer, pair)
+        prompt = prompt_ids(tokenizer, pair["question"])
+        sequences.append(token_regions(prompt, [*ids, end], [*mask, False], CettSettings()))
     return sequences
 
 
@@ -91,10 +86,10 @@ def fit_hprobes(model: Any, tokenizer: Any, pairs: list[dict[str, Any]], C: floa
     """A fitted HProbes. It compares texts of tokens, and its labels say whether the answer is right."""
     from hprobes import HProbes
 
-    rows = [
-        {**pair, "answer_tokens": tokens_of_answer(tokenizer, pair), "judge": "false" if pair["label"] else "true"}
-        for pair in pairs
-    ]
+    rows = []
+    for pair in pairs:
+        tokens = [tokenizer.decode([i]) for i, in_answer in zip(*answer_in(tokenizer, pair), strict=True) if in_answer]
+        rows.append({**pair, "answer_tokens": tokens, "judge": "false" if pair["label"] else "true"})
     return HProbes(model, tokenizer, l1_C=C, validation_split=2, batch_size=8).fit_from_responses(rows)
 
 

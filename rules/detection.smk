@@ -7,11 +7,45 @@ localrules:
     k_sweep,
 
 
+def trained_by(wildcards):
+    """The in-domain set whose probe is scored: the main one, unless a rule for the others names it."""
+    return wildcards.get("trained", IN_DOMAIN)
+
+
 def faithful_side(wildcards):
-    """In-domain CETT shards, if a nonexist set takes its faithful examples from there."""
+    """CETT shards of the set that trained the probe, if a nonexist set takes its faithful examples from there."""
     if STUDY.datasets[wildcards.dataset].faithful == "correct_answers":
-        return shards("<study>/{model}/cett/{dataset}/{shard}.parquet", IN_DOMAIN)
+        return shards(
+            "<study>/{model}/cett/{dataset}/{shard}.parquet", trained_by(wildcards)
+        )
     return []
+
+
+def classifiers_of(wildcards):
+    """The classifiers of the probe that is scored, and of its controls."""
+    if "trained" in wildcards.keys():
+        return "<study>/{model}/domains/{trained}/classifiers.parquet"
+    return "<study>/{model}/probe/classifiers.parquet"
+
+
+def of_both_sets(pattern):
+    """Input function for baselines: files of the set that is scored and of the in-domain set that they are trained on.
+
+    pattern: with {dataset}, and {shard} if it is a shard.
+    """
+
+    def paths(wildcards):
+        return [
+            path
+            for d in sorted({wildcards.dataset, trained_by(wildcards)})
+            for path in (
+                shards(pattern, d)
+                if "{shard}" in pattern
+                else expand(pattern, dataset=d, allow_missing=True)
+            )
+        ]
+
+    return paths
 
 
 rule detection:
@@ -22,28 +56,11 @@ rule detection:
         ),
         faithful=faithful_side,
         counts="<study>/{model}/examples/{dataset}.json",
-        classifiers="<study>/{model}/probe/classifiers.parquet",
-        # Inputs of the baselines, for the scored set and for the in-domain set that they are trained on.
-        questions=lambda wildcards: expand(
-            "<study>/questions/{d}.parquet", d=sorted({wildcards.dataset, IN_DOMAIN})
-        ),
-        examples=lambda wildcards: expand(
-            "<study>/{model}/examples/{d}.parquet",
-            d=sorted({wildcards.dataset, IN_DOMAIN}),
-            allow_missing=True,
-        ),
-        responses=lambda wildcards: [
-            path
-            for d in sorted({wildcards.dataset, IN_DOMAIN})
-            for path in shards(
-                "<study>/{model}/responses/{dataset}/{shard}.parquet", d
-            )
-        ],
-        spans=lambda wildcards: [
-            path
-            for d in sorted({wildcards.dataset, IN_DOMAIN})
-            for path in shards("<study>/{model}/spans/{dataset}/{shard}.parquet", d)
-        ],
+        classifiers=classifiers_of,
+        questions=of_both_sets("<study>/questions/{dataset}.parquet"),
+        examples=of_both_sets("<study>/{model}/examples/{dataset}.parquet"),
+        responses=of_both_sets("<study>/{model}/responses/{dataset}/{shard}.parquet"),
+        spans=of_both_sets("<study>/{model}/spans/{dataset}/{shard}.parquet"),
     output:
         "<study>/{model}/detection/{dataset}.json",
     log:
@@ -222,47 +239,7 @@ rule k_sweep:
         "../workflow_scripts/k_sweep.py"
 
 
-def of_sets(pattern):
-    """Input function: the pattern for the set that is scored and for the set that trained the probe.
-
-    pattern: with {dataset}, and {shard} if it is a shard.
-    """
-
-    def paths(wildcards):
-        return [
-            path
-            for d in sorted({wildcards.dataset, wildcards.trained})
-            for path in (
-                shards(pattern, d)
-                if "{shard}" in pattern
-                else expand(pattern, dataset=d, allow_missing=True)
-            )
-        ]
-
-    return paths
-
-
-def faithful_side_of_domain(wildcards):
-    """CETT shards of the set that trained the probe, if a nonexist set takes its faithful examples from there."""
-    if STUDY.datasets[wildcards.dataset].faithful == "correct_answers":
-        return shards(
-            "<study>/{model}/cett/{dataset}/{shard}.parquet", wildcards.trained
-        )
-    return []
-
-
 use rule detection as domain_detection with:
-    input:
-        cett=lambda wildcards: shards(
-            "<study>/{model}/cett/{dataset}/{shard}.parquet", wildcards.dataset
-        ),
-        faithful=faithful_side_of_domain,
-        counts="<study>/{model}/examples/{dataset}.json",
-        classifiers="<study>/{model}/domains/{trained}/classifiers.parquet",
-        questions=of_sets("<study>/questions/{dataset}.parquet"),
-        examples=of_sets("<study>/{model}/examples/{dataset}.parquet"),
-        responses=of_sets("<study>/{model}/responses/{dataset}/{shard}.parquet"),
-        spans=of_sets("<study>/{model}/spans/{dataset}/{shard}.parquet"),
     output:
         "<study>/{model}/domains/{trained}/{dataset}.json",
     log:
@@ -274,8 +251,8 @@ use rule detection as domain_detection with:
         Cs=STUDY.probe.C,
         stage=VERSIONS["detection"],
         dataset=settings_of_dataset,
-        in_domain=lambda wildcards: wildcards.trained,
-        trained_on=lambda wildcards: wildcards.trained,
+        in_domain=trained_by,
+        trained_on=trained_by,
 
 
 rule domains:

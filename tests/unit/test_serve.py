@@ -154,7 +154,7 @@ def test_thoughts_and_reply_are_told_apart_while_they_are_written(pieces, opened
 
     written = _WrittenSoFar(Pieces(), opened)
     gained = [written.add(i) for i in range(len(pieces))]
-    reply = "".join(text for text, _ in gained) + written.last_text()
+    reply = "".join(text for text, _ in gained) + written.flush()
     assert reply.startswith(content) and ("think" not in reply or not thoughts) and bool(reply) == bool(content)
     assert thoughts in "".join(text for _, text in gained) and "France" not in "".join(text for _, text in gained)
 

@@ -85,14 +85,14 @@ class _WrittenSoFar:
         self._ids.append(token_id)
         self._waiting.append(token_id)
         if self._answers:
-            return self._of_answer(), ""
+            return self.flush(), ""
         raw: str = self._tokenizer.decode(self._ids, skip_special_tokens=False)
         start = raw.lstrip()
         if not self._opened and TAG.search(raw) is None:
             if not start or (start[0] in _FIRST_OF_MARKS and len(start) < _LONGEST_MARK):
                 return "", ""
             self._answers = True
-            return self._of_answer(), ""
+            return self.flush(), ""
         if answer_start(raw, self._opened) >= len(raw):
             return "", self._of_thoughts(len(self._waiting))
         # Once, when the answer begins: which tokens the thoughts end with.
@@ -100,13 +100,10 @@ class _WrittenSoFar:
         count = taken_apart(self._tokenizer, self._ids, self._opened).thought_tokens
         before = len(self._ids) - len(self._waiting)
         thoughts = self._of_thoughts(max(0, count - before))
-        return self._of_answer(), thoughts
+        return self.flush(), thoughts
 
-    def last_text(self) -> str:
-        """What the reply gains at its end: characters that might have been the start of a mark."""
-        return self._of_answer()
-
-    def _of_answer(self) -> str:
+    def flush(self) -> str:
+        """What the reply gains from the tokens that wait, at its end those that might have been the start of a mark."""
         text = "".join(map(self._content.add, self._waiting))
         self._waiting = []
         return text
@@ -146,9 +143,7 @@ class ChatService:
         """Token ids of the prompt of a call. Raises HNeuronsError if the chat template refuses it."""
         return request_ids(self._tokenizer, call.request)
 
-    def reply(
-        self, call: ChatCall, prompt: list[int], on_token: Callable[[StreamedToken], None] | None = None
-    ) -> list[ChatReply]:
+    def reply(self, call: ChatCall, prompt: list[int], on_token: Callable[[StreamedToken], None]) -> list[ChatReply]:
         """Reply to a call, after those that came before it.
 
         Args:
@@ -160,7 +155,6 @@ class ChatService:
         written = [_WrittenSoFar(self._tokenizer, self._opened) for _ in range(samples)]
 
         def scored(token: ScoredToken) -> None:
-            assert on_token is not None
             content, thoughts = written[token.sample].add(token.token_id)
             text, probability = self._text(token.token_id), float(expit(token.logit))
             on_token(StreamedToken(token.sample, content, thoughts, text, token.logprob, probability))
@@ -169,13 +163,13 @@ class ChatService:
             "seeds": [secrets.randbits(31) if call.seed is None else call.seed % 2**63],
             "stop_ids": self._stop_ids,
             "samples": samples,
-            "on_token": None if on_token is None else scored,
+            "on_token": scored,
         }
         decoding = call.decoding(self._max_new_tokens)
         with self._one_at_a_time:
             ((_, responses),) = generate_measured(self._model, self._probe, [prompt], decoding, **options)
         for sample, of_sample in enumerate(written):
-            if on_token is not None and (text := of_sample.last_text()):
+            if text := of_sample.flush():
                 on_token(StreamedToken(sample, text, ""))
         replies = []
         for response in responses:
